@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every limit has a name, a unit and a reason, and stands here. What the kernel side shares is in bpf/gatehouse_abi.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace gatehouse {
+
+// Largest statement or parameter text kept whole; longer is truncated and marked. Same default as the kernel's
+// request limit, so that neither side keeps what the other has already cut.
+inline constexpr size_t kRequestBytesMax = 1U << 20;
+// Largest body of a server message that is kept (errors, notices, row descriptions). Longer ones are cut: the
+// fields that matter come first.
+inline constexpr size_t kResponseBodyBytesMax = 16U << 10;
+// One session's ceiling over everything it remembers: buffers, prepared statements, portals.
+inline constexpr size_t kSessionBytesMax = 8U << 20;
+// Prepared statements and portals remembered per session; the least recently used goes first and is marked unknown.
+inline constexpr size_t kNamedStatementsMax = 4096;
+// Executes awaiting their answer in one pipeline. libpq and pgjdbc flush long before this.
+inline constexpr size_t kPipelineDepthMax = 65536;
+
+// Events of one batch: STORE measurements have their knee at 500 to 1000 (acknowledgement latency against CPU).
+inline constexpr size_t kBatchEventsMax = 1000;
+inline constexpr size_t kBatchBytesMax = 4U << 20;  // before compression; gRPC's default message ceiling is 4 MiB
+// A started batch is sealed after this long, so that `tail` is live at any load.
+inline constexpr uint64_t kBatchDelayMsMax = 100;
+
+static_assert(kRequestBytesMax < kSessionBytesMax);
+static_assert(kRequestBytesMax < kBatchBytesMax);
+
+}  // namespace gatehouse
