@@ -26,6 +26,13 @@ inline constexpr size_t kBatchBytesMax = 4U << 20;  // before compression; gRPC'
 // A started batch is sealed after this long, so that `tail` is live at any load.
 inline constexpr uint64_t kBatchDelayMsMax = 100;
 
+// A configuration file: far above what a host's databases need, far below what would hurt to parse.
+inline constexpr size_t kConfigBytesMax = 1U << 20;
+inline constexpr size_t kConfigTextBytesMax = 4096;  // one value; PATH_MAX
+// Nesting and number of values in a YAML file. The schema nests four deep.
+inline constexpr size_t kYamlDepthMax = 16;
+inline constexpr size_t kYamlNodesMax = 10'000;
+
 static_assert(kRequestBytesMax < kSessionBytesMax);
 static_assert(kRequestBytesMax < kBatchBytesMax);
 

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/yaml.h"
+
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
+#include <algorithm>
+#include <exception>
+#include <optional>
+#include <sstream>
+
+#include "common/limits.h"
+
+namespace gatehouse {
+namespace {
+
+// Leaves the library's parser from inside a callback; caught in parse_yaml.
+struct Refusal {
+  YAML::Mark mark;
+  std::string what;
+};
+
+// Appended as a comment: the library drops a quoted text that is never closed where the file ends with a line's end.
+constexpr std::string_view kEndMarker = "\n#";
+
+size_t from_one(int zero_based) {
+  return zero_based < 0 ? 1 : static_cast<size_t>(zero_based) + 1;
+}
+
+// Builds the tree from the parser's events. `open_` is the path from the root to the collection being filled; a map
+// takes keys and values in turn.
+class TreeBuilder final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    add(mark, "", anchor, YamlNode::Kind::kNull, "");
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
+    throw Refusal{mark, "aliases are not supported; write the value out"};
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
+    // "?" marks a plain scalar, "!" a quoted one.
+    const bool plain = tag == "?";
+    const bool null = plain && (value == "~" || value == "null");
+    add(mark, plain || tag == "!" ? "" : tag, anchor, null ? YamlNode::Kind::kNull : YamlNode::Kind::kScalar,
+        null ? "" : value);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    open(mark, tag, anchor, YamlNode::Kind::kList);
+  }
+  void OnSequenceEnd() override { open_.pop_back(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
+    open(mark, tag, anchor, YamlNode::Kind::kMap);
+  }
+  void OnMapEnd() override { open_.pop_back(); }
+
+  YamlNode take() { return std::move(root_); }
+
+ private:
+  void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YamlNode::Kind kind) {
+    if (open_.size() >= kYamlDepthMax) throw Refusal{mark, "nested too deeply"};
+    // Flow collections come with the tag "?" as plain scalars do, block ones with none.
+    YamlNode* node = add(mark, tag == "?" || tag == "!" ? "" : tag, anchor, kind, "");
+    open_.push_back({node, false});
+  }
+
+  YamlNode* add(const YAML::Mark& mark, std::string_view tag, YAML::anchor_t anchor, YamlNode::Kind kind,
+                std::string_view text) {
+    if (anchor != 0) throw Refusal{mark, "anchors are not supported; write the value out"};
+    if (!tag.empty()) throw Refusal{mark, "tags are not supported: " + printable(tag)};
+    if (++nodes_ > kYamlNodesMax) throw Refusal{mark, "too many values"};
+    YamlNode* node = &root_;
+    if (!open_.empty()) {
+      Open& parent = open_.back();
+      if (parent.node->kind == YamlNode::Kind::kMap && !parent.has_key) {
+        add_key(parent, mark, kind, text);
+        return nullptr;
+      }
+      if (parent.node->kind == YamlNode::Kind::kList) parent.node->children.emplace_back();
+      parent.has_key = false;
+      node = &parent.node->children.back();
+    }
+    node->kind = kind;
+    node->text = text;
+    node->line = from_one(mark.line);
+    node->column = from_one(mark.column);
+    if (kind == YamlNode::Kind::kNull && node->key_line != 0) {
+      node->line = node->key_line;  // an absent value has the position of whatever follows it
+      node->column = node->key_column;
+    }
+    return node;
+  }
+
+  struct Open {
+    YamlNode* node;
+    bool has_key;
+  };
+
+  static void add_key(Open& parent, const YAML::Mark& mark, YamlNode::Kind kind, std::string_view text) {
+    if (kind != YamlNode::Kind::kScalar) throw Refusal{mark, "a key must be a name"};
+    if (text == "<<") throw Refusal{mark, "merge keys are not supported; write the values out"};
+    if (const YamlNode* first = parent.node->find(text); first != nullptr)
+      throw Refusal{mark, printable(text) + ": given twice, first on line " + std::to_string(first->key_line)};
+    YamlNode& child = parent.node->children.emplace_back();
+    child.key = text;
+    child.key_line = child.line = from_one(mark.line);
+    child.key_column = child.column = from_one(mark.column);
+    parent.has_key = true;
+  }
+
+  YamlNode root_;
+  std::vector<Open> open_;
+  size_t nodes_ = 0;
+};
+
+Error refused(std::string_view file, std::string_view text, const YAML::Mark& mark, std::string_view what) {
+  size_t line = from_one(mark.line), column = from_one(mark.column);
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  const auto last_line = 1 + static_cast<size_t>(std::ranges::count(text, '\n'));
+  if (line > last_line) {  // at the appended end
+    line = last_line;
+    column = text.size() - (text.rfind('\n') + 1) + 1;
+  }
+  return Error::configuration(yaml_position(file, line, column) + std::string(what));
+}
+
+// The library stops in silence at a byte of its own choice (0x04) and guesses encodings from zeros, so bytes that no
+// text holds are refused first.
+std::optional<Error> refuse_controls(std::string_view text, std::string_view file) {
+  size_t line = 1, column = 1;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n' && c != '\t' && c != '\r') || byte == 0x7f || byte >= 0xfe)
+      return Error::configuration(yaml_position(file, line, column) + "not a text file: it holds the byte " +
+                                  std::to_string(byte));
+    ++column;
+    if (c == '\n') {
+      ++line;
+      column = 1;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+const YamlNode* YamlNode::find(std::string_view child_key) const {
+  if (kind != Kind::kMap) return nullptr;
+  for (const YamlNode& child : children)
+    if (child.key == child_key) return &child;
+  return nullptr;
+}
+
+std::string yaml_position(std::string_view file, size_t line, size_t column) {
+  return std::string(file) + ":" + std::to_string(line) + ":" + std::to_string(column) + ": ";
+}
+
+std::string printable(std::string_view text) {
+  constexpr size_t kShownBytesMax = 80;
+  std::string shown;
+  for (const char c : text.substr(0, kShownBytesMax)) {
+    const auto byte = static_cast<unsigned char>(c);
+    shown += byte < 0x20 || byte >= 0x7f ? '?' : c;
+  }
+  if (text.size() > kShownBytesMax) shown += "...";
+  return shown;
+}
+
+Result<YamlNode> parse_yaml(std::string_view text, std::string_view file) {
+  if (std::optional<Error> error = refuse_controls(text, file)) return *std::move(error);
+  try {
+    std::istringstream in{std::string(text) + std::string(kEndMarker)};
+    YAML::Parser parser(in);
+    TreeBuilder builder;
+    if (!parser.HandleNextDocument(builder)) return YamlNode{};
+    TreeBuilder second;
+    if (parser.HandleNextDocument(second))
+      return Error::configuration(yaml_position(file, second.take().line, 1) + "a second document; one is expected");
+    return builder.take();
+  } catch (const Refusal& refusal) {
+    return refused(file, text, refusal.mark, refusal.what);
+  } catch (const YAML::Exception& exception) {
+    return refused(file, text, exception.mark, "not YAML: " + printable(exception.msg));
+  } catch (const std::exception& exception) {
+    return Error::configuration(yaml_position(file, 1, 1) + "not YAML: " + printable(exception.what()));
+  }
+}
+
+}  // namespace gatehouse
