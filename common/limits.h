@@ -26,6 +26,24 @@ inline constexpr size_t kBatchBytesMax = 4U << 20;  // before compression; gRPC'
 // A started batch is sealed after this long, so that `tail` is live at any load.
 inline constexpr uint64_t kBatchDelayMsMax = 100;
 
+// Processes remembered: 64 Ki of about 1 KiB each. The kernel's default pid_max on hosts of up to 32 CPUs is 32 Ki.
+inline constexpr size_t kProcessesMax = 65'536;
+// An exited process is remembered this long after its exit or its last use: records of other rings may still name it.
+inline constexpr uint64_t kExitedKeptNs = 60'000'000'000;
+// Ancestors named per process. Deeper than any login, CI runner and agent found in practice (12 to 20).
+inline constexpr size_t kAncestorsMax = 32;
+// argv kept of one process; longer is cut.
+inline constexpr size_t kArgumentsBytesMax = 16U << 10;
+// Executables whose digest is remembered, and the largest that is read: interpreters and bundled run-times reach
+// 300 MiB.
+inline constexpr size_t kExecutableDigestsMax = 4096;
+inline constexpr uint64_t kExecutableBytesMax = 512U << 20;
+// Processes that wait for their executable's digest or a user's name. More are asked for again when they are used.
+inline constexpr size_t kIdentityJobsMax = 16'384;
+// User names remembered, and for how long: a renamed user shows after that.
+inline constexpr size_t kUserNamesMax = 4096;
+inline constexpr uint64_t kUserNameKeptNs = 600'000'000'000;
+
 // A configuration file: far above what a host's databases need, far below what would hurt to parse.
 inline constexpr size_t kConfigBytesMax = 1U << 20;
 inline constexpr size_t kConfigTextBytesMax = 4096;  // one value; PATH_MAX
