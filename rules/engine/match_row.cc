@@ -2,7 +2,7 @@
 #include "rules/engine/match_row.h"
 
 #include <algorithm>
-#include <iterator>
+#include <array>
 
 #include "common/check.h"
 #include "gatehouse/v1/query.pb.h"
@@ -11,24 +11,26 @@ namespace gatehouse::rules {
 namespace {
 
 using v1::Row;
+using List = google::protobuf::RepeatedPtrField<std::string>;
+using FieldValue = std::variant<std::string_view, uint64_t, bool, const List*>;
 
-RowValue value_of(const std::string& text) {
+FieldValue value_of(const std::string& text) {
   return std::string_view(text);
 }
-RowValue value_of(uint32_t number) {
+FieldValue value_of(uint32_t number) {
   return uint64_t{number};
 }
-RowValue value_of(uint64_t number) {
+FieldValue value_of(uint64_t number) {
   return number;
 }
-RowValue value_of(bool flag) {
+FieldValue value_of(bool flag) {
   return flag;
 }
-RowValue value_of(const TextList& list) {
+FieldValue value_of(const List& list) {
   return &list;
 }
 
-using Getter = RowValue (*)(const Row&);
+using Getter = FieldValue (*)(const Row&);
 // In the order of proto/fields.def, so of fields().
 constexpr Getter kGetters[] = {
 #define GH_FIELD(name, member, type, help) [](const Row& row) { return value_of(row.member()); },
@@ -62,7 +64,9 @@ bool holds_text(std::string_view left, CompareOp op, std::string_view right) {
 }
 
 bool holds(const Comparison& comparison, const Row& row) {
-  const RowValue value = row_value(*comparison.field, row);
+  const auto index = static_cast<size_t>(comparison.field - fields().data());
+  GH_CHECK(index < std::size(kGetters));
+  const FieldValue value = kGetters[index](row);
   if (const auto* text = std::get_if<std::string_view>(&value)) {
     const auto* want = std::get_if<std::string>(&comparison.value);
     return want != nullptr && holds_text(*text, comparison.op, *want);
@@ -75,19 +79,13 @@ bool holds(const Comparison& comparison, const Row& row) {
     const auto* want = std::get_if<bool>(&comparison.value);
     return want != nullptr && ordered(*flag, comparison.op, *want);
   }
-  const auto* list = std::get_if<const TextList*>(&value);
+  const auto* list = std::get_if<const List*>(&value);
   const auto* want = std::get_if<std::string>(&comparison.value);
   return want != nullptr && comparison.op == CompareOp::kEqual &&
          std::find((*list)->begin(), (*list)->end(), *want) != (*list)->end();
 }
 
 }  // namespace
-
-RowValue row_value(const FieldSpec& field, const Row& row) {
-  const auto index = static_cast<size_t>(&field - fields().data());
-  GH_CHECK(index < std::size(kGetters));
-  return kGetters[index](row);
-}
 
 bool matches(const Filter& filter, const Row& row) {
   return std::all_of(filter.all_of.begin(), filter.all_of.end(),
