@@ -187,7 +187,10 @@ class Parser {
       return right ? member(*left, *right, at) : std::nullopt;
     }
     const OperatorText* found = find_operator(token_);
-    if (found == nullptr) return left;
+    if (found == nullptr) {
+      const bool ends = token_.kind == TokenKind::kEnd || token_.is("&&") || token_.is(")");
+      return ends ? std::move(left) : unexpected();
+    }
     advance();
     auto right = operand();
     if (!right) return std::nullopt;

@@ -117,6 +117,8 @@ constexpr Bad kBad[] = {
     // Spelling.
     {"session.user =", 13, "a single `=`"},
     {"session.user = \"a\"", 13, "equality is written =="},
+    {"kind == \"a\" && session.user = \"a\"", 28, "equality is written =="},
+    {"kind == \"a\" && result.rows + 1 > 5", 27, "`+` comes with"},
     {"session.user == \"a\" & kind == \"b\"", 20, "joined by &&"},
     {"session.user == \"a\" and kind == \"b\"", 20, "conditions are joined by &&"},
     {"session.user == \"a", 16, "without its closing quote"},

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The collector's query service, spoken to over mutual TLS. gRPC is included by client.cc only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/result.h"
+#include "gatehouse/v1/query.pb.h"
+
+namespace gatehouse::cli {
+
+struct CallError {
+  enum class Kind : uint8_t {
+    kUnreachable,  // no collector there, or it went away: trying again may help
+    kRejected,     // one side does not accept the other's certificate
+    kRequest,      // the collector does not accept the question
+    kCancelled,    // cancel() was called
+    kOther,
+  };
+  Kind kind;
+  std::string message;
+};
+
+template <typename T>
+using CallResult = tl::expected<T, CallError>;
+
+// What an operator proves itself with, and the CA of the collector; PEM.
+struct Credentials {
+  std::string ca;
+  std::string certificate;
+  std::string key;
+};
+
+// ca.pem, cert.pem and key.pem of `directory`. Failure is a configuration error that says how to get them.
+Result<Credentials> load_credentials(const std::string& directory);
+
+// Gets rows as they come; false: enough, end the call.
+using RowSink = std::function<bool(const v1::Row&)>;
+
+// One channel. Connects with the first call. Calls are made from one thread; cancel() from any.
+class Client {
+ public:
+  // `address` is host:port.
+  Client(const std::string& address, const Credentials& credentials);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // Waits until the connection stands; false if it does not. The reason comes with the next call.
+  [[nodiscard]] bool connect();
+
+  CallResult<void> search(const v1::SearchRequest& request, const RowSink& sink);
+  CallResult<void> tail(const v1::TailRequest& request, const RowSink& sink);
+  CallResult<void> session(const v1::SessionRequest& request, const RowSink& sink);
+  CallResult<v1::TopResponse> top(const v1::TopRequest& request);
+  CallResult<v1::AgentsResponse> agents();
+  CallResult<v1::CreateTokenResponse> create_token(const v1::CreateTokenRequest& request);
+
+  // Ends the call that runs, and every later one, with kCancelled.
+  void cancel();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gatehouse::cli

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/commands.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+
+#include "cli/client.h"
+#include "cli/human.h"
+#include "cli/json.h"
+#include "cli/render.h"
+#include "cli/safe_text.h"
+#include "cli/tail_cursor.h"
+
+namespace gatehouse::cli {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Rows held back to measure columns; as many as `query` shows by default.
+constexpr size_t kSampleRows = 100;
+// Events of a session held back for the totals at its head; beyond, totals stand at the end.
+constexpr size_t kSessionRowsHeld = 20'000;
+constexpr milliseconds kRetryFirst{250};
+constexpr milliseconds kRetryMax{5000};
+
+void tell(const Surroundings& to, const std::string& message) {
+  to.problems.write("gatehouse: " + message + "\n");
+  to.problems.flush();
+}
+
+// The end of gRPC's chain of causes: "…; last error: UNKNOWN: ipv4:…: Failed to connect …: Connection refused".
+std::string last_cause(const std::string& message) {
+  const size_t colon = message.rfind(": ");
+  return colon == std::string::npos ? message : message.substr(colon + 2);
+}
+
+int fail(const CallError& error, const Options& options, const Surroundings& to) {
+  switch (error.kind) {
+    case CallError::Kind::kUnreachable:
+      tell(to, "no collector answers at " + options.collector + " (" + last_cause(error.message) +
+                   "): check that gatehouse-collector runs there and that the address (--collector, "
+                   "GATEHOUSE_COLLECTOR) is right");
+      return kExitEnvironment;
+    case CallError::Kind::kRejected:
+      tell(to, "the collector at " + options.collector + " and the certificate in " + options.credentials +
+                   " do not belong together (" + last_cause(error.message) +
+                   "): copy the operator folder of that collector, or name it with --credentials");
+      return kExitEnvironment;
+    case CallError::Kind::kRequest: tell(to, "the collector does not accept this: " + error.message); return kExitUsage;
+    case CallError::Kind::kCancelled: return kExitOk;
+    case CallError::Kind::kOther: break;
+  }
+  tell(to, "the collector at " + options.collector + " failed: " + error.message);
+  return kExitEnvironment;
+}
+
+// Prints events as a table or as JSON, in the order in which they come.
+class EventPrinter {
+ public:
+  EventPrinter(const Options& options, const Surroundings& to, std::vector<EventColumn> usual, bool live)
+      : json_(options.json), live_(live), to_(to), columns_(options.columns.empty() ? std::move(usual) : options.columns) {
+    if (live_ && !json_) start();
+  }
+
+  // False once nobody reads.
+  bool print(const v1::Row& row) {
+    if (json_) return put(to_json(row));
+    auto cells = cells_of(columns_, row);
+    if (table_) return put(table_->line(cells));
+    sample_.push_back(std::move(cells));
+    return sample_.size() < kSampleRows || start();
+  }
+  bool finish() {
+    if (!json_ && !table_) start();
+    return to_.out.flush();
+  }
+
+ private:
+  bool put(const std::string& text) { return to_.out.write(text) && (!live_ || to_.out.flush()); }
+  bool start() {
+    table_.emplace(layouts_of(columns_), to_.style, sample_);
+    bool wanted = put(table_->header());
+    for (const auto& cells : sample_) wanted = wanted && put(table_->line(cells));
+    sample_.clear();
+    return wanted;
+  }
+
+  bool json_;
+  bool live_;
+  const Surroundings& to_;
+  std::vector<EventColumn> columns_;
+  std::optional<Table> table_{};
+  std::vector<std::vector<Cell>> sample_{};
+};
+
+int query(Client& client, const Options& options, const Surroundings& to) {
+  v1::SearchRequest request;
+  request.set_filter(options.filter);
+  request.set_since_ns(options.since_ns);
+  request.set_until_ns(options.until_ns);
+  request.set_limit(options.limit);
+  request.set_oldest_first(options.oldest_first);
+  EventPrinter printer(options, to, event_columns(to.style.terminal_width), false);
+  uint64_t rows = 0;
+  const auto end = client.search(request, [&](const v1::Row& row) {
+    ++rows;
+    return printer.print(row);
+  });
+  if (!end && rows == 0) return fail(end.error(), options, to);
+  printer.finish();
+  if (!end) return fail(end.error(), options, to);
+  if (to.style.terminal_width != 0 && options.limit != 0 && rows == options.limit) {
+    tell(to, std::string("these are the ") + (options.oldest_first ? "oldest " : "newest ") + std::to_string(rows) +
+                 "; --limit 0 shows all");
+  }
+  return kExitOk;
+}
+
+// Waits; true if stopped meanwhile.
+bool wait(const std::stop_token& stop, milliseconds time) {
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  wake.wait_for(lock, stop, time, [] { return false; });
+  return stop.stop_requested();
+}
+
+int tail(const Options& options, const Credentials& credentials, const Surroundings& to) {
+  EventPrinter printer(options, to, event_columns(to.style.terminal_width), true);
+  TailCursor cursor(options.since_ns, to.now_ns);
+  v1::TailRequest request;
+  request.set_filter(options.filter);
+  request.set_since_ns(options.since_ns);
+  bool was_connected = false;
+  bool lost = false;
+  bool read = true;  // by someone
+  milliseconds pause = kRetryFirst;
+  to.out.flush();
+  while (true) {
+    Client client(options.collector, credentials);
+    const std::stop_callback on_stop(to.stop, [&client] { client.cancel(); });
+    if (client.connect()) {
+      if (lost) tell(to, "connected to " + options.collector + " again");
+      was_connected = true;
+      lost = false;
+      pause = kRetryFirst;
+    }
+    const auto end = client.tail(request, [&](const v1::Row& row) {
+      if (cursor.admit(row.id(), row.time_ns())) read = printer.print(row);
+      return read;
+    });
+    if (to.stop.stop_requested() || !read) return kExitOk;
+    const bool may_return = end || end.error().kind == CallError::Kind::kUnreachable;
+    if (!may_return || !was_connected) return fail(end.error(), options, to);
+    if (!lost) {
+      tell(to, "lost the collector at " + options.collector + " (" +
+                   (end ? std::string("it ended the stream") : last_cause(end.error().message)) + "): trying again");
+    }
+    lost = true;
+    request.set_since_ns(cursor.resume_ns());
+    if (wait(to.stop, pause)) return kExitOk;
+    pause = std::min(pause * 2, kRetryMax);
+  }
+}
+
+int session(Client& client, const Options& options, const Surroundings& to) {
+  v1::SessionRequest request;
+  request.set_session(options.session);
+  request.set_limit(options.limit);
+  EventPrinter printer(options, to, session_columns(), false);
+  SessionTotals totals;
+  std::vector<v1::Row> held;
+  bool streaming = options.json;
+  uint64_t rows = 0;
+  const auto print_held = [&](bool whole) {
+    bool wanted = to.out.write(totals.head() + (whole ? "totals      " + totals.text() + "\n\n" : "\n"));
+    for (const v1::Row& row : held) wanted = wanted && printer.print(row);
+    held.clear();
+    return wanted;
+  };
+  const auto end = client.session(request, [&](const v1::Row& row) {
+    ++rows;
+    totals.add(row);
+    if (streaming) return printer.print(row);
+    held.push_back(row);
+    if (held.size() < kSessionRowsHeld) return true;
+    streaming = true;
+    return print_held(false);
+  });
+  if (!end && rows == 0) return fail(end.error(), options, to);
+  if (rows == 0) {
+    tell(to, "there is no session `" + safe(options.session) +
+                 "`: `gatehouse query --columns time,session.id,actor,what` shows which there are");
+    return kExitEnvironment;
+  }
+  if (!streaming) print_held(true);
+  printer.finish();
+  if (streaming && !options.json) {
+    to.out.write("\ntotals      " + totals.text() + "\n");
+    to.out.flush();
+  }
+  if (!end) return fail(end.error(), options, to);
+  if (options.limit != 0 && rows == options.limit)
+    tell(to, "these are its first " + std::to_string(rows) + " events; --limit 0 shows all");
+  return kExitOk;
+}
+
+int top(Client& client, const Options& options, const Surroundings& to) {
+  v1::TopRequest request;
+  request.set_filter(options.filter);
+  request.set_since_ns(options.since_ns);
+  request.set_until_ns(options.until_ns);
+  request.set_by(std::string(options.by->name));
+  request.set_limit(options.limit);
+  const auto answer = client.top(request);
+  if (!answer) return fail(answer.error(), options, to);
+  if (options.json) {
+    for (const v1::TopGroup& group : answer->groups()) to.out.write(to_json(group, *options.by));
+  } else {
+    to.out.write(render_top(*answer, *options.by, to.style));
+  }
+  to.out.flush();
+  return kExitOk;
+}
+
+int agents(Client& client, const Options& options, const Surroundings& to) {
+  const auto answer = client.agents();
+  if (!answer) return fail(answer.error(), options, to);
+  if (options.json) {
+    for (const v1::Agent& agent : answer->agents()) to.out.write(to_json(agent));
+  } else if (answer->agents().empty()) {
+    tell(to, "no agent has enrolled yet: `gatehouse token create` makes the token that one needs");
+  } else {
+    to.out.write(render_agents(*answer, to.style, to.now_ns));
+  }
+  to.out.flush();
+  return kExitOk;
+}
+
+int token_create(Client& client, const Options& options, const Surroundings& to) {
+  v1::CreateTokenRequest request;
+  request.set_valid_seconds(static_cast<uint32_t>(options.valid_seconds));
+  const auto answer = client.create_token(request);
+  if (!answer) return fail(answer.error(), options, to);
+  to.out.write(options.json ? to_json(*answer) : answer->token() + "\n");
+  to.out.flush();
+  if (!options.json) tell(to, "enrols one agent until " + local_timestamp(answer->expires_ns()));
+  return kExitOk;
+}
+
+int fields(const Options& options, const Surroundings& to) {
+  if (options.json) {
+    for (const rules::FieldSpec& field : rules::fields()) to.out.write(to_json(field));
+  } else {
+    to.out.write(render_fields(to.style));
+  }
+  to.out.flush();
+  return kExitOk;
+}
+
+}  // namespace
+
+int run(const Options& options, const Surroundings& to) {
+  if (options.command == Command::kFields) return fields(options, to);
+  const auto credentials = load_credentials(options.credentials);
+  if (!credentials) {
+    tell(to, credentials.error().message());
+    return kExitConfiguration;
+  }
+  if (options.command == Command::kTail) return tail(options, *credentials, to);
+  Client client(options.collector, *credentials);
+  switch (options.command) {
+    case Command::kQuery: return query(client, options, to);
+    case Command::kSession: return session(client, options, to);
+    case Command::kTop: return top(client, options, to);
+    case Command::kAgents: return agents(client, options, to);
+    case Command::kTokenCreate: return token_create(client, options, to);
+    case Command::kTail:
+    case Command::kFields: break;
+  }
+  return kExitOk;
+}
+
+}  // namespace gatehouse::cli

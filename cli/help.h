@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// What --help teaches below the list of options: examples, and the exit codes.
+#pragma once
+
+#include <string_view>
+
+namespace gatehouse::cli::help {
+
+inline constexpr std::string_view kExitCodes =
+    "Exit codes:\n"
+    "  0   done; for tail also Ctrl-C, and a reader that closed the pipe\n"
+    "  1   the collector cannot be reached, refused the certificate, or failed\n"
+    "  2   the command line or the filter is wrong; a caret shows where\n"
+    "  78  configuration: credentials or environment variables cannot be used\n";
+
+inline constexpr std::string_view kProgram =
+    "Examples:\n"
+    "  gatehouse tail\n"
+    "  gatehouse query 'statement.verb == \"DELETE\" && actor.exe.endsWith(\"/psql\")' --since 1h\n"
+    "  gatehouse query 'outcome == \"error\"' --since today --json | jq -r .result.sqlstate\n"
+    "  gatehouse top --by actor.exe --since 1h\n"
+    "\n"
+    "`gatehouse COMMAND --help` shows more of each; `gatehouse fields` lists what filters can ask for.\n"
+    "\n";
+
+inline constexpr std::string_view kQuery =
+    "Newest first, 100 rows unless --limit says otherwise.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse query --since 10m\n"
+    "  gatehouse query 'statement.verb == \"DELETE\" && actor.exe.endsWith(\"/psql\")' --since 1h\n"
+    "  gatehouse query 'outcome == \"error\" && session.user != \"monitor\"' --since yesterday --until today\n"
+    "  gatehouse query 'duration > duration(\"250ms\") && result.rows > 10000' --limit 0\n"
+    "  gatehouse query '\"4711\" in statement.parameters' --oldest-first\n"
+    "  gatehouse query 'kind == \"connect\"' --columns time,session.id,actor,session.client\n"
+    "  gatehouse query 'statement.text.contains(\"payroll\")' --limit 0 --json > payroll.jsonl\n"
+    "\n"
+    "Times: 1h (ago), 2d, now-5m, today, yesterday, 14:30, 2026-11-25, \"2026-11-25 14:30\" (local time),\n"
+    "       2026-11-25T14:30:00Z. --since is inclusive, --until exclusive.\n"
+    "\n";
+
+inline constexpr std::string_view kTail =
+    "Runs until Ctrl-C. Goes on by itself, without a hole, when the collector restarts.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse tail\n"
+    "  gatehouse tail 'kind == \"statement\" && database.name == \"shop\"' --since 5m\n"
+    "  gatehouse tail 'outcome == \"error\"' --columns time,actor,result.sqlstate,result.error\n"
+    "  gatehouse tail --json | jq -r 'select(.result.rows > 1000) | .statement.text'\n"
+    "\n";
+
+inline constexpr std::string_view kSession =
+    "ID is a row's session.id (agent/boot/number), or the beginning of its number where only one session fits.\n"
+    "Shows who, from where, to what, and how much, then the session's events, oldest first.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse session 8412\n"
+    "  gatehouse session a1b2c3/0f3c9e2d4b5a69788796a5b4c3d2e1f0/8412 --limit 0 --json\n"
+    "\n";
+
+inline constexpr std::string_view kTop =
+    "Counts events by the values of a field, largest first; the last hour unless --since says otherwise.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse top\n"
+    "  gatehouse top --by statement.text 'kind == \"statement\" && database.name == \"shop\"' --since 1d\n"
+    "  gatehouse top --by result.sqlstate 'outcome == \"error\"' --limit 5\n"
+    "\n";
+
+inline constexpr std::string_view kAgents =
+    "`missing` counts events that an agent numbered and that never came; it should be 0.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse agents\n"
+    "  gatehouse agents --json | jq 'select(.connected | not) | .host'\n"
+    "\n";
+
+inline constexpr std::string_view kToken =
+    "An agent enrols with it once; then it is spent. The token alone goes to standard output.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse token create\n"
+    "  gatehouse token create --valid 15m > token\n"
+    "\n";
+
+inline constexpr std::string_view kFields =
+    "Every field that filters, --columns and --by can name. Needs no collector.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse fields\n"
+    "  gatehouse fields --json | jq -r .name\n"
+    "\n";
+
+inline constexpr std::string_view kVersion =
+    "Examples:\n"
+    "  gatehouse version\n"
+    "\n";
+
+}  // namespace gatehouse::cli::help

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <sstream>
+
+#include "cli/help.h"
+#include "cli/safe_text.h"
+#include "cli/when.h"
+#include "common/version.h"
+
+namespace gatehouse::cli {
+namespace {
+
+constexpr const char* kCollectorVariable = "GATEHOUSE_COLLECTOR";
+constexpr const char* kCredentialsVariable = "GATEHOUSE_CREDENTIALS";
+constexpr const char* kCollectorDefault = "127.0.0.1:7443";
+constexpr const char* kCredentialsDefault = "/var/lib/gatehouse-collector/operator";
+constexpr uint64_t kNsPerSecond = 1'000'000'000;
+constexpr uint64_t kDefaultTopSpanNs = 3600 * kNsPerSecond;
+
+// What CLI11 fills in, before it means something.
+struct Raw {
+  std::string collector{};
+  std::string credentials{};
+  std::string output = "table";
+  bool json = false;
+  bool no_color = false;
+  bool no_pager = false;
+  std::string filter{};
+  std::string since{};
+  std::string until{};
+  std::string columns{};
+  std::string by = "actor.exe";
+  std::string session{};
+  std::string valid = "1h";
+  uint32_t query_limit = kQueryRowsDefault;
+  uint32_t session_limit = kSessionRowsDefault;
+  uint32_t top_limit = kTopGroupsDefault;
+  bool oldest_first = false;
+};
+
+std::string footer_of(std::string_view text) {
+  return std::string(text) + std::string(help::kExitCodes);
+}
+
+Answered mistake(const std::string& message, int exit_code = kExitUsage) {
+  return {exit_code, "gatehouse: " + message + "\n"};
+}
+
+void add_filter(CLI::App& command, Raw& raw) {
+  command.add_option("filter", raw.filter, "Which events, such as 'session.user == \"app\"'; all if not given")
+      ->type_name("FILTER");
+}
+void add_since(CLI::App& command, Raw& raw) {
+  command.add_option("--since", raw.since, "Events from this time on: 1h, today, 2026-11-25T14:30:00Z, …")
+      ->type_name("TIME");
+}
+void add_until(CLI::App& command, Raw& raw) {
+  command.add_option("--until", raw.until, "Events before this time")->type_name("TIME");
+}
+void add_columns(CLI::App& command, Raw& raw) {
+  command
+      .add_option("--columns", raw.columns,
+                  "Columns of the table: fields, or one of " + summary_columns() + "; separated by commas")
+      ->type_name("A,B,C");
+}
+void add_limit(CLI::App& command, uint32_t& limit, const std::string& of_what) {
+  command.add_option("--limit", limit, of_what + "; 0: all")->type_name("N")->capture_default_str();
+}
+
+struct Commands {
+  CLI::App* query;
+  CLI::App* tail;
+  CLI::App* session;
+  CLI::App* top;
+  CLI::App* agents;
+  CLI::App* token;
+  CLI::App* token_create;
+  CLI::App* fields;
+  CLI::App* version;
+};
+
+CLI::App* add_command(CLI::App& app, const char* name, const char* description, std::string_view footer) {
+  CLI::App* command = app.add_subcommand(name, description);
+  command->footer(footer_of(footer));
+  return command;
+}
+
+void add_globals(CLI::App& app, Raw& raw) {
+  app.add_option("--collector", raw.collector,
+                 std::string("Where the collector listens (") + kCollectorVariable + "; default " + kCollectorDefault + ")")
+      ->type_name("HOST:PORT");
+  app.add_option("--credentials", raw.credentials,
+                 std::string("Folder of ca.pem, cert.pem and key.pem (") + kCredentialsVariable + "; default " +
+                     kCredentialsDefault + ")")
+      ->type_name("DIR");
+  app.add_option("--output", raw.output, "table, or json: one object per line; also in a pipe")
+      ->type_name("FORMAT")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  app.add_flag("--json", raw.json, "The same as --output json");
+  app.add_flag("--no-color", raw.no_color, "No colours on a terminal either (NO_COLOR)");
+  app.add_flag("--no-pager", raw.no_pager, "No pager on a terminal either (PAGER)");
+}
+
+Commands declare(CLI::App& app, Raw& raw) {
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.set_help_flag("-h,--help", "What this does, with examples");
+  app.footer(footer_of(help::kProgram));
+  add_globals(app, raw);
+
+  Commands out{};
+  out.tail = add_command(app, "tail", "Show events as they happen", help::kTail);
+  add_filter(*out.tail, raw);
+  add_since(*out.tail, raw);
+  add_columns(*out.tail, raw);
+
+  out.query = add_command(app, "query", "Show events of the past", help::kQuery);
+  add_filter(*out.query, raw);
+  add_since(*out.query, raw);
+  add_until(*out.query, raw);
+  add_limit(*out.query, raw.query_limit, "At most so many rows");
+  out.query->add_flag("--oldest-first", raw.oldest_first, "The oldest first, instead of the newest");
+  add_columns(*out.query, raw);
+
+  out.session = add_command(app, "session", "Show one session from its beginning to its end", help::kSession);
+  out.session->add_option("id", raw.session, "A session.id, or the beginning of its number")->type_name("ID")->required();
+  add_limit(*out.session, raw.session_limit, "At most so many events");
+  add_columns(*out.session, raw);
+
+  out.top = add_command(app, "top", "Count events by a field", help::kTop);
+  add_filter(*out.top, raw);
+  out.top->add_option("--by", raw.by, "The field")->type_name("FIELD")->capture_default_str();
+  add_since(*out.top, raw);
+  add_until(*out.top, raw);
+  add_limit(*out.top, raw.top_limit, "At most so many groups");
+
+  out.agents = add_command(app, "agents", "List agents: connected, last seen, missing events", help::kAgents);
+
+  out.token = add_command(app, "token", "Make enrolment tokens for agents", help::kToken);
+  out.token->require_subcommand(1);
+  out.token_create = add_command(*out.token, "create", "Make a token that enrols one agent", help::kToken);
+  out.token_create->add_option("--valid", raw.valid, "How long it can be used")->type_name("SPAN")->capture_default_str();
+
+  out.fields = add_command(app, "fields", "List the fields that filters can name", help::kFields);
+  out.version = add_command(app, "version", "Print the version", help::kVersion);
+  return out;
+}
+
+bool is_address(std::string_view address) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return false;
+  const std::string_view host = address.substr(0, colon);
+  const bool bracketed = host.front() == '[' && host.back() == ']';
+  if (!bracketed && host.find(':') != std::string_view::npos) return false;
+  const std::string_view port = address.substr(colon + 1);
+  const bool digits = std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; });
+  return digits && !port.empty() && port.size() <= 5 && std::stoul(std::string(port)) - 1 < 65535;
+}
+
+// From the flag, else the environment, else the default. What comes from the environment is configuration.
+struct Sourced {
+  std::string value;
+  bool from_environment;
+};
+Sourced sourced(const std::string& flag, const char* variable, const char* fallback, const Environment& environment) {
+  if (!flag.empty()) return {flag, false};
+  if (auto value = environment(variable); value && !value->empty()) return {std::move(*value), true};
+  return {fallback, false};
+}
+
+std::optional<Answered> take_globals(Options& out, const Raw& raw, const Environment& environment) {
+  const Sourced collector = sourced(raw.collector, kCollectorVariable, kCollectorDefault, environment);
+  if (!is_address(collector.value)) {
+    const std::string source = collector.from_environment ? kCollectorVariable : "--collector";
+    return mistake(source + ": `" + safe(collector.value) + "` is not HOST:PORT, such as " + kCollectorDefault +
+                       " or [::1]:7443",
+                   collector.from_environment ? kExitConfiguration : kExitUsage);
+  }
+  out.collector = collector.value;
+  out.credentials = sourced(raw.credentials, kCredentialsVariable, kCredentialsDefault, environment).value;
+  out.json = raw.json || raw.output == "json";
+  const auto no_color = environment("NO_COLOR");
+  out.colour = !raw.no_color && !(no_color && !no_color->empty());
+  out.pager = !raw.no_pager;
+  return std::nullopt;
+}
+
+std::optional<Answered> take_times(Options& out, const Raw& raw, uint64_t now_ns) {
+  const std::pair<const std::string*, uint64_t*> times[] = {{&raw.since, &out.since_ns}, {&raw.until, &out.until_ns}};
+  for (const auto& [text, ns] : times) {
+    if (text->empty()) continue;
+    const auto when = parse_when(*text, now_ns);
+    const std::string option = text == &raw.since ? "--since" : "--until";
+    if (!when) return mistake(option + ": `" + safe(*text) + "` is no time: " + std::string(when.error()));
+    *ns = std::max<uint64_t>(*when, 1);
+  }
+  if (out.until_ns != 0 && out.since_ns >= out.until_ns)
+    return mistake("--since is not before --until: no event can lie between them");
+  return std::nullopt;
+}
+
+std::optional<Answered> take_columns(Options& out, const std::string& columns) {
+  std::istringstream names(columns);
+  for (std::string name; std::getline(names, name, ',');) {
+    const size_t first = name.find_first_not_of(' ');
+    name = first == std::string::npos ? "" : name.substr(first, name.find_last_not_of(' ') - first + 1);
+    auto column = find_column(name);
+    if (!column) {
+      return mistake("--columns: there is no column `" + safe(name) + "`; did you mean `" +
+                     std::string(rules::nearest_field(name)->name) + "`? Besides fields there are " + summary_columns());
+    }
+    out.columns.push_back(std::move(*column));
+  }
+  return std::nullopt;
+}
+
+std::optional<Answered> take_rest(Options& out, const Raw& raw, uint64_t now_ns) {
+  if (auto parsed = rules::parse_filter(raw.filter); !parsed)
+    return Answered{kExitUsage, explain_filter_error(raw.filter, parsed.error())};
+  out.filter = raw.filter;
+  if (auto answer = take_times(out, raw, now_ns)) return answer;
+  if (auto answer = take_columns(out, raw.columns)) return answer;
+  out.by = rules::find_field(raw.by);
+  if (out.by == nullptr) {
+    return mistake("--by: there is no field `" + safe(raw.by) + "`; did you mean `" +
+                   std::string(rules::nearest_field(raw.by)->name) + "`?");
+  }
+  const auto valid = parse_span(raw.valid);
+  if (!valid || *valid < kNsPerSecond || *valid / kNsPerSecond > UINT32_MAX)
+    return mistake("--valid: `" + safe(raw.valid) + "` is no length of time: write 90s, 15m, 1h or 2d");
+  out.valid_seconds = *valid / kNsPerSecond;
+  out.session = raw.session;
+  out.oldest_first = raw.oldest_first;
+  return std::nullopt;
+}
+
+void take_command(Options& out, const Raw& raw, const Commands& commands, uint64_t now_ns) {
+  if (commands.tail->parsed()) out.command = Command::kTail;
+  if (commands.agents->parsed()) out.command = Command::kAgents;
+  if (commands.token->parsed()) out.command = Command::kTokenCreate;
+  if (commands.fields->parsed()) out.command = Command::kFields;
+  if (commands.query->parsed()) {
+    out.command = Command::kQuery;
+    out.limit = raw.query_limit;
+  }
+  if (commands.session->parsed()) {
+    out.command = Command::kSession;
+    out.limit = raw.session_limit;
+  }
+  if (commands.top->parsed()) {
+    out.command = Command::kTop;
+    out.limit = raw.top_limit;
+    if (out.since_ns == 0) {
+      const uint64_t end = out.until_ns != 0 ? out.until_ns : now_ns;
+      out.since_ns = end - std::min(end - 1, kDefaultTopSpanNs);
+    }
+  }
+}
+
+}  // namespace
+
+std::string explain_filter_error(std::string_view filter, const rules::FilterError& error) {
+  const size_t offset = std::min(error.offset, filter.size());
+  const size_t line_start = offset == 0 ? 0 : filter.rfind('\n', offset - 1) + 1;
+  const std::string_view line = filter.substr(line_start, filter.find('\n', line_start) - line_start);
+  // Made safe in two halves, so that the caret stands right whatever stands before it. A space at the seam is lost
+  // in the head and put back.
+  std::string head = safe(line.substr(0, offset - line_start));
+  if (offset > line_start && line[offset - line_start - 1] == ' ' && !head.empty()) head += ' ';
+  const std::string tail = safe(line.substr(std::min(offset - line_start, line.size())));
+  return "gatehouse: filter: " + safe(error.message) + "\n  " + head + tail + "\n  " +
+         std::string(display_width(head), ' ') + "^\n";
+}
+
+tl::expected<Options, Answered> parse_options(std::vector<std::string> arguments, const Environment& environment,
+                                              uint64_t now_ns) {
+  CLI::App app("Ask a Gatehouse collector what happened in your databases, and who did it.", "gatehouse");
+  Raw raw;
+  const Commands commands = declare(app, raw);
+  std::ranges::reverse(arguments);  // as CLI11 wants them
+  try {
+    app.parse(arguments);
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream out;
+    std::ostringstream problems;
+    const int code = app.exit(error, out, problems);
+    if (code == 0) return tl::unexpected(Answered{kExitOk, out.str()});
+    return tl::unexpected(mistake(safe(error.what()) + "; `gatehouse --help` shows how it is written"));
+  }
+  if (commands.version->parsed())
+    return tl::unexpected(Answered{kExitOk, std::string("gatehouse ") + kVersion + "\n"});
+  Options out;
+  if (auto answer = take_globals(out, raw, environment)) return tl::unexpected(std::move(*answer));
+  if (auto answer = take_rest(out, raw, now_ns)) return tl::unexpected(std::move(*answer));
+  take_command(out, raw, commands, now_ns);
+  return out;
+}
+
+}  // namespace gatehouse::cli
