@@ -77,6 +77,7 @@ enum class FormatFault : uint8_t {
   kMagic,          // something else stands here
   kLimit,          // a length above its limit, or a name that is empty
   kHash,           // the bytes do not have the hash that is written with them
+  kChain,          // the record is whole, but was not written after the one before it
   kInconsistent,   // lengths or counts that contradict each other
 };
 std::string_view to_string(FormatFault fault);
@@ -89,12 +90,35 @@ void append_record_header(std::string& out, RecordHeader& header);
 // Decodes a record's header from the start of `in`, which may go on beyond it. kShort also if the payload is not all
 // there; then `header` is valid if header_bytes is not 0.
 FormatFault decode_record_header(std::span<const std::byte> in, RecordHeader& header);
+// The same, and that it follows `chain_previous` and that its payload has its hash.
+FormatFault check_record(std::span<const std::byte> in, const Digest& chain_previous, RecordHeader& header);
 
 void append_footer(std::string& out, const SegmentFooter& footer);
-// `file`: the whole segment file's size; `in`: its last bytes, at least as many as the trailer says.
 inline constexpr size_t kTrailerBytes = 24;
-// Byte count of the whole footer, trailer included; 0 if these are not a trailer's bytes.
+// Byte count of the whole footer, trailer included, told by the file's last bytes; 0 if they are not a trailer.
 uint64_t decode_trailer(std::span<const std::byte> last_bytes);
+// `in`: exactly the footer, trailer included.
 FormatFault decode_footer(std::span<const std::byte> in, SegmentFooter& footer);
+
+struct ScannedRecord {
+  uint64_t offset = 0;
+  RecordHeader header;
+};
+
+// A whole segment, checked byte by byte. Records borrow the file's bytes.
+struct SegmentScan {
+  SegmentHeader header;
+  std::vector<ScannedRecord> records;  // up to the first that is wrong
+  uint64_t events = 0;                 // of those
+  uint64_t good_bytes = 0;             // header and those records
+  Digest chain_head{};                 // after them
+  bool is_sealed = false;
+  SegmentFooter footer;                // if sealed
+  FormatFault fault = FormatFault::kNone;  // of what stands at good_bytes
+};
+SegmentScan scan_segment(std::span<const std::byte> file);
+
+// Whether a whole record starts anywhere in `bytes`: tells damage from a tail that was torn.
+bool has_record_within(std::span<const std::byte> bytes);
 
 }  // namespace gatehouse::ledger

@@ -5,11 +5,10 @@
 // One process at a time (a lock file says so). Thread-safe throughout.
 #pragma once
 
-#include <array>
-#include <cstddef>
+#include <compare>
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -104,18 +103,21 @@ class SegmentLog {
   SegmentLog& operator=(const SegmentLog&) = delete;
 
   // One outcome per batch, in order. Returns when all that are accepted are durable; concurrent callers share an
-  // fdatasync. After an Error nothing of this call is in the log, unless the disk failed in fdatasync: then the log
-  // refuses everything until it is opened again, because what is on disk is unknown.
+  // fdatasync. After an Error nothing of this call may be acknowledged; what of it became durable is recognised when it
+  // is appended again. A full disk is left behind as it was; a failed fdatasync is not, since what is on disk is then
+  // unknown: the log refuses everything until it is opened again.
   Result<std::vector<AppendOutcome>> append(std::span<const Batch> batches);
 
-  // Closes the open segment if it has records and is older than segment_age_ns_max, or unconditionally.
-  Status seal_if_due();
+  // Closes the open segment if it has records; seal_if_due() only if they are older than segment_age_ns_max.
   Status seal();
+  Status seal_if_due();
 
   [[nodiscard]] const OpenReport& open_report() const;
   [[nodiscard]] std::vector<SegmentInfo> segments() const;  // oldest first; the open one is last
   [[nodiscard]] std::vector<SourceInfo> sources() const;    // by agent, then by first receipt
   [[nodiscard]] Position end() const;                       // where the next durable record will stand
+  // The first segment whose number is `number` or above.
+  [[nodiscard]] std::optional<SegmentInfo> segment_at(uint64_t number) const;
 
   // Blocks until end() > `position`, `timeout_ms` passed or wake() was called. True if there is more to read.
   bool wait_beyond(const Position& position, uint32_t timeout_ms);
@@ -125,7 +127,7 @@ class SegmentLog {
   Result<VerifyReport> verify() const;
 
  private:
-  struct State;
+  class State;
   explicit SegmentLog(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
