@@ -50,6 +50,17 @@ inline constexpr size_t kConfigTextBytesMax = 4096;  // one value; PATH_MAX
 // Nesting and number of values in a YAML file. The schema nests four deep.
 inline constexpr size_t kYamlDepthMax = 16;
 inline constexpr size_t kYamlNodesMax = 10'000;
+// Records written and synced by one group commit: bounds the delay of the first caller in it.
+inline constexpr size_t kGroupRecordsMax = 1024;
+// One batch's compressed payload: zstd's bound for kBatchBytesMax is below it.
+inline constexpr size_t kPayloadBytesMax = kBatchBytesMax + (kBatchBytesMax >> 7) + 1024;
+// Rows that wait for one slow `tail` before it loses some: about a second of a busy host.
+inline constexpr size_t kTailRowsMax = 20000;
+// Fresh rows are shown to queries after at most this long.
+inline constexpr uint32_t kFreshDelayMsMax = 200;
+// Rows held in memory until their segment is in the store's file; above it the store waits for its loader and reads on
+// from the log later. About 1 KiB a row.
+inline constexpr uint64_t kFreshRowsMax = 1'000'000;
 
 static_assert(kRequestBytesMax < kSessionBytesMax);
 static_assert(kRequestBytesMax < kBatchBytesMax);

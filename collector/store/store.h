@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Store: the queryable index of the segment log, in DuckDB. It holds nothing that the log does not: delete its files
+// and it builds itself again.
+//
+// Two threads keep it current. The indexer reads the log's durable records and appends their rows to an in-memory table
+// per segment, at most kFreshDelayMsMax after they became durable. The loader moves a sealed segment's rows into the file in
+// one transaction. A query sees each event exactly once at any moment, because it asks for "segments up to N of the file
+// and the fresh tables after N", and a fresh table lives until the last such query has ended.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "collector/ledger/segment_log.h"
+#include "common/result.h"
+#include "gatehouse/v1/query.pb.h"
+
+namespace gatehouse::store {
+
+using Value = std::variant<std::string, uint64_t, bool>;
+
+// A question in the engine's SQL. `{events}` in the text stands for the relation of all rows; values are only ever in
+// `parameters`, for the `?` in order.
+struct SqlQuery {
+  std::string text;
+  std::vector<Value> parameters;
+};
+
+class Store {
+ public:
+  struct Options {
+    std::string folder;
+    uint64_t memory_bytes_max = 1ULL << 30;  // DuckDB's memory_limit, fresh rows included
+    uint32_t threads = 2;                    // DuckDB's worker threads for one query
+  };
+
+  struct Counters {
+    uint64_t rows_fresh = 0;      // in memory
+    uint64_t rows_loaded = 0;     // in the file
+    uint64_t segments_loaded = 0;
+    uint64_t batches_unreadable = 0;  // records whose payload is not a Batch: shown as one row of kind "gap"
+    bool rebuilt = false;         // the files were missing or unusable at open
+  };
+
+  // Opens or rebuilds. `log` must outlive the store. Returns at once; indexed_to() tells how far it is.
+  static Result<std::unique_ptr<Store>> open(Options options, ledger::SegmentLog& log);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  // Called for each row; false ends the query without error.
+  using OnRow = std::function<bool(v1::Row&&)>;
+  // Asked between steps of a long query; true ends it with an Error "cancelled".
+  using IsCancelled = std::function<bool()>;
+
+  // `query` must select kRowColumns. Any thread; each call has a connection of its own.
+  Status rows(const SqlQuery& query, const OnRow& on_row, const IsCancelled& is_cancelled = {});
+  // Any other select list: values as text, numbers in decimal.
+  using OnValues = std::function<bool(std::vector<std::string>&&)>;
+  Status values(const SqlQuery& query, const OnValues& on_values, const IsCancelled& is_cancelled = {});
+
+  // Everything before this position is visible to a query that starts now.
+  [[nodiscard]] ledger::Position indexed_to() const;
+  // Blocks until indexed_to() >= position; false after `timeout`.
+  bool wait_indexed(const ledger::Position& position, std::chrono::milliseconds timeout);
+  [[nodiscard]] Counters counters() const;
+
+  // Stops the threads, interrupts queries. Idempotent.
+  void close();
+
+  struct State;
+
+ private:
+  explicit Store(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gatehouse::store
