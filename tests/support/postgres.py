@@ -41,7 +41,7 @@ ORACLE_SETTINGS = {
     "log_min_messages": "warning",
     "log_parameter_max_length": "-1",
     "log_parameter_max_length_on_error": "-1",
-    "log_line_prefix": "'%m [%p] %u@%d %a %c %l '",
+    "log_line_prefix": "%m [%p] %u@%d %a %c %l ",
 }
 
 
@@ -61,8 +61,8 @@ class Postgres:
         self.socket_dir = self.directory / "socket"
         self.settings = {
             "port": port,
-            "listen_addresses": "'127.0.0.1,::1'",
-            "unix_socket_directories": f"'{self.socket_dir}'",
+            "listen_addresses": "127.0.0.1,::1",
+            "unix_socket_directories": str(self.socket_dir),
             "max_connections": 120,
             "fsync": "off",
             "autovacuum": "off",
@@ -94,7 +94,7 @@ class Postgres:
                   "--auth=trust", "--no-sync", "--no-instructions")
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
             for name, value in self.settings.items():
-                conf.write(f"{name} = {value}\n")
+                conf.write(f"{name} = '{value}'\n")
         (self.data / "pg_hba.conf").write_text("\n".join(self.hba) + "\n")
         self.launch()
         return self
