@@ -41,6 +41,7 @@ ORACLE_SETTINGS = {
     "log_min_messages": "warning",
     "log_parameter_max_length": "-1",
     "log_parameter_max_length_on_error": "-1",
+    "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %u@%d %a %c %l ",
 }
 

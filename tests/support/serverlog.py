@@ -20,6 +20,7 @@ the process behind a connection. SQL inside functions never crosses the wire; th
 """
 
 import dataclasses
+import datetime
 import json
 import re
 
@@ -52,6 +53,8 @@ class LogSession:
     is_authorized: bool = False
     is_closed: bool = False
     fatal_sqlstate: str = ""
+    opened: float = 0.0  # Unix time of its first and last entry
+    last_seen: float = 0.0
     statements: list = dataclasses.field(default_factory=list)
 
 
@@ -71,6 +74,11 @@ def parse_parameters(detail):
             at = value.end()
         at += 2  # ", "
     return values
+
+
+def _unix_time(timestamp):
+    day, clock, _ = timestamp.split(" ")
+    return datetime.datetime.fromisoformat(f"{day}T{clock}+00:00").timestamp()
 
 
 class ServerLog:
@@ -93,6 +101,8 @@ class ServerLog:
         if backend not in ("client backend", "walsender", "not initialized"):
             return
         session = self.sessions.setdefault(entry["session_id"], LogSession(entry["pid"], entry["session_id"]))
+        session.last_seen = _unix_time(entry["timestamp"])
+        session.opened = session.opened or session.last_seen
         session.user = entry.get("user", session.user)
         session.database = entry.get("dbname", session.database)
         # The name that the session was opened with: clients may change it later.
