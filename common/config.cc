@@ -166,8 +166,7 @@ class Checker {
       const std::string name = shown + printable(child.key);
       const Key* key = find_key(schema_, prefix + child.key);
       if (key == nullptr || child.key.find_first_of(".[") != std::string::npos)
-        return error_at(child.key_line, child.key_column, name,
-                        "unknown key" + suggestion(schema_, prefix, child.key));
+        return error_at(child.key_line, child.key_column, name, "unknown key" + suggestion(schema_, prefix, child.key));
       GH_TRY(value(child, *key, name));
     }
     return required(node, prefix, shown);
@@ -259,16 +258,26 @@ class Checker {
 
 std::string_view type_name(const Key& key) {
   switch (key.type) {
-    case Type::kSection: return "section";
-    case Type::kSections: return "list of sections";
-    case Type::kText: return "text";
-    case Type::kTexts: return "list of text";
-    case Type::kLabels: return "names with text";
-    case Type::kChoice: return "choice";
-    case Type::kCount: return "number";
-    case Type::kBytes: return "bytes";
-    case Type::kDuration: return names_milliseconds(key) ? "milliseconds or duration" : "duration";
-    case Type::kAddress: return "host:port";
+    case Type::kSection:
+      return "section";
+    case Type::kSections:
+      return "list of sections";
+    case Type::kText:
+      return "text";
+    case Type::kTexts:
+      return "list of text";
+    case Type::kLabels:
+      return "names with text";
+    case Type::kChoice:
+      return "choice";
+    case Type::kCount:
+      return "number";
+    case Type::kBytes:
+      return "bytes";
+    case Type::kDuration:
+      return names_milliseconds(key) ? "milliseconds or duration" : "duration";
+    case Type::kAddress:
+      return "host:port";
   }
   return "";
 }
@@ -383,10 +392,10 @@ Error Settings::error_at(std::string_view path, std::string_view expected) const
 std::string markdown(std::span<const Key> schema) {
   std::string text = "| key | type, unit | default | range | why |\n|---|---|---|---|---|\n";
   for (const Key& key : schema) {
-    const std::string fallback =
-        !key.note.empty() ? std::string(key.note)
-        : key.required    ? "required"
-        : key.fallback.empty() ? "" : "`" + std::string(key.fallback) + "`";
+    const std::string fallback = !key.note.empty()      ? std::string(key.note)
+                                 : key.required         ? "required"
+                                 : key.fallback.empty() ? ""
+                                                        : "`" + std::string(key.fallback) + "`";
     const std::string bounds = key.type == Type::kChoice ? list_choices(key) : is_number(key) ? range(key) : "";
     text += "| `" + std::string(key.path) + "` | " + std::string(type_name(key)) + " | " + fallback + " | " + bounds +
             " | " + std::string(key.why) + " |\n";

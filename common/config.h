@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/log.h"
 #include "common/result.h"
 #include "common/yaml.h"
 
@@ -35,15 +36,15 @@ enum class Type : uint8_t {
 };
 
 struct Key {
-  std::string_view path;        // "capture.poll_ms_max", "databases[].name"
+  std::string_view path;  // "capture.poll_ms_max", "databases[].name"
   Type type = Type::kText;
   std::string_view fallback{};  // the default as one would write it; empty: none
   bool required = false;        // of its section, where that is given
   uint64_t min = 0;             // in the type's unit: bytes, milliseconds, numbers
   uint64_t max = UINT64_MAX;
   bool power_of_two = false;
-  std::string_view choices{};   // "debug|info|warn|error"
-  std::string_view note{};      // printed for the default where `fallback` cannot say it
+  std::string_view choices{};  // "debug|info|warn|error"
+  std::string_view note{};     // printed for the default where `fallback` cannot say it
   std::string_view why{};
   // What else must hold of a text (each one, for kTexts): nothing, or what was expected instead.
   std::optional<std::string> (*check)(std::string_view value) = nullptr;
@@ -62,6 +63,14 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text, b
 std::optional<Address> parse_address(std::string_view text);
 std::string format_bytes(uint64_t bytes);
 std::string format_duration(std::chrono::milliseconds duration);
+
+// For Key::check.
+std::optional<std::string> expect_absolute_path(std::string_view value);
+std::optional<std::string> expect_name(std::string_view value);  // letters, digits, '-', '_', '.'
+
+std::string host_name();                      // "localhost" where the host has none
+log::Level log_level(std::string_view name);  // of kLogLevels
+inline constexpr std::string_view kLogLevels = "debug|info|warn|error";
 
 // A file that has been checked against its table, or one section of it. Cheap to copy. `schema` must outlive it.
 // A path that the table does not hold, or holds with another type, is a bug and aborts.

@@ -18,8 +18,13 @@ std::optional<std::string> check_path(std::string_view value) {
 constexpr std::array kSchema{
     Key{.path = "store", .type = Type::kSection, .why = "w"},
     Key{.path = "store.dir", .fallback = "/var/x", .why = "w", .check = check_path},
-    Key{.path = "store.bytes_max", .type = Type::kBytes, .fallback = "1GiB", .min = 1U << 20, .max = 1ULL << 40,
-        .power_of_two = true, .why = "w"},
+    Key{.path = "store.bytes_max",
+        .type = Type::kBytes,
+        .fallback = "1GiB",
+        .min = 1U << 20,
+        .max = 1ULL << 40,
+        .power_of_two = true,
+        .why = "w"},
     Key{.path = "store.age_max", .type = Type::kDuration, .fallback = "1h", .min = 1000, .max = 86'400'000, .why = "w"},
     Key{.path = "store.poll_ms_max", .type = Type::kDuration, .fallback = "5ms", .min = 1, .max = 1000, .why = "w"},
     Key{.path = "store.threads", .type = Type::kCount, .fallback = "2", .min = 1, .max = 64, .why = "w"},
@@ -139,8 +144,8 @@ TEST(Config, Values) {
   EXPECT_EQ(parse_duration("2", true), milliseconds(2));
   EXPECT_EQ(parse_duration("18446744073709551615ms"), std::nullopt);
   EXPECT_EQ(parse_address("db.example.org:5432"), (Address{"db.example.org", 5432}));
-  for (const std::string_view bad : {"", ":", "a", "a:", "a:0", "a:65536", ":5432", "::1:5432", "[]:1", "[x]:1",
-                                     "a b:1", "a:+1", "a:1 "})
+  for (const std::string_view bad :
+       {"", ":", "a", "a:", "a:0", "a:65536", ":5432", "::1:5432", "[]:1", "[x]:1", "a b:1", "a:+1", "a:1 "})
     EXPECT_EQ(parse_address(bad), std::nullopt) << bad;
   EXPECT_EQ(format_bytes(1536), "1536B");
   EXPECT_EQ(format_bytes(3U << 20), "3MiB");

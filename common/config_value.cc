@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// How single values are written: numbers, sizes, durations, addresses.
+// How single values are written: numbers, sizes, durations, addresses, names.
+#include <unistd.h>
+
 #include <array>
 #include <charconv>
 
@@ -12,8 +14,8 @@ struct Unit {
   std::string_view name;
   uint64_t factor;
 };
-constexpr std::array kByteUnits{Unit{"", 1}, Unit{"B", 1}, Unit{"KiB", 1U << 10}, Unit{"MiB", 1U << 20},
-                                Unit{"GiB", 1U << 30}, Unit{"TiB", 1ULL << 40}};
+constexpr std::array kByteUnits{Unit{"", 1},           Unit{"B", 1},          Unit{"KiB", 1U << 10},
+                                Unit{"MiB", 1U << 20}, Unit{"GiB", 1U << 30}, Unit{"TiB", 1ULL << 40}};
 constexpr std::array kDurationUnits{Unit{"ms", 1}, Unit{"s", 1000}, Unit{"min", 60'000}, Unit{"h", 3'600'000},
                                     Unit{"d", 86'400'000}};
 
@@ -67,8 +69,7 @@ std::optional<Address> parse_address(std::string_view text) {
   const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
   if (bracketed) host = host.substr(1, host.size() - 2);
   const std::string_view allowed =
-      bracketed ? "0123456789abcdefABCDEF:.%"
-                : "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+      bracketed ? "0123456789abcdefABCDEF:.%" : "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
   if (host.empty() || host.size() > 253 || host.find_first_not_of(allowed) != std::string_view::npos)
     return std::nullopt;
   const std::optional<uint64_t> port = parse_count(text.substr(colon + 1));
@@ -82,6 +83,29 @@ std::string format_bytes(uint64_t bytes) {
 
 std::string format_duration(std::chrono::milliseconds duration) {
   return format_with_unit(static_cast<uint64_t>(duration.count()), kDurationUnits);
+}
+
+std::optional<std::string> expect_absolute_path(std::string_view value) {
+  if (value.starts_with('/')) return std::nullopt;
+  return "an absolute path";
+}
+
+std::optional<std::string> expect_name(std::string_view value) {
+  constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+  if (value.find_first_not_of(kAllowed) == std::string_view::npos) return std::nullopt;
+  return "a name of letters, digits, '-', '_' and '.'";
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0' ? name.data() : "localhost";
+}
+
+log::Level log_level(std::string_view name) {
+  if (name == "debug") return log::Level::kDebug;
+  if (name == "warn") return log::Level::kWarn;
+  if (name == "error") return log::Level::kError;
+  return log::Level::kInfo;
 }
 
 }  // namespace gatehouse::config

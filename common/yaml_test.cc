@@ -51,7 +51,9 @@ constexpr Case kRefused[] = {
     {"a: \"open\n", "f:1:9: not YAML: illegal EOF in scalar"},
     {"a: 'open\nb: 1", "f:2:5: not YAML: illegal EOF in scalar"},
     {"a: 1\nb: \x04\nc: 2\n", "f:2:4: not a text file: it holds the byte 4"},
-    {"\xff\xfe" "a", "f:1:1: not a text file: it holds the byte 255"},
+    {"\xff\xfe"
+     "a",
+     "f:1:1: not a text file: it holds the byte 255"},
 };
 
 TEST(Yaml, ATextMayEndAnywhere) {

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/config/agent_config.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "common/file.h"
+#include "common/limits.h"
+
+namespace gatehouse {
+namespace {
+
+using config::Key;
+using config::Type;
+
+constexpr uint64_t kKiB = 1U << 10;
+constexpr uint64_t kMiB = 1U << 20;
+constexpr uint64_t kGiB = 1U << 30;
+constexpr uint64_t kTiB = 1ULL << 40;
+
+std::optional<std::string> check_listen(std::string_view value) {
+  if (parse_listen_address(value)) return std::nullopt;
+  return "a port (5432), an address (127.0.0.1:5432, \"[::1]:5432\") or a socket (unix:/run/postgresql/.s.PGSQL.5432)";
+}
+
+std::optional<std::string> check_mode(std::string_view value) {
+  if (value == "observe") return std::nullopt;
+  return "observe: this version observes only";
+}
+
+constexpr std::array kSchema{
+    Key{.path = "agent", .type = Type::kSection, .why = "This host."},
+    Key{.path = "agent.name",
+        .max = 253,
+        .note = "the host's name",
+        .why = "What events and `gatehouse agents` call this host. Set it where host names repeat.",
+        .check = config::expect_name},
+    Key{.path = "agent.state_dir",
+        .fallback = "/var/lib/gatehouse-agent",
+        .why = "Holds the agent's key and certificate, and the spool. Give it a disk that survives a restart.",
+        .check = config::expect_absolute_path},
+
+    Key{.path = "collector", .type = Type::kSection, .why = "Where events go."},
+    Key{.path = "collector.address",
+        .type = Type::kAddress,
+        .fallback = "127.0.0.1:7443",
+        .why = "The collector's host and port. The name is checked against its certificate."},
+    Key{.path = "collector.enrolment_token_file",
+        .note = "none",
+        .why = "File with the one-time token that this agent enrols with; the environment variable GATEHOUSE_TOKEN "
+               "goes before it. Needed until the agent has its certificate.",
+        .check = config::expect_absolute_path},
+
+    Key{.path = "databases",
+        .type = Type::kSections,
+        .note = "none",
+        .why = "Databases to name. Those that are not named are discovered and watched all the same."},
+    Key{.path = "databases[].name",
+        .required = true,
+        .max = 63,
+        .why = "what events call this database",
+        .check = config::expect_name},
+    Key{.path = "databases[].engine",
+        .type = Type::kChoice,
+        .fallback = "postgresql",
+        .choices = "postgresql",
+        .why = "Which wire protocol it speaks."},
+    Key{.path = "databases[].listen",
+        .type = Type::kTexts,
+        .required = true,
+        .max = 128,
+        .why = "where it listens: ports, addresses, or sockets as `unix:/path`",
+        .check = check_listen},
+    Key{.path = "databases[].labels",
+        .type = Type::kLabels,
+        .max = 256,
+        .note = "none",
+        .why = "Free words that go with each event, such as `env: production`."},
+    Key{.path = "databases[].mode",
+        .type = Type::kText,
+        .fallback = "observe",
+        .why = "`observe`: watch and record. This version observes only.",
+        .check = check_mode},
+
+    Key{.path = "capture", .type = Type::kSection, .why = "The kernel side and its buffers."},
+    Key{.path = "capture.request_bytes_max",
+        .type = Type::kBytes,
+        .fallback = "1MiB",
+        .min = 4 * kKiB,
+        .max = kRequestBytesMax,
+        .why = "Longest statement or parameter kept whole; the rest of a longer one is counted, and it is marked "
+               "truncated."},
+    Key{.path = "capture.control_ring_bytes",
+        .type = Type::kBytes,
+        .fallback = "4MiB",
+        .min = 64 * kKiB,
+        .max = kGiB,
+        .power_of_two = true,
+        .why = "Buffer for connections and processes. Losing these costs attribution, so it has a ring of its own."},
+    Key{.path = "capture.request_ring_bytes",
+        .type = Type::kBytes,
+        .fallback = "64MiB",
+        .min = 64 * kKiB,
+        .max = kGiB,
+        .power_of_two = true,
+        .why = "Buffer for what clients send. It must hold what arrives between two polls; memory of the kernel."},
+    Key{.path = "capture.response_ring_bytes",
+        .type = Type::kBytes,
+        .fallback = "16MiB",
+        .min = 64 * kKiB,
+        .max = kGiB,
+        .power_of_two = true,
+        .why = "Buffer for what servers answer, already reduced to what the decoder needs."},
+    Key{.path = "capture.poll_ms_max",
+        .type = Type::kDuration,
+        .fallback = "20ms",
+        .min = 1,
+        .max = 1000,
+        .why = "Longest sleep of the reader when nothing happens. It adds to the delay of the first event after a "
+               "pause; shorter costs CPU on an idle host."},
+
+    Key{.path = "spool", .type = Type::kSection, .why = "Events on disk until the collector has acknowledged them."},
+    Key{.path = "spool.bytes_max",
+        .type = Type::kBytes,
+        .fallback = "1GiB",
+        .min = 16 * kMiB,
+        .max = 16 * kTiB,
+        .why = "Disk the spool may take. How long a collector may be away before events are lost (and counted)."},
+    Key{.path = "spool.segment_bytes",
+        .type = Type::kBytes,
+        .fallback = "16MiB",
+        .min = kMiB,
+        .max = kGiB,
+        .why = "Size of one spool file; space is freed by whole files."},
+
+    Key{.path = "batch", .type = Type::kSection, .why = "How events are grouped on their way."},
+    Key{.path = "batch.events_max",
+        .type = Type::kCount,
+        .fallback = "1000",
+        .min = 1,
+        .max = kBatchEventsMax,
+        .why = "Events in one batch. More compress better and cost the collector less."},
+    Key{.path = "batch.delay_ms_max",
+        .type = Type::kDuration,
+        .fallback = "100ms",
+        .min = 1,
+        .max = 10'000,
+        .why = "A batch that is not full leaves after this long, so that `gatehouse tail` is live at any load."},
+
+    Key{.path = "log", .type = Type::kSection, .why = "Messages on standard error."},
+    Key{.path = "log.level",
+        .type = Type::kChoice,
+        .fallback = "info",
+        .choices = config::kLogLevels,
+        .why = "Lowest level written. No level ever writes SQL, parameters or credentials."},
+};
+
+Status read_databases(const config::Settings& settings, std::vector<AgentConfig::Database>& databases) {
+  for (const config::Settings& section : settings.sections("databases")) {
+    AgentConfig::Database database;
+    database.name = section.text("name");
+    for (const std::string& text : section.texts("listen"))
+      database.listen.push_back(parse_listen_address(text).value());
+    database.labels = section.labels("labels");
+    for (const AgentConfig::Database& other : databases) {
+      if (other.name == database.name) return section.error_at("name", "another database has this name");
+      for (const ListenAddress& address : database.listen)
+        if (std::ranges::find(other.listen, address) != other.listen.end())
+          return section.error_at("listen", "database " + other.name + " listens there");
+    }
+    databases.push_back(std::move(database));
+  }
+  return {};
+}
+
+AgentConfig::Capture read_capture(const config::Settings& settings) {
+  return {.request_bytes_max = settings.bytes("capture.request_bytes_max"),
+          .control_ring_bytes = settings.bytes("capture.control_ring_bytes"),
+          .request_ring_bytes = settings.bytes("capture.request_ring_bytes"),
+          .response_ring_bytes = settings.bytes("capture.response_ring_bytes"),
+          .poll_max = settings.duration("capture.poll_ms_max")};
+}
+
+Result<AgentConfig> from_settings(const config::Settings& settings) {
+  AgentConfig config;
+  config.agent.name = settings.has("agent.name") ? settings.text("agent.name") : config::host_name();
+  config.agent.state_dir = settings.text("agent.state_dir");
+  config.collector.address = settings.address("collector.address");
+  config.collector.enrolment_token_file = settings.text("collector.enrolment_token_file");
+  GH_TRY(read_databases(settings, config.databases));
+  config.capture = read_capture(settings);
+  config.spool.bytes_max = settings.bytes("spool.bytes_max");
+  config.spool.segment_bytes = settings.bytes("spool.segment_bytes");
+  config.batch.events_max = settings.count("batch.events_max");
+  config.batch.delay_max = settings.duration("batch.delay_ms_max");
+  config.log_level = config::log_level(settings.text("log.level"));
+
+  // One record holds one write; two must fit, or the ring refuses every long statement.
+  if (config.capture.request_ring_bytes < 2 * config.capture.request_bytes_max)
+    return settings.error_at("capture.request_ring_bytes", "expected at least twice capture.request_bytes_max, " +
+                                                               config::format_bytes(config.capture.request_bytes_max));
+  if (config.spool.bytes_max < 2 * config.spool.segment_bytes)
+    return settings.error_at("spool.segment_bytes", "expected at most half of spool.bytes_max, " +
+                                                        config::format_bytes(config.spool.bytes_max));
+  return config;
+}
+
+std::string to_text(const ListenAddress& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  switch (address.kind) {
+    case ListenAddress::Kind::kPort:
+      return std::to_string(address.port);
+    case ListenAddress::Kind::kTcp4:
+      ::inet_ntop(AF_INET, address.address.data(), text.data(), text.size());
+      return std::string(text.data()) + ":" + std::to_string(address.port);
+    case ListenAddress::Kind::kTcp6:
+      ::inet_ntop(AF_INET6, address.address.data(), text.data(), text.size());
+      return "[" + std::string(text.data()) + "]:" + std::to_string(address.port);
+    case ListenAddress::Kind::kUnix:
+      break;
+  }
+  return "unix:" + address.path;
+}
+
+}  // namespace
+
+std::optional<ListenAddress> parse_listen_address(std::string_view text) {
+  constexpr size_t kUnixPathBytesMax = 107;  // sun_path without its NUL
+  ListenAddress listen;
+  if (text.starts_with("unix:")) {
+    const std::string_view path = text.substr(5);
+    if (path.size() < 2 || path.size() > kUnixPathBytesMax || (path[0] != '/' && path[0] != '@')) return std::nullopt;
+    listen.kind = ListenAddress::Kind::kUnix;
+    listen.path = path;
+    return listen;
+  }
+  if (const std::optional<uint64_t> port = config::parse_count(text); port && *port >= 1 && *port <= 65535) {
+    listen.port = static_cast<uint16_t>(*port);
+    return listen;
+  }
+  const std::optional<config::Address> address = config::parse_address(text);
+  if (!address) return std::nullopt;
+  listen.port = address->port;
+  listen.kind = address->host.find(':') == std::string::npos ? ListenAddress::Kind::kTcp4 : ListenAddress::Kind::kTcp6;
+  const int family = listen.kind == ListenAddress::Kind::kTcp4 ? AF_INET : AF_INET6;
+  if (::inet_pton(family, address->host.c_str(), listen.address.data()) != 1) return std::nullopt;
+  return listen;
+}
+
+std::span<const config::Key> agent_config_schema() {
+  return kSchema;
+}
+
+Result<AgentConfig> parse_agent_config(std::string_view text, const std::string& file) {
+  GH_ASSIGN(const config::Settings settings, config::Settings::parse(text, file, kSchema));
+  return from_settings(settings);
+}
+
+Result<AgentConfig> load_agent_config(const std::string& path) {
+  GH_ASSIGN(const config::Settings settings, config::Settings::load(path, kSchema));
+  return from_settings(settings);
+}
+
+Result<Secret> enrolment_token(const AgentConfig& config) {
+  constexpr size_t kTokenBytesMax = 4096;
+  std::string token;
+  if (const char* const value = std::getenv("GATEHOUSE_TOKEN"); value != nullptr) {
+    token = value;
+  } else if (!config.collector.enrolment_token_file.empty()) {
+    GH_ASSIGN(
+        token,
+        read_file(config.collector.enrolment_token_file, kTokenBytesMax).context("collector.enrolment_token_file"));
+  }
+  constexpr std::string_view kSpace = " \t\r\n";
+  const size_t begin = token.find_first_not_of(kSpace);
+  if (begin == std::string::npos) return Secret();
+  return Secret(token.substr(begin, token.find_last_not_of(kSpace) - begin + 1));
+}
+
+std::string describe(const AgentConfig& config) {
+  std::string text = "agent " + config.agent.name + ", state in " + config.agent.state_dir + "\n";
+  text += "collector " + config.collector.address.host + ":" + std::to_string(config.collector.address.port) + "\n";
+  for (const AgentConfig::Database& database : config.databases) {
+    text += "database " + database.name + " (postgresql) at";
+    for (const ListenAddress& address : database.listen) text += " " + to_text(address);
+    text += "\n";
+  }
+  text += config.databases.empty() ? "databases: none named; all are discovered and watched\n"
+                                   : "databases that are not named are discovered and watched\n";
+  return text;
+}
+
+}  // namespace gatehouse

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// AgentConfig: what agent.yaml says, checked and with every default filled in. Immutable after it is loaded.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/config.h"
+#include "common/log.h"
+#include "common/result.h"
+#include "common/secret.h"
+
+namespace gatehouse {
+
+// Where a database listens.
+struct ListenAddress {
+  enum class Kind : uint8_t {
+    kPort,  // this TCP port on every address, v4 and v6
+    kTcp4,
+    kTcp6,
+    kUnix,
+  };
+  Kind kind = Kind::kPort;
+  std::array<uint8_t, 16> address{};  // network order; the first 4 bytes for kTcp4
+  uint16_t port = 0;
+  std::string path;  // kUnix: absolute, or abstract with a leading '@'
+  bool operator==(const ListenAddress&) const = default;
+};
+
+// "5432", "127.0.0.1:5432", "[::1]:5432", "unix:/run/postgresql/.s.PGSQL.5432", "unix:@abstract".
+std::optional<ListenAddress> parse_listen_address(std::string_view text);
+
+struct AgentConfig {
+  struct Agent {
+    std::string name;
+    std::string state_dir;
+  } agent;
+
+  struct Collector {
+    config::Address address;
+    std::string enrolment_token_file;  // empty: none
+  } collector;
+
+  enum class Engine : uint8_t { kPostgresql };
+  struct Database {
+    std::string name;
+    Engine engine = Engine::kPostgresql;
+    std::vector<ListenAddress> listen;
+    std::vector<std::pair<std::string, std::string>> labels;
+  };
+  std::vector<Database> databases;
+
+  struct Capture {
+    uint64_t request_bytes_max = 0;
+    uint64_t control_ring_bytes = 0;
+    uint64_t request_ring_bytes = 0;
+    uint64_t response_ring_bytes = 0;
+    std::chrono::milliseconds poll_max{};
+  } capture;
+
+  struct Spool {
+    uint64_t bytes_max = 0;
+    uint64_t segment_bytes = 0;
+  } spool;
+
+  struct Batch {
+    uint64_t events_max = 0;
+    std::chrono::milliseconds delay_max{};
+  } batch;
+
+  log::Level log_level = log::Level::kInfo;
+};
+
+// Every key with its default, range and reason; docs/config.md is printed from it.
+std::span<const config::Key> agent_config_schema();
+
+// Errors are of kind configuration and name file, line, column and key.
+Result<AgentConfig> parse_agent_config(std::string_view text, const std::string& file);
+Result<AgentConfig> load_agent_config(const std::string& path);
+
+// The one-time token: environment variable GATEHOUSE_TOKEN, else collector.enrolment_token_file, without surrounding
+// white space. Empty if neither is given. Read it only to enrol: the file may be gone afterwards.
+Result<Secret> enrolment_token(const AgentConfig& config);
+
+// For `--check-config`: what the file comes to, as lines for people.
+std::string describe(const AgentConfig& config);
+
+}  // namespace gatehouse
