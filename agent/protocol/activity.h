@@ -89,12 +89,15 @@ struct Activity {
 
   // kConnect: startup options; kAuthenticate: method; kOpaque: reason.
   std::span<const Setting> options{};
-  std::string_view method{};  // "trust", "password", "md5", "scram-sha-256", "gss", …; or "tls", "gss", "not-postgresql"
+  // kAuthenticate: "password", "md5", "scram-sha-256", "gss", …; "none" where the server asked for nothing (trust, peer,
+  // ident and cert look the same on the wire). kOpaque: "tls", "gss", "not-postgresql".
+  std::string_view method{};
   std::string_view protocol_version{};  // "3.0", "3.2"
 
   // kStatement
   StatementProtocol protocol = StatementProtocol::kNone;
-  std::string_view text{};           // what the client sent, head of it if truncated
+  // What the client sent, head of it if truncated. kFunctionCall sends no text: "FUNCTION CALL <oid>".
+  std::string_view text{};
   uint64_t text_bytes = 0;           // full length
   std::string_view resolved_text{};  // SQL-level EXECUTE/FETCH: the statement it runs; else empty
   std::string_view statement_name{};

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/stream/connection.h"
+
+#include <algorithm>
+
+#include "agent/protocol/postgres/session.h"
+
+namespace gatehouse {
+
+Connection::Connection(const SocketOpened& opened)
+    : socket_(opened.socket),
+      joined_(opened.joined),
+      session_(std::make_unique<postgres::Session>(relay_, postgres::Session::Options{.joined = opened.joined})) {
+  if (joined_) return;
+  for (Side& side : sides_) side.is_placed = true;
+}
+
+Connection::~Connection() = default;
+
+void Connection::on_chunk(const Chunk& chunk, ConnectionObserver& observer) {
+  if (is_closed_) return;
+  relay_.target = &observer;
+  Side& side = sides_[static_cast<size_t>(chunk.direction)];
+  if (!side.is_placed) {
+    side.is_placed = true;
+    side.origin = side.position = chunk.offset;
+  }
+  const ByteContext context{.time_ns = chunk.time_ns, .writer = chunk.writer, .offset = side.position};
+  if (chunk.offset > side.position)
+    lose(chunk.direction, chunk.offset - side.position, LostReason::kRingFull, context, observer);
+
+  uint64_t behind = side.position - chunk.offset;
+  bool is_first = true;
+  for (size_t i = 0; i < chunk.pieces.size(); ++i) {
+    Piece piece = chunk.pieces[i];
+    if (behind > 0) {
+      const auto known = static_cast<uint32_t>(std::min<uint64_t>(behind, piece.bytes));
+      behind -= known;
+      duplicate_bytes_ += known;
+      piece.bytes -= known;
+      if (piece.bytes == 0) continue;
+      if (piece.kind == Piece::Kind::kData) piece.data = piece.data.subspan(known);
+      // How many of the rows began in the known part cannot be told.
+      if (piece.kind == Piece::Kind::kRows) piece.kind = Piece::Kind::kLost;
+      is_first = false;
+    }
+    if (piece.bytes == 0) continue;
+    push_piece(chunk, piece, is_first, i + 1 == chunk.pieces.size(), observer);
+    is_first = false;
+  }
+}
+
+void Connection::push_piece(const Chunk& chunk, const Piece& piece, bool is_first, bool is_last,
+                            ConnectionObserver& observer) {
+  Side& side = sides_[static_cast<size_t>(chunk.direction)];
+  const ByteContext context{.time_ns = chunk.time_ns,
+                            .writer = chunk.writer,
+                            .offset = side.position,
+                            .chunk_begins = is_first,
+                            .chunk_ends = is_last};
+  if (piece.kind == Piece::Kind::kLost)
+    return lose(chunk.direction, piece.bytes, reason_of_piece(chunk.direction), context, observer);
+  side.position += piece.bytes;
+  if (session_->is_opaque()) {
+    side.ledger.opaque += piece.bytes;
+    return;
+  }
+  switch (piece.kind) {
+    case Piece::Kind::kData:
+      side.ledger.decoded += piece.bytes;
+      return session_->on_bytes(chunk.direction, piece.data, context);
+    case Piece::Kind::kRows:
+      side.ledger.elided += piece.bytes;
+      return session_->on_rows(chunk.direction, piece.rows, piece.bytes, context);
+    case Piece::Kind::kCut:
+      side.ledger.cut += piece.bytes;
+      return session_->on_cut(chunk.direction, piece.bytes, context);
+    case Piece::Kind::kLost: return;
+  }
+}
+
+// A chunk says that bytes are missing, not why; the socket's totals at its end do.
+LostReason Connection::reason_of_piece(Direction direction) const {
+  return joined_ && direction == Direction::kResponse && session_->totals().resyncs == 0 ? LostReason::kUnsynced
+                                                                                       : LostReason::kFault;
+}
+
+void Connection::lose(Direction direction, uint64_t bytes, LostReason reason, const ByteContext& context,
+                      ConnectionObserver& observer) {
+  Side& side = sides_[static_cast<size_t>(direction)];
+  const uint64_t offset = side.position;
+  side.position += bytes;
+  if (session_->is_opaque()) {
+    side.ledger.opaque += bytes;
+    return;
+  }
+  side.ledger.lost[static_cast<size_t>(reason)] += bytes;
+  observer.on_gap({.socket = socket_,
+                   .time_ns = context.time_ns,
+                   .direction = direction,
+                   .offset = offset,
+                   .bytes = bytes,
+                   .reason = reason});
+  session_->on_gap(direction, bytes, context);
+}
+
+void Connection::on_opaque(const SocketOpaque& record, ConnectionObserver& observer) {
+  if (is_closed_) return;
+  relay_.target = &observer;
+  session_->on_opaque(record.reason, record.time_ns);
+}
+
+void Connection::on_closed(const SocketClosed& record, ConnectionObserver& observer) {
+  if (is_closed_) return;
+  relay_.target = &observer;
+  for (const Direction direction : {Direction::kRequest, Direction::kResponse}) {
+    const auto index = static_cast<size_t>(direction);
+    Side& side = sides_[index];
+    if (!side.is_placed || record.stream_bytes[index] <= side.position) continue;
+    // The reason that accounts for more than has been given to it.
+    LostReason reason = LostReason::kRingFull;
+    for (size_t i = 0; i < kLostReasons; ++i)
+      if (record.lost_bytes[index][i] > side.ledger.lost[i]) reason = static_cast<LostReason>(i);
+    lose(direction, record.stream_bytes[index] - side.position, reason,
+         {.time_ns = record.time_ns, .offset = side.position}, observer);
+  }
+  session_->on_closed(record.time_ns);
+  is_closed_ = true;
+}
+
+}  // namespace gatehouse

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connection: puts the chunks of one socket in order, makes holes explicit, feeds its protocol session, and keeps the
+// account of every byte.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "agent/protocol/activity.h"
+#include "agent/protocol/session.h"
+#include "agent/stream/records.h"
+
+namespace gatehouse {
+
+// Bytes of one stream that moved and were not seen.
+struct Gap {
+  SocketId socket = 0;
+  uint64_t time_ns = 0;
+  Direction direction = Direction::kRequest;
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+  LostReason reason = LostReason::kRingFull;
+};
+
+class ConnectionObserver : public ActivitySink {
+ public:
+  virtual void on_gap(const Gap& gap) = 0;
+};
+
+// Where one direction's bytes went. Their sum is how far the stream has moved since it was first seen.
+struct StreamLedger {
+  uint64_t decoded = 0;  // given to the session as bytes
+  uint64_t elided = 0;   // rows left out on purpose
+  uint64_t cut = 0;      // rest of long frames, left out on purpose
+  uint64_t opaque = 0;   // encrypted, or not the protocol
+  std::array<uint64_t, kLostReasons> lost{};
+
+  [[nodiscard]] uint64_t lost_total() const {
+    uint64_t total = 0;
+    for (const uint64_t bytes : lost) total += bytes;
+    return total;
+  }
+  [[nodiscard]] uint64_t total() const { return decoded + elided + cut + opaque + lost_total(); }
+};
+
+// Pure, one thread. Records come in the order their source delivers, which is causal: a request before its answer.
+class Connection {
+ public:
+  explicit Connection(const SocketOpened& opened);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  // The observer is used inside the call only. A chunk behind the stream's position is a duplicate: what is known of
+  // it is dropped. One ahead of it proves a gap.
+  void on_chunk(const Chunk& chunk, ConnectionObserver& observer);
+  void on_opaque(const SocketOpaque& record, ConnectionObserver& observer);
+  // Ends the session. The tail of a stream that never arrived is a gap. Later calls do nothing.
+  void on_closed(const SocketClosed& record, ConnectionObserver& observer);
+
+  [[nodiscard]] SocketId socket() const { return socket_; }
+  [[nodiscard]] const ProtocolSession& session() const { return *session_; }
+  [[nodiscard]] const StreamLedger& ledger(Direction direction) const {
+    return sides_[static_cast<size_t>(direction)].ledger;
+  }
+  // Where the next byte of this direction is expected, and where it was first seen.
+  [[nodiscard]] uint64_t position(Direction direction) const {
+    return sides_[static_cast<size_t>(direction)].position;
+  }
+  [[nodiscard]] uint64_t origin(Direction direction) const { return sides_[static_cast<size_t>(direction)].origin; }
+  [[nodiscard]] bool is_closed() const { return is_closed_; }
+  [[nodiscard]] uint64_t duplicate_bytes() const { return duplicate_bytes_; }
+
+ private:
+  struct Side {
+    bool is_placed = false;  // origin and position are known
+    uint64_t origin = 0;
+    uint64_t position = 0;
+    StreamLedger ledger{};
+  };
+  // The session's sink is fixed; the observer comes with each call.
+  class Relay final : public ActivitySink {
+   public:
+    void on_activity(const Activity& activity) override { target->on_activity(activity); }
+    ConnectionObserver* target = nullptr;
+  };
+
+  void push_piece(const Chunk& chunk, const Piece& piece, bool is_first, bool is_last, ConnectionObserver& observer);
+  void lose(Direction direction, uint64_t bytes, LostReason reason, const ByteContext& context,
+            ConnectionObserver& observer);
+  LostReason reason_of_piece(Direction direction) const;
+
+  SocketId socket_;
+  bool joined_;
+  bool is_closed_ = false;
+  uint64_t duplicate_bytes_ = 0;
+  std::array<Side, kDirections> sides_{};
+  Relay relay_;
+  std::unique_ptr<ProtocolSession> session_;
+};
+
+}  // namespace gatehouse
