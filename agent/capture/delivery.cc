@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/capture/delivery.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+namespace gatehouse::capture {
+namespace {
+
+// What one connection may hold back while a blocked send is undecided: the kernel looks at most 64 KiB ahead of what
+// is sent, so this is never reached unless a record went missing.
+constexpr size_t kHeldRecordsMax = 64;
+// After this long a chunk is delivered with what is known. A send that blocks for longer goes on looking unsent.
+constexpr uint64_t kHeldNsMax = 200'000'000;
+
+template <typename T>
+const T* as(std::span<const std::byte> record) {
+  return record.size() >= sizeof(T) ? reinterpret_cast<const T*>(record.data()) : nullptr;
+}
+
+ProcessKey key(const abi::gh_process& process) {
+  return {.pid = process.pid, .start_ns = process.start_ns};
+}
+
+bool is_mapped_v4(const abi::__u8* address) {
+  static constexpr std::array<uint8_t, 12> kPrefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  return std::equal(kPrefix.begin(), kPrefix.end(), address);
+}
+
+Endpoint endpoint(const abi::__u8* address, uint16_t port, Transport transport, bool was_mapped) {
+  Endpoint result{.port = port};
+  if (was_mapped)
+    std::copy_n(address + 12, 4, result.address.begin());
+  else
+    std::copy_n(address, transport == Transport::kTcp4 ? 4 : 16, result.address.begin());
+  return result;
+}
+
+// The kernel side names a path from its leaf up.
+void join_path(std::string_view names, std::string& path) {
+  path.clear();
+  while (!names.empty()) {
+    names.remove_suffix(1);
+    const size_t nul = names.rfind('\0');
+    const size_t start = nul == std::string_view::npos ? 0 : nul + 1;
+    path += '/';
+    path += names.substr(start);
+    names = names.substr(0, start);
+  }
+  if (path.empty()) path = "/";
+}
+
+}  // namespace
+
+void Delivery::deliver(std::span<const std::byte> record, RecordSink& sink) {
+  const auto* head = as<abi::gh_head>(record);
+  if (head == nullptr) {
+    ++counters_.malformed;
+    return;
+  }
+  switch (head->kind) {
+    case abi::GH_RECORD_CHUNK: return on_chunk(record, sink);
+    case abi::GH_RECORD_OPENED: return on_opened(record, sink);
+    case abi::GH_RECORD_SENT: return on_sent(record, sink);
+    case abi::GH_RECORD_CLOSED: return on_closed(record, sink);
+    case abi::GH_RECORD_EXEC: return on_exec(record, sink);
+    case abi::GH_RECORD_EXIT: return on_exit(record, sink);
+    case abi::GH_RECORD_OPAQUE:
+      if (const auto* r = as<abi::gh_opaque_record>(record); r != nullptr)
+        return sink.on_socket_opaque({.socket = r->head.socket,
+                                      .time_ns = r->head.time_ns,
+                                      .reason = static_cast<SocketOpaque::Reason>(r->reason)});
+      break;
+    case abi::GH_RECORD_FORK:
+      if (const auto* r = as<abi::gh_fork>(record); r != nullptr)
+        return sink.on_process_fork({.parent = key(r->parent), .child = key(r->child), .time_ns = r->head.time_ns});
+      break;
+    default: break;
+  }
+  ++counters_.malformed;
+}
+
+void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
+  const auto* r = as<abi::gh_opened>(record);
+  if (r == nullptr || r->path_bytes > sizeof(r->path)) {
+    ++counters_.malformed;
+    return;
+  }
+  SocketOpened opened{.socket = r->head.socket,
+                      .time_ns = r->head.time_ns,
+                      .transport = static_cast<Transport>(r->transport),
+                      .captured_at_client = (r->head.flags & GH_OPENED_AT_CLIENT) != 0,
+                      .joined = (r->head.flags & GH_OPENED_JOINED) != 0,
+                      .netns = r->netns,
+                      .client_opener = key(r->client_opener),
+                      .server_opener = key(r->server_opener),
+                      .client_uid = r->client_uid};
+  std::string path;
+  if (opened.transport == Transport::kUnix) {
+    path.assign(r->path, r->path_bytes);
+    if (!path.empty() && path[0] == '\0')
+      path[0] = '@';
+    else
+      path.resize(std::min(path.size(), path.find('\0')));
+    opened.server.path = path;
+    sockets_[opened.socket] = {.is_unix = true, .client_opener = opened.client_opener};
+  } else {
+    const bool mapped = opened.transport == Transport::kTcp6 &&
+                        (is_mapped_v4(r->client_address) || is_mapped_v4(r->server_address));
+    if (mapped) opened.transport = Transport::kTcp4;
+    opened.client = endpoint(r->client_address, r->client_port, opened.transport, mapped);
+    opened.server = endpoint(r->server_address, r->server_port, opened.transport, mapped);
+  }
+  sink.on_socket_opened(opened);
+}
+
+void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
+  const auto* r = as<abi::gh_chunk>(record);
+  if (r == nullptr || r->direction >= kDirections ||
+      (record.size() - sizeof(*r)) / sizeof(abi::gh_piece) < r->piece_count) {
+    ++counters_.malformed;
+    return;
+  }
+  const bool unconfirmed = (r->head.flags & GH_CHUNK_UNCONFIRMED) != 0;
+  const bool is_unix_id = (r->head.socket >> 63) != 0;
+  if (held_count_ == 0 && !unconfirmed && !is_unix_id) [[likely]]
+    return emit_chunk(record, UINT64_MAX, {}, sink);
+
+  Socket& socket = sockets_[r->head.socket];
+  const bool is_request = r->direction == static_cast<uint32_t>(Direction::kRequest);
+  if (socket.is_unix && is_request) socket.server = key(r->process);
+  if (is_request && unconfirmed && socket.held.size() < kHeldRecordsMax) {
+    socket.held.push_back({.since_ns = r->head.time_ns, .record = {record.begin(), record.end()}});
+    ++held_count_;
+    ++counters_.held;
+    return;
+  }
+  // What comes after a held chunk, or answers it, proves that it was sent.
+  release_all(socket, sink);
+  emit_chunk(record, UINT64_MAX, {}, sink);
+}
+
+void Delivery::emit_chunk(std::span<const std::byte> record, uint64_t end_max, ProcessKey writer, RecordSink& sink) {
+  const auto& r = *as<abi::gh_chunk>(record);
+  const auto* table = reinterpret_cast<const abi::gh_piece*>(record.data() + sizeof(r));
+  auto data = record.subspan(sizeof(r) + r.piece_count * sizeof(abi::gh_piece));
+  Chunk chunk{.socket = r.head.socket,
+              .direction = static_cast<Direction>(r.direction),
+              .offset = r.offset,
+              .time_ns = r.head.time_ns,
+              .process = key(r.process),
+              .writer = r.writer.pid != 0 ? key(r.writer) : writer,
+              .tid = r.process.tid};
+  pieces_.clear();
+  uint64_t position = r.offset;
+  for (const abi::gh_piece& from : std::span{table, r.piece_count}) {
+    if (position >= end_max) break;
+    Piece piece{.kind = static_cast<Piece::Kind>(+from.kind), .bytes = from.bytes, .rows = from.rows};
+    if (from.kind == abi::GH_PIECE_DATA) {
+      if (from.bytes > data.size()) {
+        ++counters_.malformed;
+        return;
+      }
+      piece.data = data.first(from.bytes);
+      data = data.subspan(from.bytes);
+    }
+    if (position + piece.bytes > end_max) {
+      piece.bytes = static_cast<uint32_t>(end_max - position);
+      if (!piece.data.empty()) piece.data = piece.data.first(piece.bytes);
+    }
+    position += piece.bytes;
+    pieces_.push_back(piece);
+  }
+  if (pieces_.empty()) return;
+  chunk.pieces = pieces_;
+  if (const auto socket = sockets_.find(chunk.socket); socket != sockets_.end())
+    socket->second.end[r.direction] = position;
+  sink.on_chunk(chunk);
+}
+
+void Delivery::release_all(Socket& socket, RecordSink& sink) {
+  for (const Held& held : socket.held) emit_chunk(held.record, UINT64_MAX, socket.client_opener, sink);
+  held_count_ -= socket.held.size();
+  socket.held.clear();
+}
+
+void Delivery::on_sent(std::span<const std::byte> record, RecordSink& sink) {
+  const auto* r = as<abi::gh_sent>(record);
+  if (r == nullptr) {
+    ++counters_.malformed;
+    return;
+  }
+  const auto found = sockets_.find(r->head.socket);
+  if (found == sockets_.end()) return;
+  Socket& socket = found->second;
+  const bool cut = (r->head.flags & GH_SENT_CUT) != 0;
+  size_t done = 0;
+  for (; done < socket.held.size(); ++done) {
+    const Held& held = socket.held[done];
+    const auto& chunk = *as<abi::gh_chunk>(held.record);
+    // A Unix chunk that goes beyond awaits its own writer; a TCP one was never sent from there on.
+    uint64_t end = chunk.offset;
+    for (uint32_t i = 0; i < chunk.piece_count; ++i)
+      end += reinterpret_cast<const abi::gh_piece*>(held.record.data() + sizeof(chunk))[i].bytes;
+    if (end > r->sent && !cut) break;
+    emit_chunk(held.record, r->sent, chunk.offset >= r->since ? key(r->writer) : socket.client_opener, sink);
+  }
+  held_count_ -= done;
+  socket.held.erase(socket.held.begin(), socket.held.begin() + static_cast<ptrdiff_t>(done));
+  if (!socket.is_unix && socket.held.empty()) sockets_.erase(found);
+}
+
+void Delivery::on_closed(std::span<const std::byte> record, RecordSink& sink) {
+  const auto* r = as<abi::gh_closed>(record);
+  if (r == nullptr) {
+    ++counters_.malformed;
+    return;
+  }
+  if (const auto found = sockets_.find(r->head.socket); found != sockets_.end()) {
+    release_all(found->second, sink);
+    sockets_.erase(found);
+  }
+  SocketClosed closed{.socket = r->head.socket, .time_ns = r->head.time_ns};
+  for (size_t d = 0; d < kDirections; ++d) {
+    closed.stream_bytes[d] = r->stream_bytes[d];
+    std::copy_n(r->lost_bytes[d], kLostReasons, closed.lost_bytes[d].begin());
+  }
+  sink.on_socket_closed(closed);
+}
+
+void Delivery::on_exec(std::span<const std::byte> record, RecordSink& sink) {
+  const auto* r = as<abi::gh_exec>(record);
+  if (r == nullptr || record.size() - sizeof(*r) <
+                          size_t{r->exe_bytes} + r->cwd_bytes + r->cgroup_bytes + r->argument_bytes) {
+    ++counters_.malformed;
+    return;
+  }
+  std::string_view text{reinterpret_cast<const char*>(record.data() + sizeof(*r)), record.size() - sizeof(*r)};
+  const auto take = [&text](size_t bytes) {
+    const std::string_view part = text.substr(0, bytes);
+    text.remove_prefix(bytes);
+    return part;
+  };
+  join_path(take(r->exe_bytes), exe_);
+  join_path(take(r->cwd_bytes), cwd_);
+  join_path(take(r->cgroup_bytes), cgroup_);
+  std::string_view arguments = take(r->argument_bytes);
+  if (!arguments.empty() && arguments.back() == '\0') arguments.remove_suffix(1);
+  sink.on_process_exec({.process = key(r->process),
+                        .parent = key(r->parent),
+                        .time_ns = r->head.time_ns,
+                        .uid = r->uid,
+                        .gid = r->gid,
+                        .euid = r->euid,
+                        .egid = r->egid,
+                        .loginuid = r->loginuid,
+                        .audit_session = r->audit_session,
+                        .tty = r->tty,
+                        .cgroup_id = r->cgroup_id,
+                        .exe_inode = r->exe_inode,
+                        .exe_device = r->exe_device,
+                        .exe_links = r->exe_links,
+                        .pid_namespace = r->pid_namespace,
+                        .mount_namespace = r->mount_namespace,
+                        .net_namespace = r->net_namespace,
+                        .exe = exe_,
+                        .arguments = arguments,
+                        .arguments_cut = (r->head.flags & GH_EXEC_ARGUMENTS_CUT) != 0,
+                        .cwd = cwd_,
+                        .cgroup_path = cgroup_});
+}
+
+void Delivery::on_exit(std::span<const std::byte> record, RecordSink& sink) {
+  const auto* r = as<abi::gh_exit>(record);
+  if (r == nullptr) {
+    ++counters_.malformed;
+    return;
+  }
+  sink.on_process_exit({.process = key(r->process), .time_ns = r->head.time_ns, .status = r->status});
+}
+
+void Delivery::expire(uint64_t now_ns, RecordSink& sink) {
+  if (held_count_ == 0) return;
+  for (auto& [id, socket] : sockets_)
+    if (socket.is_unix && !socket.held.empty() && socket.held.front().since_ns + kHeldNsMax < now_ns)
+      release_all(socket, sink);
+}
+
+}  // namespace gatehouse::capture

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Delivery: turns the kernel side's records (bpf/gatehouse_abi.h) into calls of a RecordSink. No I/O.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/stream/records.h"
+#include "bpf/gatehouse_abi.h"
+
+namespace gatehouse::capture {
+
+// What could not be delivered although the kernel side handed it over. Zero unless the two sides disagree.
+struct DeliveryCounters {
+  uint64_t malformed = 0;  // record whose sizes contradict each other
+  uint64_t held = 0;       // request chunks that had to wait for their writer or for the end of a blocked send
+  uint64_t held_bytes_lost = 0;  // bytes beyond what one connection may hold
+};
+
+class Delivery {
+ public:
+  // `record` is as it stands in the ring. Records of one poll come in the order of their times.
+  void deliver(std::span<const std::byte> record, RecordSink& sink);
+  // Gives up waiting for what no record came to confirm. Call when idle.
+  void expire(uint64_t now_ns, RecordSink& sink);
+  [[nodiscard]] const DeliveryCounters& counters() const { return counters_; }
+
+ private:
+  struct Held {
+    uint64_t since_ns;
+    std::vector<std::byte> record;
+  };
+  // A connection whose records need a memory: Unix sockets, and those with something held.
+  struct Socket {
+    bool is_unix = false;
+    ProcessKey client_opener{};
+    ProcessKey server{};  // last reader of requests
+    std::array<uint64_t, kDirections> end{};
+    std::vector<Held> held;
+  };
+
+  void on_opened(std::span<const std::byte> record, RecordSink& sink);
+  void on_chunk(std::span<const std::byte> record, RecordSink& sink);
+  void on_sent(std::span<const std::byte> record, RecordSink& sink);
+  void on_closed(std::span<const std::byte> record, RecordSink& sink);
+  void on_exec(std::span<const std::byte> record, RecordSink& sink);
+  void on_exit(std::span<const std::byte> record, RecordSink& sink);
+  // `end_max`: stream position where the chunk is cut off; `writer` replaces an unknown one.
+  void emit_chunk(std::span<const std::byte> record, uint64_t end_max, ProcessKey writer, RecordSink& sink);
+  void release_all(Socket& socket, RecordSink& sink);
+
+  std::unordered_map<SocketId, Socket> sockets_;
+  size_t held_count_ = 0;
+  std::vector<Piece> pieces_;
+  std::string exe_, cwd_, cgroup_;
+  DeliveryCounters counters_;
+};
+
+}  // namespace gatehouse::capture

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * The socket plane. Every program returns early for a socket that is not ours,
+ * or counts what it drops. docs/bpf-hooks.md has each hook with what it cannot see.
+ */
+#include "tcp_plane.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+static __always_inline bool is_tcp(const struct sock *sk)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	return (family == AF_INET || family == AF_INET6) && sk->sk_protocol == IPPROTO_TCP;
+}
+
+/*
+ * Why here: connect() runs in the process that opens the connection, which the
+ * established state, reached in an interrupt, cannot tell.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(on_connecting, const struct sock *sk, int old, int new)
+{
+	struct gh_conn *conn;
+
+	if (new != TCP_SYN_SENT || !is_tcp(sk))
+		return 0;
+	conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!conn) {
+		count(GH_COUNT_STORAGE_FAILED);
+		return 0;
+	}
+	conn->flags = CONN_CLIENT;
+	process_of(&conn->opener, bpf_get_current_task_btf());
+	conn->uid = bpf_get_current_uid_gid();
+	return 0;
+}
+
+/*
+ * Why a program of its own: an interrupt that comes while on_connecting runs on
+ * this CPU may establish another socket, and a program that is already running
+ * there is not run again.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(on_established, const struct sock *sk, int old, int new)
+{
+	struct gh_tuple tuple = {};
+	struct gh_conn *conn;
+
+	if (new != TCP_ESTABLISHED || !is_tcp(sk))
+		return 0;
+	if (old == TCP_SYN_SENT) {
+		__u64 time_ns = bpf_ktime_get_boot_ns();
+
+		conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, 0);
+		if (!conn)
+			return 0;
+		start_tcp(sk, conn, GH_REQUEST, GH_RESPONSE);
+		tuple_of(&tuple, sk, true);
+		bpf_map_update_elem(&gh_client_ends, &tuple, &time_ns, BPF_ANY);
+		return 0;
+	}
+	if (old != TCP_SYN_RECV)
+		return 0;
+	tuple_of(&tuple, sk, false);
+	if (!bpf_map_delete_elem(&gh_client_ends, &tuple)) {
+		count(GH_COUNT_OTHER_END);
+		return 0;
+	}
+	conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!conn) {
+		count(GH_COUNT_STORAGE_FAILED);
+		return 0;
+	}
+	conn->flags = 0;
+	conn->uid = ~0U;
+	start_tcp(sk, conn, GH_RESPONSE, GH_REQUEST);
+	return 0;
+}
+
+/* Says one segment of what a process sends. */
+static __always_inline bool send_segment(const struct sock *sk, struct gh_conn *conn, __u32 flags,
+					 const void *user, __u32 seq, __u32 bytes)
+{
+	struct gh_speech speech = {
+		.conn = conn,
+		.other = conn,
+		.sk = sk,
+		.direction = sending_direction(conn),
+		.flags = flags,
+		.user = user,
+		.bytes = bytes,
+	};
+
+	if (speech.direction == GH_REQUEST)
+		process_of(&speech.writer, bpf_get_current_task_btf());
+	if (response_comes_first(conn, speech.direction))
+		return !learn(&speech, SEEN_NOT_PROTOCOL);
+	return tcp_say(&speech, seq);
+}
+
+static __always_inline void send_segments(const struct sock *sk, const struct msghdr *msg, struct gh_conn *conn,
+					  __u32 flags)
+{
+	const struct iovec *vector = msg->msg_iter.__iov;
+	struct gh_scratch *s = scratch();
+	struct bpf_iter_num it;
+	int *i;
+
+	if (!s)
+		return;
+	bpf_iter_num_new(&it, 0, SEND_SEGMENTS_MAX);
+	while ((i = bpf_iter_num_next(&it))) {
+		struct iovec segment;
+		__u64 bytes;
+
+		if (!s->send_left || s->send_forget || (__u64)*i >= msg->msg_iter.nr_segs)
+			break;
+		if (bpf_probe_read_kernel(&segment, sizeof(segment), &vector[*i]))
+			break;
+		bytes = segment.iov_len - s->send_skipped;
+		if (bytes > s->send_left)
+			bytes = s->send_left;
+		if (bytes)
+			s->send_forget = !send_segment(sk, conn, flags, segment.iov_base + s->send_skipped,
+						       s->send_seq, bytes);
+		s->send_seq += bytes;
+		s->send_left -= bytes;
+		s->send_skipped = 0;
+	}
+	bpf_iter_num_destroy(&it);
+}
+
+/*
+ * Why here: the only place that all ways of sending pass (write, sendmsg,
+ * io_uring, splice) with the bytes, the position and the process at hand. It is
+ * in the copy loop, so it comes once per part: what was seen before is skipped.
+ */
+SEC("tp_btf/tcp_sendmsg_locked")
+int BPF_PROG(on_tcp_send, const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
+{
+	struct gh_conn *conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, 0);
+	struct gh_scratch *s = scratch();
+	__u64 left;
+	__u32 flags = 0;
+
+	if (!conn || !conn->id || !s)
+		return 0;
+	left = msg->msg_iter.count;
+	if (conn->flags & CONN_CLIENT && sk->sk_wmem_queued + (__s64)left > sk->sk_sndbuf) {
+		/* It may block here, and then be cut short. */
+		conn->flags |= CONN_UNCONFIRMED;
+		flags = GH_CHUNK_UNCONFIRMED;
+	}
+	if (left > SEND_AHEAD_BYTES)
+		left = size_goal > SEND_AHEAD_BYTES ? size_goal : SEND_AHEAD_BYTES;
+	s->send_forget = 0;
+	s->send_seq = kernel_cast(struct tcp_sock, sk)->write_seq;
+	if (msg->msg_iter.iter_type == ITER_UBUF) {
+		s->send_forget = !send_segment(sk, conn, flags, msg->msg_iter.ubuf + msg->msg_iter.iov_offset,
+					       s->send_seq, left);
+	} else if (msg->msg_iter.iter_type == ITER_IOVEC) {
+		s->send_left = left;
+		s->send_skipped = msg->msg_iter.iov_offset;
+		send_segments(sk, msg, conn, flags);
+	}
+	/* Other kinds are pages of a file or a pipe: the next position shows what went by. */
+	if (s->send_forget) {
+		bpf_sk_storage_delete(&gh_conns, (void *)sk);
+		count(GH_COUNT_SOCKETS_FORGOTTEN);
+	}
+	return 0;
+}
+
+static __always_inline void tcp_receive(struct sk_buff *skb, struct sock *sk, __u32 bytes)
+{
+	struct gh_conn *conn = bpf_sk_storage_get(&gh_conns, sk, 0, 0);
+	struct gh_speech speech = {};
+	__u32 copied;
+	bool ours;
+
+	if (!conn || !conn->id)
+		return;
+	copied = kernel_cast(struct tcp_sock, sk)->copied_seq;
+	speech.packet_offset = copied - kernel_cast(struct tcp_skb_cb, skb->cb)->seq;
+	if (speech.packet_offset >= skb->len)
+		return; /* a look ahead past the first packet */
+	speech.skb = skb;
+	speech.bytes = bytes;
+	speech.conn = conn;
+	speech.other = conn;
+	speech.sk = sk;
+	speech.direction = !sending_direction(conn);
+	if (response_comes_first(conn, speech.direction))
+		ours = !learn(&speech, SEEN_NOT_PROTOCOL);
+	else
+		ours = tcp_say(&speech, copied);
+	if (!ours) {
+		bpf_sk_storage_delete(&gh_conns, sk);
+		count(GH_COUNT_SOCKETS_FORGOTTEN);
+	}
+}
+
+SEC("tp_btf/skb_copy_datagram_iovec")
+int BPF_PROG(on_receive, struct sk_buff *skb, int bytes)
+{
+	struct sock *sk = skb->sk;
+
+	if (!sk || bytes <= 0)
+		return 0;
+	if (is_tcp(sk))
+		tcp_receive(skb, sk, bytes);
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(on_destroy, struct sock *sk)
+{
+	struct gh_conn *conn = bpf_sk_storage_get(&gh_conns, sk, 0, 0);
+
+	if (!conn || !(conn->flags & CONN_OPENED))
+		return 0;
+	emit_closed(conn, conn);
+	return 0;
+}

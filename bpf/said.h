@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What was said: takes one span of bytes, from an skb or from user memory, to the ring. */
+#ifndef GATEHOUSE_SAID_H
+#define GATEHOUSE_SAID_H
+
+#include "walk.h"
+
+#define SPAN_ROUNDS_MAX 4096 /* windows and records of one span; a packet has at most 512 KiB */
+
+/* The bytes of one span. */
+struct gh_span {
+	const void *user;	  /* in the current process's memory, or */
+	struct bpf_dynptr *packet; /* in a packet, */
+	__u32 packet_offset;	  /* from here on */
+	__u32 bytes;
+};
+
+static __always_inline long span_read(const struct gh_span *span, void *to, __u32 bytes, __u32 position)
+{
+	if (span->packet)
+		return bpf_dynptr_read(to, bytes, span->packet, span->packet_offset + position, 0);
+	return bpf_probe_read_user(to, bytes, span->user + position);
+}
+
+static __always_inline void lose(struct gh_stream *stream, __u32 reason, __u64 bytes)
+{
+	stream->lost[reason & (GH_LOST_REASONS - 1)] += bytes;
+}
+
+static __always_inline void fill_chunk(struct gh_scratch *s, struct gh_conn *conn, __u64 offset,
+				       __u32 bytes)
+{
+	struct gh_chunk *chunk = &s->chunk;
+
+	head_of(&chunk->head, GH_RECORD_CHUNK, bytes, conn->id);
+	chunk->head.flags = s->flags;
+	chunk->offset = offset;
+	process_of(&chunk->process, bpf_get_current_task_btf());
+	chunk->writer = s->writer;
+	chunk->direction = s->walk.direction;
+	chunk->piece_count = s->walk.piece_count;
+}
+
+/* The short way: the window is the whole span, and all of it is kept. */
+static __always_inline long emit_small(struct gh_scratch *s, struct gh_conn *conn, __u64 offset)
+{
+	void *ring = s->walk.direction == GH_REQUEST ? (void *)&gh_requests : (void *)&gh_responses;
+	__u64 bytes = s->walk.data_bytes;
+
+	if (bytes > GH_SMALL_BYTES_MAX)
+		return -1;
+	bytes += sizeof(struct gh_chunk) + sizeof(struct gh_piece);
+	fill_chunk(s, conn, offset, bytes);
+	s->only_piece = s->pieces[0];
+	return bpf_ringbuf_output(ring, &s->chunk, bytes, BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline long copy_piece(struct bpf_dynptr *record, __u32 to, const struct gh_span *span,
+				       __u32 from, __u32 bytes)
+{
+	if (span->packet)
+		return bpf_dynptr_copy(record, to, span->packet, span->packet_offset + from, bytes);
+	return bpf_probe_read_user_dynptr(record, to, bytes, span->user + from);
+}
+
+/* `from`: position in the span of the first piece, whose first prefix_bytes came with earlier spans. */
+static __always_inline long copy_pieces(struct gh_scratch *s, struct bpf_dynptr *record,
+					const struct gh_span *span, __u32 from)
+{
+	struct gh_walk *w = &s->walk;
+	__u32 to = sizeof(struct gh_chunk) + w->piece_count * sizeof(struct gh_piece);
+	__u32 prefix = w->prefix_bytes;
+	struct bpf_iter_num it;
+	long result = 0;
+	int *i;
+
+	bpf_iter_num_new(&it, 0, GH_PIECES_MAX);
+	while ((i = bpf_iter_num_next(&it))) {
+		__u32 at = *i;
+		__u32 bytes;
+
+		if (at >= w->piece_count || at >= GH_PIECES_MAX)
+			break;
+		bytes = s->pieces[at].bytes;
+		if (s->pieces[at].kind == GH_PIECE_DATA) {
+			if (prefix && prefix <= GH_HEADER_BYTES_MAX) {
+				result |= bpf_dynptr_write(record, to, w->prefix, prefix, 0);
+				to += prefix;
+				bytes -= prefix;
+			}
+			if (bytes)
+				result |= copy_piece(record, to, span, from, bytes);
+			to += bytes;
+		} else {
+			bytes -= prefix;
+		}
+		prefix = 0;
+		from += bytes;
+	}
+	bpf_iter_num_destroy(&it);
+	return result;
+}
+
+static __always_inline long emit_pieces(struct gh_scratch *s, struct gh_conn *conn,
+					const struct gh_span *span, __u64 offset, __u32 from)
+{
+	void *ring = s->walk.direction == GH_REQUEST ? (void *)&gh_requests : (void *)&gh_responses;
+	struct gh_walk *w = &s->walk;
+	__u64 table = w->piece_count * sizeof(struct gh_piece);
+	__u32 bytes = sizeof(struct gh_chunk) + table + w->data_bytes;
+	struct bpf_dynptr record;
+	long result;
+
+	if (table > sizeof(s->pieces))
+		return -GH_LOST_RING_FULL - 1;
+	fill_chunk(s, conn, offset, bytes);
+	if (bpf_ringbuf_reserve_dynptr(ring, bytes, 0, &record)) {
+		bpf_ringbuf_discard_dynptr(&record, 0);
+		return -GH_LOST_RING_FULL - 1;
+	}
+	result = bpf_dynptr_write(&record, 0, &s->chunk, sizeof(struct gh_chunk), 0);
+	result |= bpf_dynptr_write(&record, sizeof(struct gh_chunk), s->pieces, table, 0);
+	result |= copy_pieces(s, &record, span, from);
+	if (result) {
+		bpf_ringbuf_discard_dynptr(&record, BPF_RB_NO_WAKEUP);
+		return -GH_LOST_FAULT - 1;
+	}
+	bpf_ringbuf_submit_dynptr(&record, wakeup_flag(ring));
+	return 0;
+}
+
+/* Delivers the pieces collected since `from` and starts a new row of them. */
+static __always_inline void emit(struct gh_scratch *s, struct gh_conn *conn,
+				 const struct gh_span *span, __u32 from)
+{
+	struct gh_stream *stream = &conn->stream[s->walk.direction & 1];
+	struct gh_walk *w = &s->walk;
+	long result;
+
+	if (!w->piece_count)
+		return;
+	if (!(conn->flags & CONN_OPENED) && !emit_opened(conn, &s->opened)) {
+		result = -GH_LOST_RING_FULL - 1;
+	} else if (w->small && w->piece_count == 1 && s->pieces[0].kind == GH_PIECE_DATA && !w->prefix_bytes) {
+		result = emit_small(s, conn, stream->offset);
+		if (result)
+			result = -GH_LOST_RING_FULL - 1;
+	} else {
+		result = emit_pieces(s, conn, span, stream->offset, from);
+	}
+	if (result) {
+		lose(stream, -result - 1, w->piece_bytes - w->lost_bytes);
+		count(result == -GH_LOST_FAULT - 1 ? GH_COUNT_FAULTS :
+		      s->walk.direction == GH_REQUEST ? GH_COUNT_REQUEST_RING_FULL : GH_COUNT_RESPONSE_RING_FULL);
+	}
+	lose(stream, GH_LOST_UNSYNCED, w->lost_bytes);
+	stream->offset += w->piece_bytes;
+	w->lost_bytes = 0;
+	w->piece_count = 0;
+	w->piece_bytes = 0;
+	w->data_bytes = 0;
+	w->prefix_bytes = 0;
+	w->full = 0;
+}
+
+/* `bytes` of the stream will never be seen: what does the framing know of what follows? */
+static __always_inline void skip(struct gh_stream *stream, __u32 direction, __u64 bytes, __u32 reason)
+{
+	struct gh_parse *p = &stream->parse;
+
+	lose(stream, reason, bytes + p->header_fill);
+	stream->offset += bytes + p->header_fill;
+	p->header_fill = 0;
+	if (p->mode == MODE_COUNT)
+		return;
+	if (bytes <= p->frame_left) {
+		p->frame_left -= bytes;
+		p->keep_left -= min(p->keep_left, (__u32)bytes);
+		return;
+	}
+	p->frame_left = 0;
+	p->mode = direction == GH_REQUEST ? MODE_RAW : MODE_UNSYNCED;
+}
+
+/* A session that is idle can be joined: does the span end with ReadyForQuery? Then `from` is where that starts. */
+static __always_inline bool find_ready(const struct gh_span *span, __u32 *from)
+{
+	__u8 tail[6];
+
+	if (span->bytes < sizeof(tail) || span_read(span, tail, sizeof(tail), span->bytes - sizeof(tail)))
+		return false;
+	*from = span->bytes - sizeof(tail);
+	return tail[0] == 'Z' && !tail[1] && !tail[2] && !tail[3] && tail[4] == 5 &&
+	       (tail[5] == 'I' || tail[5] == 'T' || tail[5] == 'E');
+}
+
+static __always_inline void begin_walk(struct gh_scratch *s, struct gh_conn *conn,
+				       const struct gh_span *span)
+{
+	struct gh_stream *stream = &conn->stream[s->walk.direction & 1];
+	struct gh_walk *w = &s->walk;
+	__u32 from;
+
+	w->parse = stream->parse;
+	w->position = 0;
+	w->end = span->bytes;
+	w->window_at = 0;
+	w->window_bytes = 0;
+	w->window_want = WINDOW_BYTES;
+	w->piece_count = 0;
+	w->data_bytes = 0;
+	w->piece_bytes = 0;
+	w->lost_bytes = 0;
+	w->seen = 0;
+	w->decided = conn->flags & CONN_DECIDED;
+	w->small = span->bytes <= GH_SMALL_BYTES_MAX;
+	w->full = 0;
+	w->keep_bytes_max = s->walk.direction == GH_REQUEST ? gh_request_bytes_max : GH_RESPONSE_BODY_BYTES_MAX;
+	w->prefix_bytes = w->parse.header_fill;
+	if (w->prefix_bytes)
+		__builtin_memcpy(w->prefix, w->parse.header, sizeof(w->prefix));
+	if (w->parse.mode == MODE_UNSYNCED && s->walk.direction == GH_RESPONSE && find_ready(span, &from)) {
+		lose(stream, GH_LOST_UNSYNCED, from);
+		stream->offset += from;
+		w->position = from;
+		w->parse.mode = MODE_FRAMES;
+		w->small = 0;
+	}
+}
+
+/* Walks the span and delivers it. Returns SEEN_ flags. */
+static __always_inline __u32 say_span(struct gh_scratch *s, struct gh_conn *conn, const struct gh_span *span)
+{
+	struct gh_stream *stream = &conn->stream[s->walk.direction & 1];
+	struct gh_walk *w = &s->walk;
+	struct bpf_iter_num it;
+	__u32 from;
+
+	begin_walk(s, conn, span);
+	from = w->position;
+	bpf_iter_num_new(&it, 0, SPAN_ROUNDS_MAX);
+	while (bpf_iter_num_next(&it)) {
+		__u32 position = w->position;
+		__u64 bytes;
+
+		if (position >= w->end || w->parse.mode == MODE_COUNT)
+			break;
+		if (!w->parse.frame_left || w->small) {
+			bytes = min(w->end - position, w->window_want);
+			if (bytes > WINDOW_BYTES)
+				bytes = WINDOW_BYTES;
+			if (!w->window_bytes || !w->small) {
+				if (span_read(span, s->window, bytes, position)) {
+					emit(s, conn, span, from);
+					stream->parse = w->parse;
+					skip(stream, s->walk.direction, w->end - position, GH_LOST_FAULT);
+					w->parse = stream->parse;
+					w->position = w->end;
+					count(GH_COUNT_FAULTS);
+					break;
+				}
+				w->window_at = position;
+				w->window_bytes = bytes;
+			}
+		}
+		walk_window(s);
+		if (w->seen & SEEN_NOT_PROTOCOL)
+			break;
+		if (w->full) {
+			emit(s, conn, span, from);
+			from = w->position;
+		}
+	}
+	bpf_iter_num_destroy(&it);
+	stream->parse = w->parse;
+	if (w->seen & SEEN_NOT_PROTOCOL)
+		return w->seen;
+	if (w->seen & SEEN_STARTUP)
+		conn->flags |= CONN_DECIDED;
+	emit(s, conn, span, from);
+	if (w->position < w->end && stream->parse.mode != MODE_COUNT)
+		skip(stream, s->walk.direction, w->end - w->position, GH_LOST_UNSUPPORTED);
+	else
+		stream->offset += w->end - w->position;
+	return w->seen;
+}
+
+/* Functions of their own, so that the verifier walks each once. walk.direction, flags, writer (and user) are set. */
+__noinline __u32 say_user(struct gh_scratch *s, struct gh_conn *conn, __u32 bytes)
+{
+	struct gh_span span = { .bytes = bytes };
+
+	if (!s || !conn)
+		return 0;
+	span.user = (const void *)s->user;
+	return say_span(s, conn, &span);
+}
+
+__noinline __u32 say_packet(struct gh_scratch *s, struct gh_conn *conn, struct sk_buff *skb __arg_trusted,
+			    __u32 offset, __u32 bytes)
+{
+	struct gh_span span = { .packet_offset = offset, .bytes = bytes };
+	struct bpf_dynptr packet;
+
+	if (!s || !conn || bpf_dynptr_from_skb(skb, 0, &packet))
+		return 0;
+	span.packet = &packet;
+	return say_span(s, conn, &span);
+}
+
+#endif

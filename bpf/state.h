@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Maps, configuration and the state of one socket. */
+#ifndef GATEHOUSE_STATE_H
+#define GATEHOUSE_STATE_H
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include "kernel_types.h"
+#include "gatehouse_abi.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+#define ARRAY_SIZE(x) (sizeof(x) / sizeof((x)[0]))
+#define __arg_trusted __attribute__((btf_decl_tag("arg:trusted")))
+#define min(a, b) ((a) < (b) ? (a) : (b))
+
+struct bpf_iter_num {
+	__u64 opaque[1];
+} __attribute__((aligned(8)));
+
+extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
+extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
+extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
+extern int bpf_dynptr_from_skb(struct sk_buff *skb, __u64 flags, struct bpf_dynptr *dynptr) __ksym;
+extern int bpf_dynptr_copy(struct bpf_dynptr *to, __u32 to_offset, struct bpf_dynptr *from,
+			   __u32 from_offset, __u32 bytes) __ksym;
+extern int bpf_probe_read_user_dynptr(struct bpf_dynptr *to, __u32 offset, __u32 bytes,
+				      const void *from) __ksym;
+extern void *bpf_rdonly_cast(const void *object, __u32 type_id) __ksym;
+
+#define kernel_cast(type, pointer) ((type *)bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(type)))
+
+/* Set by user space before the object is loaded. */
+const volatile __u16 gh_ports[GH_PORTS_MAX];
+const volatile __u32 gh_port_count;
+const volatile __u32 gh_request_bytes_max = 1 << 20;
+const volatile __u64 gh_wakeup_bytes = 256 << 10; /* a ring fuller than this wakes the reader */
+
+/* Where one direction's framing stands. */
+enum gh_mode {
+	MODE_STARTUP,	 /* requests: length and code, no tag */
+	MODE_FRAMES,	 /* tag and length */
+	MODE_SSL_ANSWER, /* responses: one byte answers SSLRequest or GSSENCRequest */
+	MODE_RAW,	 /* requests: framing unknown, everything is kept */
+	MODE_UNSYNCED,	 /* framing unknown, bytes are lost until the session is idle */
+	MODE_COUNT,	 /* opaque: positions only */
+};
+
+struct gh_parse {
+	__u32 frame_left; /* bytes of the current frame still to come */
+	__u32 keep_left;  /* of which are kept */
+	__u8 mode;
+	__u8 left_out;	  /* the current frame is a row that is left out */
+	__u8 header_fill; /* of `header`, when a header is cut by the end of a read */
+	__u8 unused;
+	__u8 header[GH_HEADER_BYTES_MAX];
+};
+
+struct gh_stream {
+	__u64 offset; /* of the next byte that was not seen yet */
+	__u32 seq;    /* the same place as TCP counts it */
+	__u32 unused;
+	struct gh_parse parse;
+	__u64 lost[GH_LOST_REASONS];
+};
+
+#define CONN_DECIDED 1	   /* it speaks the protocol; otherwise its first bytes are awaited */
+#define CONN_CLIENT 2	   /* this socket is the client's end */
+#define CONN_OPENED 4	   /* the opening record was delivered */
+#define CONN_JOINED 8	   /* older than these programs */
+#define CONN_UNCONFIRMED 16 /* a request chunk awaits GH_RECORD_SENT */
+#define CONN_IGNORED 32	   /* not ours (Unix sockets, which are never decided twice) */
+#define CONN_CLOSED 64
+#define CONN_LINKED 128	   /* Unix: both ends have state */
+
+struct gh_conn {
+	__u64 id;
+	__u32 flags;
+	__u32 transport;
+	struct gh_stream stream[GH_DIRECTIONS];
+	struct gh_process opener;
+	__u32 uid;
+	__u32 read_bytes; /* Unix: bytes copied so far by the read call that runs */
+	/* Unix: what is known of the bytes that this socket sends. */
+	__u64 read; /* taken by the reader */
+	__u64 sent;
+	__u64 since; /* `writer` wrote from here to `sent`, `writer_before` what came before */
+	struct gh_process writer;
+	struct gh_process writer_before;
+	__u64 unconfirmed; /* added to by the reader, see unix_plane.h */
+	__u64 confirmed;
+};
+
+/*
+ * The state of a watched socket. Created when a connection is established (or
+ * by the snapshot of open sockets), dies with the socket. A TCP socket's state
+ * is written under its socket lock.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct gh_conn);
+} gh_conns SEC(".maps");
+
+/* Life of sockets and processes. Written by every program; user space reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} gh_control SEC(".maps");
+
+/* Requests' bytes. A ring of their own, so that no result can push them out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} gh_requests SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} gh_responses SEC(".maps");
+
+/* enum gh_counter. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, GH_COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} gh_counters SEC(".maps");
+
+static __always_inline void count(__u32 counter)
+{
+	__u64 *value = bpf_map_lookup_elem(&gh_counters, &counter);
+
+	if (value)
+		*value += 1;
+}
+
+static __always_inline __u64 wakeup_flag(void *ring)
+{
+	return bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > gh_wakeup_bytes ? BPF_RB_FORCE_WAKEUP :
+									     BPF_RB_NO_WAKEUP;
+}
+
+/* The process that runs, as its ProcessKey and thread. */
+static __always_inline void process_of(struct gh_process *process, struct task_struct *task)
+{
+	process->start_ns = task->group_leader->start_boottime;
+	process->pid = task->tgid;
+	process->tid = task->pid;
+}
+
+static __always_inline void head_of(struct gh_head *head, __u32 kind, __u32 bytes, __u64 socket)
+{
+	head->time_ns = bpf_ktime_get_boot_ns();
+	head->socket = socket;
+	head->kind = kind;
+	head->flags = 0;
+	head->record_bytes = bytes;
+}
+
+static __always_inline bool is_named_port(__u16 port)
+{
+	for (__u32 i = 0; i < GH_PORTS_MAX; i++)
+		if (i < gh_port_count && gh_ports[i] == port)
+			return true;
+	return false;
+}
+
+#endif

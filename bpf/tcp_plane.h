@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* TCP: positions are TCP's own sequence numbers, so a byte that was not seen shows as a jump. */
+#ifndef GATEHOUSE_TCP_PLANE_H
+#define GATEHOUSE_TCP_PLANE_H
+
+#include "said.h"
+
+/* The tracepoint comes again after at most this much (or size_goal) was copied. */
+#define SEND_AHEAD_BYTES (64 << 10)
+#define SEND_SEGMENTS_MAX 1024 /* UIO_MAXIOV */
+
+static __always_inline struct gh_scratch *scratch(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&gh_scratches, &zero);
+}
+
+static __always_inline __u32 sending_direction(const struct gh_conn *conn)
+{
+	return conn->flags & CONN_CLIENT ? GH_REQUEST : GH_RESPONSE;
+}
+
+/* The connection that a span belongs to, and how. */
+struct gh_speech {
+	struct gh_conn *conn;	/* has the stream's state */
+	struct gh_conn *other;	/* has the other direction's, or NULL */
+	const struct sock *sk;	/* the captured end; Unix: the server's end */
+	struct sk_buff *skb;	/* what is received, or */
+	const void *user;	/* what is sent, in the current process's memory */
+	__u32 packet_offset;
+	__u32 bytes;
+	__u32 direction;
+	__u32 flags;		/* of the record */
+	struct gh_process writer;
+};
+
+/* What a walk found changes the connection. True: forget the socket. */
+static __always_inline bool learn(const struct gh_speech *speech, __u32 seen)
+{
+	struct gh_conn *conn = speech->conn, *other = speech->other;
+	__u32 reason = GH_OPAQUE_NOT_PROTOCOL;
+
+	if (!(seen & (SEEN_NOT_PROTOCOL | SEEN_SSL_REQUEST | SEEN_TLS | SEEN_GSS | SEEN_READY | SEEN_UNSYNCED)))
+		return false;
+	if (seen & SEEN_UNSYNCED)
+		count(GH_COUNT_UNSYNCED);
+	if (seen & SEEN_SSL_REQUEST && other)
+		other->stream[GH_RESPONSE].parse.mode = MODE_SSL_ANSWER;
+	if (seen & SEEN_READY && other) {
+		struct gh_parse *p = &other->stream[GH_REQUEST].parse;
+
+		/* Idle: whatever the client sends next begins a frame. */
+		if (p->mode == MODE_RAW || p->mode == MODE_UNSYNCED)
+			p->mode = MODE_FRAMES;
+	}
+	if (!(seen & (SEEN_NOT_PROTOCOL | SEEN_TLS | SEEN_GSS)))
+		return false;
+	if (seen & (SEEN_TLS | SEEN_DIRECT_TLS))
+		reason = GH_OPAQUE_TLS;
+	else if (seen & SEEN_GSS)
+		reason = GH_OPAQUE_GSS;
+	conn->stream[0].parse.mode = MODE_COUNT;
+	conn->stream[1].parse.mode = MODE_COUNT;
+	if (other) {
+		other->stream[0].parse.mode = MODE_COUNT;
+		other->stream[1].parse.mode = MODE_COUNT;
+	}
+	if (seen & SEEN_NOT_PROTOCOL) {
+		__u32 local = speech->sk ? speech->sk->__sk_common.skc_num : 0;
+		__u32 remote = speech->sk ? bpf_ntohs(speech->sk->__sk_common.skc_dport) : 0;
+
+		if (conn->transport == GH_UNIX || !is_named_port(conn->flags & CONN_CLIENT ? remote : local))
+			return true;
+		conn->flags |= CONN_DECIDED;
+	}
+	if (!(conn->flags & CONN_OPENED)) {
+		struct gh_scratch *s = scratch();
+
+		if (!s || !speech->sk)
+			return false;
+		describe_ends(&s->opened, conn, speech->sk);
+		if (!emit_opened(conn, &s->opened))
+			return false;
+	}
+	emit_opaque(conn, reason);
+	return false;
+}
+
+/* Says what is new of [seq, seq + bytes). False: the socket is none of ours, forget it. */
+static __always_inline bool tcp_say(struct gh_speech *speech, __u32 seq)
+{
+	struct gh_stream *stream = &speech->conn->stream[speech->direction & 1];
+	struct gh_scratch *s = scratch();
+	__s32 ahead = stream->seq - seq;
+	__u32 seen;
+
+	if (!s)
+		return true;
+	if (ahead < 0) {
+		skip(stream, speech->direction, -ahead, GH_LOST_UNSUPPORTED);
+		stream->seq = seq;
+		ahead = 0;
+	}
+	if (ahead >= (__s32)speech->bytes)
+		return true; /* a repeated loop, or bytes that were peeked at */
+	if (speech->skb)
+		speech->packet_offset += ahead;
+	else
+		speech->user += ahead;
+	speech->bytes -= ahead;
+	stream->seq = seq + ahead + speech->bytes;
+	if (stream->parse.mode == MODE_COUNT) {
+		stream->offset += speech->bytes;
+		return true;
+	}
+	s->walk.direction = speech->direction;
+	s->flags = speech->flags;
+	s->writer = speech->writer;
+	if (!(speech->conn->flags & CONN_OPENED))
+		describe_ends(&s->opened, speech->conn, speech->sk);
+	if (speech->skb) {
+		seen = say_packet(s, speech->conn, speech->skb, speech->packet_offset, speech->bytes);
+	} else {
+		s->user = (__u64)speech->user;
+		seen = say_user(s, speech->conn, speech->bytes);
+	}
+	return !learn(speech, seen);
+}
+
+/* The server speaks before the client: not a protocol of ours. */
+static __always_inline __u32 response_comes_first(const struct gh_conn *conn, __u32 direction)
+{
+	return direction == GH_RESPONSE && !(conn->flags & (CONN_DECIDED | CONN_JOINED)) ? SEEN_NOT_PROTOCOL : 0;
+}
+
+static __always_inline void start_tcp(const struct sock *sk, struct gh_conn *conn, __u32 tx, __u32 rx)
+{
+	const struct tcp_sock *tp = kernel_cast(struct tcp_sock, sk);
+
+	conn->id = bpf_get_socket_cookie((void *)sk);
+	conn->transport = sk->__sk_common.skc_family == AF_INET ? GH_TCP4 : GH_TCP6;
+	conn->stream[tx & 1].seq = tp->write_seq;
+	conn->stream[rx & 1].seq = tp->copied_seq;
+	conn->stream[GH_REQUEST].parse.mode = MODE_STARTUP;
+	conn->stream[GH_RESPONSE].parse.mode = MODE_FRAMES;
+}
+
+#endif

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Walks the frames of one span (the bytes of one read or write) and decides,
+ * from their headers alone, which bytes are kept. Keeps no bytes itself: the
+ * outcome is a row of pieces, and where the stream's framing stands.
+ */
+#ifndef GATEHOUSE_WALK_H
+#define GATEHOUSE_WALK_H
+
+#include "state.h"
+#include "whom.h"
+
+/* Headers are read through a window, so that small rows cost one read together. */
+#define WINDOW_BYTES 2048
+/* After a frame longer than this the window only takes the next header. */
+#define LONG_FRAME_BYTES 1024
+#define WINDOW_BYTES_AFTER_LONG_FRAME 32
+#define STEPS_MAX (WINDOW_BYTES / 4)
+
+#define CODE_SSL 80877103
+#define CODE_GSS 80877104
+#define CODE_CANCEL 80877102
+#define STARTUP_BYTES_MAX 10240
+#define FRAME_BYTES_MAX (1U << 30) /* no server sends or accepts more */
+
+/* What a walk came across. */
+#define SEEN_STARTUP 1	    /* a valid first packet */
+#define SEEN_SSL_REQUEST 2
+#define SEEN_TLS 4	    /* 'S': TLS follows */
+#define SEEN_GSS 8	    /* 'G' */
+#define SEEN_READY 16	    /* ReadyForQuery */
+#define SEEN_NOT_PROTOCOL 32
+#define SEEN_UNSYNCED 64
+#define SEEN_DIRECT_TLS 128
+#define SEEN_TERMINATE 256
+
+struct gh_walk {
+	__u32 position; /* in the span */
+	__u32 end;
+	__u32 window_at;
+	__u32 window_bytes;
+	__u32 window_want;
+	__u32 piece_count;
+	__u32 data_bytes;
+	__u32 piece_bytes; /* of the stream */
+	__u32 seen;
+	__u32 direction;
+	__u32 small;
+	__u32 full;
+	__u32 prefix_bytes; /* of the first header, from earlier reads */
+	__u32 keep_bytes_max;
+	__u32 lost_bytes; /* of piece_bytes */
+	__u32 decided;
+	struct gh_parse parse;
+	__u8 prefix[GH_HEADER_BYTES_MAX];
+};
+
+/* Per CPU: tracepoint programs cannot be preempted, and data is never captured in interrupts. */
+struct gh_scratch {
+	struct gh_walk walk;
+	/* Of the span at hand, for the functions that are verified on their own. */
+	struct gh_process writer;
+	__u32 flags;
+	__u64 user; /* address: a plain number once it was stored here */
+	/* Where a send of several segments stands; in memory, so that the verifier need not follow it. */
+	__u64 send_left;
+	__u64 send_skipped;
+	__u32 send_seq;
+	__u32 send_forget;
+	struct gh_opened opened;
+	/* A small span's record, whole: the window is its data. */
+	struct gh_chunk chunk;
+	struct gh_piece only_piece;
+	__u8 window[WINDOW_BYTES];
+	struct gh_piece pieces[GH_PIECES_MAX];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct gh_scratch);
+} gh_scratches SEC(".maps");
+
+static __always_inline void add_piece(struct gh_scratch *s, __u32 kind, __u32 bytes, __u32 rows)
+{
+	struct gh_walk *w = &s->walk;
+	__u32 last = (w->piece_count - 1) & (GH_PIECES_MAX - 1);
+	__u32 next = w->piece_count & (GH_PIECES_MAX - 1);
+
+	w->piece_bytes += bytes;
+	if (w->piece_count && s->pieces[last].kind == kind) {
+		s->pieces[last].bytes += bytes;
+		s->pieces[last].rows += rows;
+		return;
+	}
+	s->pieces[next].bytes = bytes;
+	s->pieces[next].rows = rows;
+	s->pieces[next].kind = kind;
+	w->piece_count++;
+}
+
+static __always_inline __u32 header_bytes(__u8 mode)
+{
+	return mode == MODE_STARTUP ? 8 : mode == MODE_SSL_ANSWER ? 1 : 5;
+}
+
+/* Tags as bits: 0x30 to 0x5f in [0], from 0x60 in [1]. */
+static __always_inline bool is_tag(__u8 tag, __u64 upper, __u64 lower)
+{
+	if (tag >= 0x30 && tag < 0x60)
+		return upper >> (tag - 0x30) & 1;
+	return tag >= 0x60 && tag < 0x80 && (lower >> (tag - 0x60) & 1);
+}
+
+#define UPPER(c) (1ULL << ((c) - 0x30))
+#define LOWER(c) (1ULL << ((c) - 0x60))
+
+static __always_inline bool is_request_tag(__u8 tag)
+{
+	return is_tag(tag,
+		      UPPER('Q') | UPPER('P') | UPPER('B') | UPPER('D') | UPPER('E') | UPPER('S') |
+			      UPPER('C') | UPPER('F') | UPPER('H') | UPPER('X'),
+		      LOWER('d') | LOWER('c') | LOWER('f') | LOWER('p'));
+}
+
+static __always_inline bool is_response_tag(__u8 tag)
+{
+	return is_tag(tag,
+		      UPPER('1') | UPPER('2') | UPPER('3') | UPPER('A') | UPPER('C') | UPPER('D') |
+			      UPPER('E') | UPPER('G') | UPPER('H') | UPPER('I') | UPPER('K') |
+			      UPPER('N') | UPPER('R') | UPPER('S') | UPPER('T') | UPPER('V') |
+			      UPPER('W') | UPPER('Z'),
+		      LOWER('c') | LOWER('d') | LOWER('n') | LOWER('s') | LOWER('t') | LOWER('v'));
+}
+
+/* The framing makes no sense: from here on it is unknown. The header is handed on as it is, or lost. */
+static __always_inline long walk_lost_sync(struct gh_scratch *s, __u32 bytes)
+{
+	struct gh_walk *w = &s->walk;
+
+	if (w->direction == GH_REQUEST) {
+		w->parse.mode = MODE_RAW;
+		add_piece(s, GH_PIECE_DATA, bytes, 0);
+		w->data_bytes += bytes;
+	} else {
+		w->parse.mode = MODE_UNSYNCED;
+		add_piece(s, GH_PIECE_LOST, bytes, 0);
+		w->lost_bytes += bytes;
+	}
+	w->seen |= SEEN_UNSYNCED;
+	return 0;
+}
+
+static __always_inline long walk_startup(struct gh_scratch *s)
+{
+	struct gh_walk *w = &s->walk;
+	struct gh_parse *p = &w->parse;
+	__u32 bytes = bpf_ntohl(*(__u32 *)&p->header[0]);
+	__u32 code = bpf_ntohl(*(__u32 *)&p->header[4]);
+
+	if (bytes < 8 || bytes > STARTUP_BYTES_MAX)
+		goto no;
+	if ((code == CODE_SSL || code == CODE_GSS) && bytes == 8) {
+		w->seen |= SEEN_SSL_REQUEST;
+	} else if (code >> 16 == 3 && (code & 0xffff) < 16) {
+		p->mode = MODE_FRAMES;
+	} else if (code != CODE_CANCEL || bytes < 16) {
+		goto no;
+	}
+	w->seen |= SEEN_STARTUP;
+	p->frame_left = bytes - 8;
+	p->keep_left = bytes - 8;
+	p->left_out = 0;
+	add_piece(s, GH_PIECE_DATA, 8, 0);
+	w->data_bytes += 8;
+	return 0;
+no:
+	if (w->decided)
+		return walk_lost_sync(s, 8);
+	w->seen |= SEEN_NOT_PROTOCOL;
+	if (p->header[0] == 0x16 && p->header[1] == 3)
+		w->seen |= SEEN_DIRECT_TLS;
+	return 1;
+}
+
+static __always_inline long walk_ssl_answer(struct gh_scratch *s)
+{
+	struct gh_walk *w = &s->walk;
+	struct gh_parse *p = &w->parse;
+	__u8 answer = p->header[0];
+
+	if (answer == 'E') { /* an old server's error: the byte is a tag */
+		p->mode = MODE_FRAMES;
+		p->header_fill = 1;
+		w->prefix[0] = answer;
+		w->prefix_bytes = 1;
+		return 0;
+	}
+	add_piece(s, GH_PIECE_DATA, 1, 0);
+	w->data_bytes += 1;
+	if (answer == 'S' || answer == 'G') {
+		w->seen |= answer == 'S' ? SEEN_TLS : SEEN_GSS;
+		p->mode = MODE_COUNT;
+		return 1;
+	}
+	p->mode = MODE_FRAMES;
+	return 0;
+}
+
+/* A whole frame header stands in parse.header; `after` bytes of the span follow it. */
+static __always_inline long walk_frame(struct gh_scratch *s, __u32 after)
+{
+	struct gh_walk *w = &s->walk;
+	struct gh_parse *p = &w->parse;
+	__u8 tag = p->header[0];
+	__u32 body = ((__u32)p->header[1] << 24 | (__u32)p->header[2] << 16 |
+		      (__u32)p->header[3] << 8 | p->header[4]) - 4;
+	bool is_response = w->direction == GH_RESPONSE;
+	bool is_row = tag == 'd' || (is_response && tag == 'D');
+
+	if (body > FRAME_BYTES_MAX || !(is_response ? is_response_tag(tag) : is_request_tag(tag)))
+		return walk_lost_sync(s, 5);
+	if (is_response && tag == 'Z')
+		w->seen |= SEEN_READY;
+	if (!is_response && tag == 'X')
+		w->seen |= SEEN_TERMINATE;
+
+	p->frame_left = body;
+	/* In a small span a whole row costs less than leaving it out. */
+	p->left_out = is_row && !(w->small && body <= after);
+	if (p->left_out) {
+		add_piece(s, GH_PIECE_ROWS, 5, 1);
+	} else {
+		/* A password, or what stands for one: never kept. */
+		p->keep_left = !is_response && tag == 'p' ? 0 : min(body, w->keep_bytes_max);
+		add_piece(s, GH_PIECE_DATA, 5, 0);
+		w->data_bytes += 5;
+	}
+	w->window_want = body > LONG_FRAME_BYTES ? WINDOW_BYTES_AFTER_LONG_FRAME : WINDOW_BYTES;
+	return 0;
+}
+
+static __always_inline long walk_header(struct gh_scratch *s, __u32 left)
+{
+	struct gh_walk *w = &s->walk;
+	struct gh_parse *p = &w->parse;
+	__u32 want = header_bytes(p->mode) - p->header_fill;
+	__u32 take = min(want, left);
+	__u32 at = w->position - w->window_at;
+
+	if (want > GH_HEADER_BYTES_MAX)
+		return 1;
+	if (w->position < w->window_at || at + take > w->window_bytes)
+		return 1; /* the caller moves the window */
+#pragma unroll
+	for (__u32 i = 0; i < GH_HEADER_BYTES_MAX; i++)
+		if (i < take)
+			p->header[(p->header_fill + i) & (GH_HEADER_BYTES_MAX - 1)] =
+				s->window[(at + i) & (WINDOW_BYTES - 1)];
+	w->position += take;
+	if (take < want) { /* held back until its rest comes */
+		p->header_fill += take;
+		return 1;
+	}
+	p->header_fill = 0;
+	if (p->mode == MODE_STARTUP)
+		return walk_startup(s);
+	if (p->mode == MODE_SSL_ANSWER)
+		return walk_ssl_answer(s);
+	return walk_frame(s, left - take);
+}
+
+static __always_inline long walk_body(struct gh_scratch *s, __u32 left)
+{
+	struct gh_walk *w = &s->walk;
+	struct gh_parse *p = &w->parse;
+	__u32 take = min(left, p->frame_left);
+
+	if (p->left_out) {
+		add_piece(s, GH_PIECE_ROWS, take, 0);
+	} else if (p->keep_left) {
+		__u32 room = GH_RECORD_DATA_BYTES_MAX - w->data_bytes;
+
+		if (w->data_bytes >= GH_RECORD_DATA_BYTES_MAX) {
+			w->full = 1;
+			return 1;
+		}
+		take = min(take, p->keep_left);
+		take = min(take, room);
+		add_piece(s, GH_PIECE_DATA, take, 0);
+		w->data_bytes += take;
+		p->keep_left -= take;
+	} else {
+		add_piece(s, GH_PIECE_CUT, take, 0);
+	}
+	p->frame_left -= take;
+	w->position += take;
+	return 0;
+}
+
+/* A header, or what the span has of a body. 1: nothing more can be done with this window. */
+static __always_inline long walk_step(struct gh_scratch *s)
+{
+	struct gh_walk *w = &s->walk;
+	__u32 left = w->end - w->position;
+
+	if (w->position >= w->end)
+		return 1;
+	if (w->piece_count >= GH_PIECES_MAX) {
+		w->full = 1;
+		return 1;
+	}
+	if (w->parse.frame_left)
+		return walk_body(s, left);
+	if (w->parse.mode == MODE_RAW || w->parse.mode == MODE_UNSYNCED) {
+		bool raw = w->parse.mode == MODE_RAW;
+		__u32 room = GH_RECORD_DATA_BYTES_MAX - w->data_bytes;
+
+		if (raw && w->data_bytes >= GH_RECORD_DATA_BYTES_MAX) {
+			w->full = 1;
+			return 1;
+		}
+		if (raw) {
+			left = min(left, room);
+			w->data_bytes += left;
+		} else {
+			w->lost_bytes += left;
+		}
+		add_piece(s, raw ? GH_PIECE_DATA : GH_PIECE_LOST, left, 0);
+		w->position += left;
+		return 0;
+	}
+	if (w->parse.mode == MODE_COUNT)
+		return 1;
+	return walk_header(s, left);
+}
+
+/* As far as the window reaches. A function of its own, so that the verifier walks it once. */
+__noinline int walk_window(struct gh_scratch *s)
+{
+	struct bpf_iter_num it;
+
+	if (!s)
+		return 0;
+	bpf_iter_num_new(&it, 0, STEPS_MAX);
+	while (bpf_iter_num_next(&it))
+		if (walk_step(s))
+			break;
+	bpf_iter_num_destroy(&it);
+	return 0;
+}
+
+#endif

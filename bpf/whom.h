@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* To whom: the ends of a connection, and the records of its life. */
+#ifndef GATEHOUSE_WHOM_H
+#define GATEHOUSE_WHOM_H
+
+#include "state.h"
+
+/* A connection as both of its ends name it. */
+struct gh_tuple {
+	__u8 client_address[16];
+	__u8 server_address[16];
+	__u16 client_port;
+	__u16 server_port;
+	__u32 netns; /* of loopback addresses, which mean another host's in each; else 0 */
+};
+
+/*
+ * Connections whose client end is watched on this host. Written when the client
+ * end is established, taken out by the server end, which is established right
+ * after; what no server end here takes out is pushed out by newer ones.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct gh_tuple);
+	__type(value, __u64);
+} gh_client_ends SEC(".maps");
+
+static __always_inline void addresses_of(const struct sock *sk, __u8 *local, __u8 *remote)
+{
+	const struct sock_common *c = &sk->__sk_common;
+
+	__builtin_memset(local, 0, 16);
+	__builtin_memset(remote, 0, 16);
+	if (c->skc_family == AF_INET) {
+		*(__u32 *)local = c->skc_rcv_saddr;
+		*(__u32 *)remote = c->skc_daddr;
+	} else {
+		BPF_CORE_READ_INTO((struct in6_addr *)local, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO((struct in6_addr *)remote, sk, __sk_common.skc_v6_daddr);
+	}
+}
+
+static __always_inline __u32 netns_of(const struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+}
+
+static __always_inline bool is_loopback(const __u8 *address, bool is_v4)
+{
+	const __u32 *words = (const __u32 *)address;
+
+	if (is_v4)
+		return address[0] == 127;
+	if (!words[0] && !words[1] && words[2] == bpf_htonl(0xffff))
+		return address[12] == 127;
+	return !words[0] && !words[1] && !words[2] && words[3] == bpf_htonl(1);
+}
+
+static __always_inline void tuple_of(struct gh_tuple *tuple, const struct sock *sk, bool is_client)
+{
+	__u16 local = sk->__sk_common.skc_num;
+	__u16 remote = bpf_ntohs(sk->__sk_common.skc_dport);
+	bool is_v4 = sk->__sk_common.skc_family == AF_INET;
+
+	addresses_of(sk, is_client ? tuple->client_address : tuple->server_address,
+		     is_client ? tuple->server_address : tuple->client_address);
+	if (!is_v4 && ((__u32 *)tuple->client_address)[2] == bpf_htonl(0xffff)) {
+		/* A v4 address in v6 clothes: the other end may be a v4 socket. */
+		*(__u32 *)tuple->client_address = ((__u32 *)tuple->client_address)[3];
+		*(__u32 *)tuple->server_address = ((__u32 *)tuple->server_address)[3];
+		__builtin_memset(tuple->client_address + 4, 0, 12);
+		__builtin_memset(tuple->server_address + 4, 0, 12);
+		is_v4 = true;
+	}
+	tuple->client_port = is_client ? local : remote;
+	tuple->server_port = is_client ? remote : local;
+	tuple->netns = is_loopback(tuple->server_address, is_v4) ? netns_of(sk) : 0;
+}
+
+static __always_inline __u32 copy_unix_path(char *to, const struct sock *sk)
+{
+	const struct unix_sock *u = kernel_cast(struct unix_sock, sk);
+	const struct unix_address *address = u->addr;
+	__u32 bytes;
+
+	if (!address)
+		return 0;
+	bytes = address->len;
+	if (bytes <= sizeof(__u16))
+		return 0;
+	bytes -= sizeof(__u16);
+	barrier_var(bytes);
+	if (bytes > GH_UNIX_PATH_BYTES_MAX)
+		bytes = GH_UNIX_PATH_BYTES_MAX;
+	if (bpf_probe_read_kernel(to, bytes, &address->name[0].sun_path))
+		return 0;
+	return bytes;
+}
+
+/* Notes who the ends are while the socket is at hand, for emit_opened. */
+static __always_inline void describe_ends(struct gh_opened *opened, const struct gh_conn *conn, const struct sock *sk)
+{
+	bool is_client = conn->flags & CONN_CLIENT;
+	__u16 local, remote;
+
+	opened->path_bytes = 0;
+	opened->netns = netns_of(sk);
+	if (conn->transport == GH_UNIX) {
+		opened->path_bytes = copy_unix_path(opened->path, sk);
+		return;
+	}
+	local = sk->__sk_common.skc_num;
+	remote = bpf_ntohs(sk->__sk_common.skc_dport);
+	addresses_of(sk, is_client ? opened->client_address : opened->server_address,
+		     is_client ? opened->server_address : opened->client_address);
+	opened->client_port = is_client ? local : remote;
+	opened->server_port = is_client ? remote : local;
+}
+
+/* Says that `conn` exists. False if the ring has no room: its next chunk tries again. */
+static __always_inline bool emit_opened(struct gh_conn *conn, struct gh_opened *opened)
+{
+	bool is_client = conn->flags & CONN_CLIENT || conn->transport == GH_UNIX;
+	struct gh_process nobody = {};
+
+	head_of(&opened->head, GH_RECORD_OPENED, sizeof(*opened), conn->id);
+	opened->transport = conn->transport;
+	opened->head.flags = (conn->flags & CONN_CLIENT ? GH_OPENED_AT_CLIENT : 0) |
+			     (conn->flags & CONN_JOINED ? GH_OPENED_JOINED : 0);
+	opened->client_uid = conn->uid;
+	opened->request_offset = conn->stream[GH_REQUEST].offset;
+	opened->response_offset = conn->stream[GH_RESPONSE].offset;
+	opened->client_opener = is_client ? conn->opener : nobody;
+	opened->server_opener = is_client ? nobody : conn->opener;
+	if (bpf_ringbuf_output(&gh_control, opened, sizeof(*opened), BPF_RB_NO_WAKEUP)) {
+		count(GH_COUNT_CONTROL_RING_FULL);
+		return false;
+	}
+	conn->flags |= CONN_OPENED;
+	count(GH_COUNT_SOCKETS_WATCHED);
+	return true;
+}
+
+static __always_inline void emit_opaque(struct gh_conn *conn, __u32 reason)
+{
+	struct gh_opaque_record *record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
+
+	if (!record) {
+		count(GH_COUNT_CONTROL_RING_FULL);
+		return;
+	}
+	head_of(&record->head, GH_RECORD_OPAQUE, sizeof(*record), conn->id);
+	record->reason = reason;
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline void emit_sent(struct gh_conn *conn, __u64 sent, __u64 since,
+				      const struct gh_process *writer)
+{
+	struct gh_sent *record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
+
+	if (!record) {
+		count(GH_COUNT_CONTROL_RING_FULL);
+		return;
+	}
+	head_of(&record->head, GH_RECORD_SENT, sizeof(*record), conn->id);
+	record->sent = sent;
+	record->since = since;
+	record->writer = *writer;
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+}
+
+/* `peer`: holds the other direction (Unix), or is `conn`. */
+static __always_inline void emit_closed(struct gh_conn *request, struct gh_conn *response)
+{
+	struct gh_closed *record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
+
+	if (!record) {
+		count(GH_COUNT_CONTROL_RING_FULL);
+		return;
+	}
+	head_of(&record->head, GH_RECORD_CLOSED, sizeof(*record), request->id);
+	record->stream_bytes[GH_REQUEST] = request->stream[GH_REQUEST].offset;
+	__builtin_memcpy(record->lost_bytes[GH_REQUEST], request->stream[GH_REQUEST].lost,
+			 sizeof(record->lost_bytes[0]));
+	if (response) {
+		record->stream_bytes[GH_RESPONSE] = response->stream[GH_RESPONSE].offset;
+		__builtin_memcpy(record->lost_bytes[GH_RESPONSE], response->stream[GH_RESPONSE].lost,
+				 sizeof(record->lost_bytes[0]));
+	} else {
+		record->stream_bytes[GH_RESPONSE] = 0;
+		__builtin_memset(record->lost_bytes[GH_RESPONSE], 0, sizeof(record->lost_bytes[0]));
+	}
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+}
+
+#endif
