@@ -50,10 +50,13 @@ inline constexpr size_t kConfigTextBytesMax = 4096;  // one value; PATH_MAX
 // Nesting and number of values in a YAML file. The schema nests four deep.
 inline constexpr size_t kYamlDepthMax = 16;
 inline constexpr size_t kYamlNodesMax = 10'000;
+
 // Records written and synced by one group commit: bounds the delay of the first caller in it.
 inline constexpr size_t kGroupRecordsMax = 1024;
 // One batch's compressed payload: zstd's bound for kBatchBytesMax is below it.
 inline constexpr size_t kPayloadBytesMax = kBatchBytesMax + (kBatchBytesMax >> 7) + 1024;
+// One batch decompressed by the collector: the agent's bound is for events, processes and sessions come on top.
+inline constexpr size_t kBatchDecodedBytesMax = 2 * kBatchBytesMax;
 // Rows that wait for one slow `tail` before it loses some: about a second of a busy host.
 inline constexpr size_t kTailRowsMax = 20000;
 // Fresh rows are shown to queries after at most this long.

@@ -14,12 +14,12 @@ constexpr uint64_t kReadAheadBytes = 1U << 20;
 
 }  // namespace
 
-LogReader::LogReader(SegmentLog& log, Position from) : log_(log), position_(from) {}
+LogReader::LogReader(SegmentLog& log, Position from) : log_(&log), position_(from) {}
 
 Result<bool> LogReader::settle() {
   for (;;) {
     if (segment_.number != position_.segment || position_.offset >= segment_.durable_bytes) {
-      const auto found = log_.segment_at(position_.segment);
+      const auto found = log_->segment_at(position_.segment);
       if (!found) return false;
       if (found->number != position_.segment) position_ = {found->number, 0, kSegmentHeaderBytes};
       if (position_.offset < kSegmentHeaderBytes) position_.offset = kSegmentHeaderBytes;

@@ -30,6 +30,9 @@ class LogReader {
 
   explicit LogReader(SegmentLog& log, Position from = {});
 
+  // Moves position() to where the next record stands, if it is past a sealed segment's last. False if there is none now.
+  Result<bool> settle();
+
   // Reads the record at position() and steps over it. An Error is a failed read; the position stays.
   Result<Outcome> next(Record& record);
   // What next() will read; comparable with SegmentLog::end().
@@ -38,10 +41,9 @@ class LogReader {
   [[nodiscard]] const std::string& damage() const { return damage_; }
 
  private:
-  Result<bool> settle();  // onto a segment with a record to read; false at the end
   Status fill(uint64_t bytes);
 
-  SegmentLog& log_;
+  SegmentLog* log_;
   Position position_;
   SegmentInfo segment_{};   // as of the last look
   UniqueFd file_;

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collector/ledger/segment_format.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <concepts>
-#include <cstring>
 
 #include "common/check.h"
 #include "common/limits.h"
@@ -48,27 +45,6 @@ bool is_name_size(size_t bytes) {
 }
 
 }  // namespace
-
-Digest sha256(std::span<const std::byte> bytes) {
-  // Fetched once: the implicit fetch costs a quarter of a short hash.
-  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  Digest digest{};
-  unsigned size = 0;
-  GH_CHECK(EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()), &size, algorithm,
-                      nullptr) == 1 &&
-           size == digest.size());
-  return digest;
-}
-
-std::string to_hex(const Digest& digest) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
-  for (const std::byte b : digest) {
-    text += kDigits[std::to_integer<size_t>(b >> 4)];
-    text += kDigits[std::to_integer<size_t>(b & std::byte{0xF})];
-  }
-  return text;
-}
 
 std::string_view to_string(FormatFault fault) {
   switch (fault) {

@@ -2,21 +2,18 @@
 // The bytes of a segment file: encoding and decoding, without I/O. docs/formats/segment-log.md draws them.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "common/digest.h"
+
 namespace gatehouse::ledger {
 
-using Digest = std::array<std::byte, 32>;
-
-Digest sha256(std::span<const std::byte> bytes);
-std::string to_hex(const Digest& digest);
+using Digest = Sha256;
 
 inline constexpr size_t kSegmentHeaderBytes = 64;
 inline constexpr size_t kRecordFixedBytes = 136;  // before the names

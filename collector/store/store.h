@@ -24,10 +24,12 @@ namespace gatehouse::store {
 
 using Value = std::variant<std::string, uint64_t, bool>;
 
-// A question in the engine's SQL. `{events}` in the text stands for the relation of all rows; values are only ever in
-// `parameters`, for the `?` in order.
+// A question in the engine's SQL. The events are in several tables, each event in one: `part` is asked of each of them,
+// which `{table}` stands for; `whole` of all their answers, which `{parts}` stands for. So that each table can limit and
+// group by itself. Values are only ever in `parameters`, for `$1`, `$2`, … in both.
 struct SqlQuery {
-  std::string text;
+  std::string part;
+  std::string whole;
   std::vector<Value> parameters;
 };
 
@@ -58,9 +60,9 @@ class Store {
   // Asked between steps of a long query; true ends it with an Error "cancelled".
   using IsCancelled = std::function<bool()>;
 
-  // `query` must select kRowColumns. Any thread; each call has a connection of its own.
+  // `query` must select row_columns() (schema.h). Any thread; each call has a connection of its own.
   Status rows(const SqlQuery& query, const OnRow& on_row, const IsCancelled& is_cancelled = {});
-  // Any other select list: values as text, numbers in decimal.
+  // `query` must select text only.
   using OnValues = std::function<bool(std::vector<std::string>&&)>;
   Status values(const SqlQuery& query, const OnValues& on_values, const IsCancelled& is_cancelled = {});
 
@@ -73,7 +75,7 @@ class Store {
   // Stops the threads, interrupts queries. Idempotent.
   void close();
 
-  struct State;
+  class State;
 
  private:
   explicit Store(std::unique_ptr<State> state);

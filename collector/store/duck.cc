@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collector/store/duck.h"
+
+#include "common/check.h"
+
+namespace gatehouse::store::duck {
+namespace {
+
+// The result of one query, freed with it.
+struct QueryResult {
+  duckdb_result raw{};
+  QueryResult() = default;
+  QueryResult(const QueryResult&) = delete;
+  QueryResult& operator=(const QueryResult&) = delete;
+  ~QueryResult() { duckdb_destroy_result(&raw); }
+};
+
+}  // namespace
+
+Result<Database> open(const std::string& path, const std::vector<std::pair<std::string, std::string>>& settings) {
+  Config config;
+  GH_CHECK(duckdb_create_config(config.out()) == DuckDBSuccess);
+  for (const auto& [name, value] : settings)
+    if (duckdb_set_config(config.get(), name.c_str(), value.c_str()) != DuckDBSuccess)
+      return Error("DuckDB refuses " + name + " = " + value);
+  Database database;
+  char* message = nullptr;
+  if (duckdb_open_ext(path.c_str(), database.out(), config.get(), &message) != DuckDBSuccess) {
+    Error error(path + ": " + (message != nullptr ? message : "cannot be opened"));
+    duckdb_free(message);
+    return error;
+  }
+  return database;
+}
+
+Result<Connection> connect(const Database& database) {
+  Connection connection;
+  if (duckdb_connect(database.get(), connection.out()) != DuckDBSuccess) return Error("DuckDB gives no connection");
+  return connection;
+}
+
+Status execute(const Connection& connection, const std::string& sql) {
+  QueryResult result;
+  if (duckdb_query(connection.get(), sql.c_str(), &result.raw) != DuckDBSuccess)
+    return Error(std::string("DuckDB: ") + duckdb_result_error(&result.raw));
+  return {};
+}
+
+Result<std::vector<std::vector<std::string>>> table_of(const Connection& connection, const std::string& sql) {
+  QueryResult result;
+  if (duckdb_query(connection.get(), sql.c_str(), &result.raw) != DuckDBSuccess)
+    return Error(std::string("DuckDB: ") + duckdb_result_error(&result.raw));
+  std::vector<std::vector<std::string>> rows(duckdb_row_count(&result.raw));
+  for (idx_t row = 0; row < rows.size(); ++row) {
+    for (idx_t column = 0; column < duckdb_column_count(&result.raw); ++column) {
+      char* text = duckdb_value_varchar(&result.raw, column, row);
+      rows[row].emplace_back(text != nullptr ? text : "");
+      duckdb_free(text);
+    }
+  }
+  return rows;
+}
+
+}  // namespace gatehouse::store::duck

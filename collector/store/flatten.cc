@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collector/store/flatten.h"
+
+#include <algorithm>
+#include <map>
+
+#include "common/utf8.h"
+
+namespace gatehouse::store {
+namespace {
+
+std::string address_text(const std::string& address, uint32_t port) {
+  const bool is_v6 = address.find(':') != std::string::npos;
+  return (is_v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
+}
+
+std::string_view base_name(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+std::string_view to_text(v1::Transport transport) {
+  switch (transport) {
+    case v1::TRANSPORT_TCP:
+      return "tcp";
+    case v1::TRANSPORT_UNIX:
+      return "unix";
+    default:
+      return "";
+  }
+}
+
+std::string_view to_text(v1::Outcome outcome) {
+  switch (outcome) {
+    case v1::OUTCOME_OK:
+      return "ok";
+    case v1::OUTCOME_ERROR:
+      return "error";
+    case v1::OUTCOME_SUSPENDED:
+      return "suspended";
+    case v1::OUTCOME_SKIPPED:
+      return "skipped";
+    case v1::OUTCOME_ABORTED:
+      return "aborted";
+    default:
+      return "unknown";
+  }
+}
+
+std::string_view to_text(v1::Fidelity fidelity) {
+  switch (fidelity) {
+    case v1::FIDELITY_COMPLETE:
+      return "complete";
+    case v1::FIDELITY_TRUNCATED:
+      return "truncated";
+    case v1::FIDELITY_AFTER_GAP:
+      return "after-gap";
+    case v1::FIDELITY_JOINED_MID_STREAM:
+      return "joined-mid-stream";
+    default:
+      return "opaque";  // what a newer agent means by its number, it does not promise more than this
+  }
+}
+
+std::string_view to_text(v1::StatementProtocol protocol) {
+  switch (protocol) {
+    case v1::STATEMENT_PROTOCOL_SIMPLE:
+      return "simple";
+    case v1::STATEMENT_PROTOCOL_EXTENDED:
+      return "extended";
+    case v1::STATEMENT_PROTOCOL_FUNCTION_CALL:
+      return "function-call";
+    case v1::STATEMENT_PROTOCOL_REPLICATION:
+      return "replication";
+    default:
+      return "";
+  }
+}
+
+std::string_view to_text(v1::TransactionState state) {
+  switch (state) {
+    case v1::TRANSACTION_STATE_IDLE:
+      return "idle";
+    case v1::TRANSACTION_STATE_ACTIVE:
+      return "active";
+    case v1::TRANSACTION_STATE_FAILED:
+      return "failed";
+    default:
+      return "unknown";
+  }
+}
+
+void set(std::string* field, std::string_view text) {
+  field->assign(text);
+}
+
+void set_utf8(std::string* field, std::string_view bytes) {
+  if (is_valid_utf8(bytes)) {
+    field->assign(bytes);
+  } else {
+    append_as_utf8(*field, bytes);
+  }
+}
+
+void append_parameter(const v1::Parameter& parameter, v1::Row& row) {
+  std::string& text = *row.add_statement_parameters();
+  if (parameter.is_null()) {
+    text = "NULL";
+  } else if (parameter.is_binary()) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    text = "\\x";
+    text.reserve(2 + 2 * parameter.value().size());
+    for (const char c : parameter.value()) {
+      text += kDigits[static_cast<unsigned char>(c) >> 4];
+      text += kDigits[static_cast<unsigned char>(c) & 15];
+    }
+  } else {
+    set_utf8(&text, parameter.value());
+  }
+}
+
+void add_body(const v1::Connect& connect, v1::Row& row) {
+  set(row.mutable_kind(), "connect");
+  std::string& detail = *row.mutable_detail();
+  detail = "protocol=" + connect.protocol_version();
+  const std::map<std::string, std::string> sorted(connect.options().begin(), connect.options().end());
+  for (const auto& [name, value] : sorted) detail += " " + name + "=" + value;
+}
+
+void add_body(const v1::Authenticate& authenticate, v1::Row& row) {
+  set(row.mutable_kind(), "authenticate");
+  row.set_detail(authenticate.method());
+  row.set_result_sqlstate(authenticate.sqlstate());
+  row.set_result_error(authenticate.message());
+}
+
+void add_body(const v1::Statement& statement, v1::Row& row) {
+  set(row.mutable_kind(), "statement");
+  set_utf8(row.mutable_statement_text(), statement.text());
+  set_utf8(row.mutable_statement_resolved(), statement.resolved_text());
+  row.set_statement_verb(statement.verb());
+  row.set_statement_tag(statement.command_tag());
+  set(row.mutable_statement_protocol(), to_text(statement.protocol()));
+  row.set_statement_name(statement.statement_name());
+  row.set_statement_portal(statement.portal_name());
+  for (const v1::Parameter& parameter : statement.parameters()) append_parameter(parameter, row);
+  set(row.mutable_statement_transaction(), to_text(statement.transaction()));
+  row.set_statement_index(statement.statement_index());
+  row.set_result_rows(statement.rows());
+  row.set_result_bytes(statement.response_bytes());
+  row.set_result_copy_bytes(statement.copy_bytes());
+  row.set_result_sqlstate(statement.sqlstate());
+  row.set_result_error(statement.error_message());
+  row.set_request_bytes(statement.request_bytes());
+  if (statement.text_bytes() > statement.text().size())
+    row.set_detail("text cut: " + std::to_string(statement.text().size()) + " of " +
+                   std::to_string(statement.text_bytes()) + " bytes");
+}
+
+void add_body(const v1::Cancel& cancel, v1::Row& row) {
+  set(row.mutable_kind(), "cancel");
+  row.set_detail("backend=" + std::to_string(cancel.backend_pid()));
+}
+
+void add_body(const v1::Notification& notification, v1::Row& row) {
+  set(row.mutable_kind(), "notification");
+  row.set_detail("channel=" + notification.channel());
+  row.set_result_bytes(notification.payload_bytes());
+}
+
+void add_body(const v1::Opaque& opaque, v1::Row& row) {
+  set(row.mutable_kind(), "opaque");
+  row.set_detail(opaque.reason());
+}
+
+void add_body(const v1::Disconnect& disconnect, v1::Row& row) {
+  set(row.mutable_kind(), "disconnect");
+  std::string& detail = *row.mutable_detail();
+  detail = disconnect.reason() + " statements=" + std::to_string(disconnect.statements());
+  if (disconnect.lost_request_bytes() + disconnect.lost_response_bytes() > 0)
+    detail += " lost_request_bytes=" + std::to_string(disconnect.lost_request_bytes()) +
+              " lost_response_bytes=" + std::to_string(disconnect.lost_response_bytes());
+  row.set_request_bytes(disconnect.request_bytes());
+  row.set_result_bytes(disconnect.response_bytes());
+}
+
+void add_body(const v1::Gap& gap, v1::Row& row) {
+  set(row.mutable_kind(), "gap");
+  std::string& detail = *row.mutable_detail();
+  detail = gap.reason();
+  if (gap.events() > 0) detail += " events=" + std::to_string(gap.events());
+  if (gap.bytes() > 0)
+    detail += std::string(gap.response() ? " response" : " request") + " offset=" + std::to_string(gap.offset()) +
+              " bytes=" + std::to_string(gap.bytes());
+}
+
+// `name=value` words: what Agents is answered from, so their order is fixed.
+void add_body(const v1::AgentStatus& status, const v1::Batch& batch, v1::Row& row) {
+  set(row.mutable_kind(), "agent");
+  std::string& detail = *row.mutable_detail();
+  detail = "phase=" + status.phase() + " version=" + batch.agent_version() + " plane=" + status.plane() +
+           " kernel=" + status.kernel();
+  const std::map<std::string, uint64_t> sorted(status.counters().begin(), status.counters().end());
+  for (const auto& [name, value] : sorted) detail += " " + name + "=" + std::to_string(value);
+}
+
+}  // namespace
+
+Flattener::Flattener(const v1::Batch& batch, const Origin& origin) : batch_(batch), origin_(origin) {
+  id_prefix_ = std::string(origin.agent_id) + "/" + std::string(origin.boot_id) + "/";
+  for (const v1::Process& process : batch.processes()) {
+    Actor& actor = actors_[process.id()];
+    actor = {.process = &process, .command = {}, .ancestry = {}};
+    for (const std::string& argument : process.arguments()) {
+      if (!actor.command.empty()) actor.command += ' ';
+      actor.command += argument;
+    }
+    for (const v1::Ancestor& ancestor : process.ancestors()) {
+      if (!actor.ancestry.empty()) actor.ancestry += " < ";
+      actor.ancestry += ancestor.exe().empty() ? std::string_view("?") : base_name(ancestor.exe());
+    }
+  }
+  for (const v1::Session& session : batch.sessions()) {
+    const bool is_unix = session.transport() == v1::TRANSPORT_UNIX;
+    links_[session.id()] = {
+        .session = &session,
+        .id = id_prefix_ + std::to_string(session.id()),
+        .client = is_unix ? "unix" : address_text(session.client_address(), session.client_port()),
+        .address = is_unix ? session.server_address() : address_text(session.server_address(), session.server_port())};
+  }
+}
+
+void Flattener::add_session(const v1::Session& session, v1::Row& row) const {
+  row.set_database_engine(session.database_engine());
+  row.set_database_label(session.database_label());
+  row.set_database_name(session.database());
+  row.set_database_version(session.server_version());
+  row.set_session_user(session.user());
+  row.set_session_application(session.application_name());
+  set(row.mutable_session_transport(), to_text(session.transport()));
+  row.set_session_backend_pid(session.backend_pid());
+  row.set_session_encrypted(session.encrypted());
+}
+
+void Flattener::add_actor(const v1::Event& event, const v1::Session* session, v1::Row& row) const {
+  const auto writer = actors_.find(event.process());
+  const v1::Process* const process = writer == actors_.end() ? nullptr : writer->second.process;
+  if (process != nullptr) {
+    row.set_actor_pid(process->pid());
+    row.set_actor_exe(process->exe());
+    row.set_actor_sha256(process->exe_sha256());
+    row.set_actor_command(writer->second.command);
+    row.set_actor_cwd(process->cwd());
+    row.set_actor_user(process->user());
+    row.set_actor_uid(process->uid());
+    row.set_actor_login_user(process->login_user());
+    row.set_actor_tty(process->tty());
+    row.set_actor_unit(process->systemd_unit());
+    row.set_actor_container(process->container_id());
+    row.set_actor_ancestry(writer->second.ancestry);
+    row.set_actor_start_ns(process->start_time_ns());
+  }
+  if (session == nullptr) return;
+  const auto found = actors_.find(session->opener_process());
+  if (found == actors_.end()) return;
+  const v1::Process& opener = *found->second.process;
+  // The same process after an exec has another image but is no other process.
+  if (process != nullptr && opener.pid() == process->pid() && opener.start_time_ns() == process->start_time_ns()) return;
+  row.set_actor_opener_pid(opener.pid());
+  row.set_actor_opener_exe(opener.exe());
+}
+
+void Flattener::flatten(size_t index, v1::Row& row) const {
+  row.Clear();
+  const v1::Event& event = batch_.events(static_cast<int>(index));
+  row.set_id(id_prefix_ + std::to_string(origin_.first_sequence + index));
+  row.set_time_ns(event.time_ns());
+  row.set_duration_ns(event.duration_ns());
+  set(row.mutable_outcome(), to_text(event.outcome()));
+  set(row.mutable_fidelity(), to_text(event.fidelity()));
+  set(row.mutable_agent_id(), origin_.agent_id);
+  row.set_host(batch_.host());
+  const v1::Session* session = nullptr;
+  if (event.session() != 0) {
+    const auto link = links_.find(event.session());
+    if (link == links_.end()) {
+      row.set_session(id_prefix_ + std::to_string(event.session()));
+    } else {
+      session = link->second.session;
+      row.set_session(link->second.id);
+      row.set_session_client(link->second.client);
+      row.set_database_address(link->second.address);
+      add_session(*session, row);
+    }
+  }
+  add_actor(event, session, row);
+  switch (event.body_case()) {
+    case v1::Event::kConnect:
+      return add_body(event.connect(), row);
+    case v1::Event::kAuthenticate:
+      return add_body(event.authenticate(), row);
+    case v1::Event::kStatement:
+      return add_body(event.statement(), row);
+    case v1::Event::kCancel:
+      return add_body(event.cancel(), row);
+    case v1::Event::kNotification:
+      return add_body(event.notification(), row);
+    case v1::Event::kOpaque:
+      return add_body(event.opaque(), row);
+    case v1::Event::kDisconnect:
+      return add_body(event.disconnect(), row);
+    case v1::Event::kGap:
+      return add_body(event.gap(), row);
+    case v1::Event::kAgentStatus:
+      return add_body(event.agent_status(), batch_, row);
+    case v1::Event::BODY_NOT_SET:
+      return set(row.mutable_kind(), "unknown");  // from a newer agent
+  }
+}
+
+v1::Row unreadable_row(const Flattener::Origin& origin, uint32_t event_count, uint64_t received_ns,
+                       std::string_view reason) {
+  v1::Row row;
+  row.set_id(std::string(origin.agent_id) + "/" + std::string(origin.boot_id) + "/" +
+             std::to_string(origin.first_sequence));
+  row.set_time_ns(received_ns);
+  row.set_kind("gap");
+  row.set_outcome("unknown");
+  row.set_fidelity("opaque");
+  set(row.mutable_agent_id(), origin.agent_id);
+  row.set_detail("unreadable-batch events=" + std::to_string(event_count) + " " + std::string(reason));
+  return row;
+}
+
+}  // namespace gatehouse::store

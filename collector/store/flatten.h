@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Flattener: events of a batch as flat rows, each joined with its session and its processes. Pure.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "gatehouse/v1/event.pb.h"
+#include "gatehouse/v1/query.pb.h"
+
+namespace gatehouse::store {
+
+class Flattener {
+ public:
+  // Whom the events are from is said by the ledger (the peer's certificate), never by the batch itself.
+  struct Origin {
+    std::string_view agent_id;
+    std::string_view boot_id;
+    uint64_t first_sequence = 0;
+  };
+
+  // Borrows `batch` and `origin`'s text.
+  Flattener(const v1::Batch& batch, const Origin& origin);
+
+  [[nodiscard]] size_t row_count() const { return static_cast<size_t>(batch_.events_size()); }
+  // Event `index` as a row; what `row` held before is gone.
+  void flatten(size_t index, v1::Row& row) const;
+
+ private:
+  // What every event of the same process or session shares, made once a batch.
+  struct Actor {
+    const v1::Process* process = nullptr;
+    std::string command;
+    std::string ancestry;
+  };
+  struct Link {
+    const v1::Session* session = nullptr;
+    std::string id;
+    std::string client;
+    std::string address;
+  };
+
+  void add_session(const v1::Session& session, v1::Row& row) const;
+  void add_actor(const v1::Event& event, const v1::Session* session, v1::Row& row) const;
+
+  const v1::Batch& batch_;
+  const Origin origin_;
+  std::string id_prefix_;
+  std::unordered_map<uint64_t, Actor> actors_;
+  std::unordered_map<uint64_t, Link> links_;
+};
+
+// The row that stands for a batch whose content cannot be read; kind "gap".
+v1::Row unreadable_row(const Flattener::Origin& origin, uint32_t event_count, uint64_t received_ns,
+                       std::string_view reason);
+
+}  // namespace gatehouse::store

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Names that queries on the store are written with.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace gatehouse::store {
+
+// Where an event stands in the log; beside the columns of proto/fields.def.
+inline constexpr std::string_view kSegmentColumn = "log_segment";
+inline constexpr std::string_view kRecordColumn = "log_record";
+inline constexpr std::string_view kSequenceColumn = "log_sequence";
+
+// The select list of a query for whole rows: every field's column, in the order of proto/fields.def.
+const std::string& row_columns();
+
+}  // namespace gatehouse::store

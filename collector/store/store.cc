@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collector/store/store.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "collector/store/schema.h"
+#include "collector/store/store_state.h"
+#include "common/check.h"
+#include "common/file.h"
+#include "common/log.h"
+
+namespace gatehouse::store {
+namespace {
+
+// Changes when rows made by this program differ from those made before, though the columns do not.
+constexpr int kRowsVersion = 1;
+
+std::string schema_text() {
+  return std::to_string(kRowsVersion) + " " + create_table_sql("events", true);
+}
+
+std::string quoted_literal(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'') out += '\'';
+    out += c;
+  }
+  return out + "'";
+}
+
+}  // namespace
+
+Status Store::State::open_files() {
+  load_connection_.reset();
+  index_connection_.reset();
+  database_.reset();
+  const std::vector<std::pair<std::string, std::string>> settings{
+      {"memory_limit", std::to_string(options_.memory_bytes_max) + "B"},
+      {"threads", std::to_string(options_.threads)},
+      {"temp_directory", options_.folder + "/spill"},
+      // Nothing is fetched from anywhere, and no SQL of ours has business with files.
+      {"autoinstall_known_extensions", "false"},
+      {"autoload_known_extensions", "false"},
+      {"enable_external_access", "false"},
+      {"storage_compatibility_version", "latest"},
+      // The default rewrites the partial row group for every 16 MB. Bulk loads pass the write-ahead log by.
+      {"checkpoint_threshold", "256MB"},
+      // Latest-first questions with all columns read those only of the rows that are answered.
+      {"late_materialization_max_rows", "2000"},
+  };
+  GH_ASSIGN(database_, duck::open(file_path(), settings));
+  GH_ASSIGN(load_connection_, duck::connect(database_));
+  GH_ASSIGN(index_connection_, duck::connect(database_));
+  return {};
+}
+
+// Whether the files are of this program's schema and of this log.
+Result<bool> Store::State::is_usable() {
+  GH_ASSIGN(const auto tables, duck::table_of(load_connection_,
+                                              "SELECT table_name FROM duckdb_tables() WHERE table_name IN "
+                                              "('events', 'segments', 'schema_version') AND schema_name = 'main'"));
+  if (tables.empty()) return create_schema() ? Result<bool>(true) : Result<bool>(false);
+  if (tables.size() != 3) return false;
+  GH_ASSIGN(const auto version, duck::table_of(load_connection_, "SELECT version FROM schema_version"));
+  if (version.size() != 1 || version[0][0] != schema_text()) return false;
+  GH_ASSIGN(const auto loaded, duck::table_of(load_connection_, "SELECT number, chain_head, rows FROM segments ORDER BY number"));
+  GH_ASSIGN(const auto count, duck::table_of(load_connection_, "SELECT count(*) FROM events"));
+  const auto of_log = log_.segments();
+  uint64_t rows = 0;
+  for (size_t i = 0; i < loaded.size(); ++i) {
+    if (i >= of_log.size() || !of_log[i].is_sealed || loaded[i][0] != std::to_string(of_log[i].number) ||
+        loaded[i][1] != to_hex(of_log[i].chain_head))
+      return false;
+    rows += std::stoull(loaded[i][2]);
+  }
+  if (count[0][0] != std::to_string(rows)) return false;
+  loaded_to_ = of_log.front().number - 1 + loaded.size();
+  counters_.rows_loaded = rows;
+  counters_.segments_loaded = loaded.size();
+  return true;
+}
+
+Status Store::State::create_schema() {
+  GH_TRY(duck::execute(load_connection_, "BEGIN TRANSACTION"));
+  GH_TRY(duck::execute(load_connection_, create_table_sql("main.events", true)));
+  GH_TRY(duck::execute(load_connection_, "CREATE TABLE main.segments (number UBIGINT, chain_head VARCHAR, rows UBIGINT)"));
+  GH_TRY(duck::execute(load_connection_, "CREATE TABLE main.schema_version AS SELECT " + quoted_literal(schema_text()) + " AS version"));
+  loaded_to_ = log_.segments().front().number - 1;
+  return duck::execute(load_connection_, "COMMIT");
+}
+
+void Store::State::remove_files() {
+  load_connection_.reset();
+  index_connection_.reset();
+  database_.reset();
+  std::error_code ignored;
+  std::filesystem::remove(file_path(), ignored);
+  std::filesystem::remove(file_path() + ".wal", ignored);
+  std::filesystem::remove_all(options_.folder + "/spill", ignored);
+}
+
+Status Store::State::open() {
+  GH_TRY(make_directories(options_.folder));
+  const bool was_there = std::filesystem::exists(file_path());
+  std::string why;
+  if (const Status opened = open_files(); !opened) {
+    why = opened.error().message();
+  } else if (const auto usable = is_usable(); !usable) {
+    why = usable.error().message();
+  } else if (!*usable) {
+    why = "of another version, or of another log";
+  }
+  if (!why.empty() && was_there) {
+    log::warn("store", "the index cannot be used; building it anew from the log", {{"reason", why}});
+    remove_files();
+    GH_TRY(open_files());
+    GH_ASSIGN(const bool is_made, is_usable());
+    GH_CHECK(is_made);
+  } else if (!why.empty()) {
+    return Error(why);
+  }
+  counters_.rebuilt = !was_there || !why.empty();
+  GH_TRY(duck::execute(load_connection_, "ATTACH ':memory:' AS fresh"));
+  GH_TRY(duck::execute(load_connection_, "SET lock_configuration = true"));
+  indexer_ = std::thread([this] { index(); });
+  loader_ = std::thread([this] { load(); });
+  return {};
+}
+
+void Store::State::close() {
+  {
+    std::unique_lock lock(mutex_);
+    is_closing_ = true;
+    for (const duckdb_connection connection : asking_) duckdb_interrupt(connection);
+    changed_.notify_all();
+  }
+  log_.wake();
+  if (indexer_.joinable()) indexer_.join();
+  if (loader_.joinable()) loader_.join();
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return asking_.empty(); });
+  fresh_.clear();
+  lock.unlock();
+  appender_.reset();
+  load_connection_.reset();
+  index_connection_.reset();
+  database_.reset();
+}
+
+// mutex_ held.
+ledger::Position Store::State::visible_to() const {
+  uint64_t segment = loaded_to_ + 1;
+  while (segment < indexed_to_.segment && fresh_.contains(segment)) ++segment;
+  return segment == indexed_to_.segment ? indexed_to_ : ledger::Position{segment, 0, 0};
+}
+
+// mutex_ held.
+Store::State::Snapshot Store::State::snapshot() const {
+  Snapshot snapshot{.loaded_to = loaded_to_, .fresh = {}};
+  for (const auto& [segment, table] : fresh_) snapshot.fresh.push_back(table);
+  return snapshot;
+}
+
+Store::Store(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Store::~Store() = default;
+
+Result<std::unique_ptr<Store>> Store::open(Options options, ledger::SegmentLog& log) {
+  auto state = std::make_unique<State>(std::move(options), log);
+  GH_TRY(state->open().context("opening the store"));
+  return std::unique_ptr<Store>(new Store(std::move(state)));
+}
+
+Status Store::rows(const SqlQuery& query, const OnRow& on_row, const IsCancelled& is_cancelled) {
+  return state_->run(
+      query,
+      [&](duckdb_data_chunk chunk) {
+        const idx_t count = duckdb_data_chunk_get_size(chunk);
+        for (idx_t i = 0; i < count; ++i)
+          if (!on_row(read_row(chunk, i))) return false;
+        return true;
+      },
+      is_cancelled);
+}
+
+Status Store::values(const SqlQuery& query, const OnValues& on_values, const IsCancelled& is_cancelled) {
+  return state_->run(
+      query,
+      [&](duckdb_data_chunk chunk) {
+        const idx_t count = duckdb_data_chunk_get_size(chunk);
+        for (idx_t i = 0; i < count; ++i) {
+          std::vector<std::string> values(duckdb_data_chunk_get_column_count(chunk));
+          for (idx_t column = 0; column < values.size(); ++column) values[column] = read_text(chunk, column, i);
+          if (!on_values(std::move(values))) return false;
+        }
+        return true;
+      },
+      is_cancelled);
+}
+
+ledger::Position Store::indexed_to() const {
+  const std::lock_guard lock(state_->mutex_);
+  return state_->visible_to();
+}
+
+bool Store::wait_indexed(const ledger::Position& position, std::chrono::milliseconds timeout) {
+  std::unique_lock lock(state_->mutex_);
+  state_->changed_.wait_for(lock, timeout,
+                            [&] { return state_->is_closing_ || state_->visible_to() >= position; });
+  return state_->visible_to() >= position;
+}
+
+Store::Counters Store::counters() const {
+  const std::lock_guard lock(state_->mutex_);
+  return state_->counters_;
+}
+
+void Store::close() {
+  state_->close();
+}
+
+}  // namespace gatehouse::store

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Store::State: what store.cc (opening, questions), indexer.cc and loader.cc share. Nobody else includes it.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "collector/ledger/log_reader.h"
+#include "collector/store/batch_reader.h"
+#include "collector/store/columns.h"
+#include "collector/store/duck.h"
+#include "collector/store/store.h"
+
+namespace gatehouse::store {
+
+// Rows of one segment in memory. Lives until its segment is in the file and no query uses it; then its table waits in
+// `garbage_` for the loader to drop it.
+struct FreshTable {
+  std::string name;  // "fresh.main.rows_17"
+  uint64_t rows = 0;
+};
+
+// Turns ledger records into rows for one appender. Each of the two threads has one.
+class RowFeed {
+ public:
+  struct Sink {
+    const duck::Appender& appender;
+    uint64_t rows = 0;
+    uint64_t unreadable = 0;
+  };
+  Status add(const ledger::Record& record, Sink& sink);
+  // The row that says that a part of the log cannot be read.
+  Status add_damage(const ledger::Position& position, std::string_view damage, Sink& sink);
+  Status finish(Sink& sink);  // gives what is left in the chunk to the appender
+
+ private:
+  Status add(const v1::Row& row, const RowOrigin& origin, Sink& sink);
+  BatchReader reader_;
+  ChunkWriter writer_;
+  v1::Row row_;
+};
+
+class Store::State {
+ public:
+  State(Options options, ledger::SegmentLog& log) : options_(std::move(options)), log_(log) {}
+  ~State() { close(); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  Status open();
+  void close();
+
+  // The tables that together hold each event once, and what keeps them alive.
+  struct Snapshot {
+    uint64_t loaded_to = 0;  // segments up to this one are read from the file
+    std::vector<std::shared_ptr<FreshTable>> fresh;
+  };
+  [[nodiscard]] Snapshot snapshot() const;              // mutex_ held
+  [[nodiscard]] ledger::Position visible_to() const;    // mutex_ held
+  Status run(const SqlQuery& query, const std::function<bool(duckdb_data_chunk)>& on_chunk,
+             const IsCancelled& is_cancelled);
+
+  // store.cc
+  Status open_files();
+  Result<bool> is_usable();
+  Status create_schema();
+  void remove_files();
+  [[nodiscard]] std::string file_path() const { return options_.folder + "/events.duckdb"; }
+
+  // indexer.cc
+  void index();
+  Status index_until_end(ledger::LogReader& reader);
+  Status start_segment(uint64_t segment);
+  Status flush(const ledger::LogReader& reader);
+  bool wait_for_room();
+  uint64_t restart_segment();
+
+  // loader.cc
+  void load();
+  [[nodiscard]] std::optional<ledger::SegmentInfo> next_to_load() const;  // mutex_ held
+  Status load_segment(const ledger::SegmentInfo& segment);
+  Status load_from_log(const ledger::SegmentInfo& segment, uint64_t& rows, uint64_t& unreadable);
+  void drop_garbage();
+
+  const Options options_;
+  ledger::SegmentLog& log_;
+
+  duck::Database database_;
+  duck::Connection index_connection_;
+  duck::Connection load_connection_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;  // any of what follows
+  bool is_closing_ = false;
+  uint64_t loaded_to_ = 0;
+  std::map<uint64_t, std::shared_ptr<FreshTable>> fresh_;  // of segments after loaded_to_
+  ledger::Position indexed_to_{};                          // by the indexer; it may be ahead of segments to load
+  Counters counters_;
+  std::set<duckdb_connection> asking_;  // connections of running questions
+
+  std::mutex garbage_mutex_;  // taken last
+  std::vector<std::string> garbage_;  // tables to drop
+
+  // The indexer's.
+  std::optional<RowFeed> index_feed_;
+  duck::Appender appender_;
+  uint64_t appender_segment_ = 0;
+  uint64_t failed_segment_ = 0;
+  uint64_t fresh_tables_made_ = 0;
+  uint64_t unflushed_rows_ = 0;
+  uint64_t unreadable_ = 0;
+
+  std::thread indexer_;
+  std::thread loader_;
+};
+
+}  // namespace gatehouse::store
