@@ -2,7 +2,7 @@
 #include "rules/engine/match_row.h"
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 
 #include "common/check.h"
 #include "gatehouse/v1/query.pb.h"
@@ -11,26 +11,24 @@ namespace gatehouse::rules {
 namespace {
 
 using v1::Row;
-using List = google::protobuf::RepeatedPtrField<std::string>;
-using FieldValue = std::variant<std::string_view, uint64_t, bool, const List*>;
 
-FieldValue value_of(const std::string& text) {
+RowValue value_of(const std::string& text) {
   return std::string_view(text);
 }
-FieldValue value_of(uint32_t number) {
+RowValue value_of(uint32_t number) {
   return uint64_t{number};
 }
-FieldValue value_of(uint64_t number) {
+RowValue value_of(uint64_t number) {
   return number;
 }
-FieldValue value_of(bool flag) {
+RowValue value_of(bool flag) {
   return flag;
 }
-FieldValue value_of(const List& list) {
+RowValue value_of(const TextList& list) {
   return &list;
 }
 
-using Getter = FieldValue (*)(const Row&);
+using Getter = RowValue (*)(const Row&);
 // In the order of proto/fields.def, so of fields().
 constexpr Getter kGetters[] = {
 #define GH_FIELD(name, member, type, help) [](const Row& row) { return value_of(row.member()); },
@@ -64,9 +62,7 @@ bool holds_text(std::string_view left, CompareOp op, std::string_view right) {
 }
 
 bool holds(const Comparison& comparison, const Row& row) {
-  const auto index = static_cast<size_t>(comparison.field - fields().data());
-  GH_CHECK(index < std::size(kGetters));
-  const FieldValue value = kGetters[index](row);
+  const RowValue value = row_value(*comparison.field, row);
   if (const auto* text = std::get_if<std::string_view>(&value)) {
     const auto* want = std::get_if<std::string>(&comparison.value);
     return want != nullptr && holds_text(*text, comparison.op, *want);
@@ -79,13 +75,19 @@ bool holds(const Comparison& comparison, const Row& row) {
     const auto* want = std::get_if<bool>(&comparison.value);
     return want != nullptr && ordered(*flag, comparison.op, *want);
   }
-  const auto* list = std::get_if<const List*>(&value);
+  const auto* list = std::get_if<const TextList*>(&value);
   const auto* want = std::get_if<std::string>(&comparison.value);
   return want != nullptr && comparison.op == CompareOp::kEqual &&
          std::find((*list)->begin(), (*list)->end(), *want) != (*list)->end();
 }
 
 }  // namespace
+
+RowValue row_value(const FieldSpec& field, const Row& row) {
+  const auto index = static_cast<size_t>(&field - fields().data());
+  GH_CHECK(index < std::size(kGetters));
+  return kGetters[index](row);
+}
 
 bool matches(const Filter& filter, const Row& row) {
   return std::all_of(filter.all_of.begin(), filter.all_of.end(),
