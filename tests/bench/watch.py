@@ -25,6 +25,7 @@ usage: watch.py [--rounds N] [--seconds S] [--arms plain,watched,…] [--modes s
 import argparse
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import re
@@ -47,8 +48,9 @@ MODES = ("simple", "prepared")
 # Small on purpose: every run's new backends fault in every page they touch, which on a virtual machine costs several
 # times a statement; 13 MB are mapped within the first instants. It also makes statements as cheap as they get.
 SCALE = 1
-# Latencies of one transaction in five: enough for a p99, and pgbench's own writing stays below one per cent.
-SAMPLING_RATE = 0.2
+# A new backend's first statements fault in memory and fill caches, which costs hundreds of milliseconds on a virtual
+# machine; a run is measured after that, between two readings of the clock and of the CPU counters.
+WARM_SECONDS = 1.0
 
 SETTINGS = {
     "shared_buffers": "64MB", "synchronous_commit": "off", "logging_collector": "on", "log_destination": "stderr",
@@ -59,8 +61,8 @@ SETTINGS = {
 
 @dataclasses.dataclass
 class Run:
-    """One pgbench run. CPU in microseconds per transaction, which is one statement."""
-    transactions: int
+    """One pgbench run. CPU in microseconds per statement; a transaction is one."""
+    transactions: int  # of the whole run, measured or not
     client: float
     server: float
     agent: float
@@ -109,42 +111,41 @@ class Bench:
         for group in self.groups.values():
             group.remove()
 
-    def run(self, arm, mode, transactions):
+    def run(self, arm, mode):
         if arm != "watched":
-            return self._measured(arm, mode, transactions)
+            return self._measured(arm, mode)
         self.agent.start().wait_ready()
         try:
-            return self._measured(arm, mode, transactions)
+            return self._measured(arm, mode)
         finally:
             self.agent.stop()
 
-    def calibrate(self, mode):
-        """Transactions per client for a run of the wanted length."""
-        return max(500, int(self._measured("plain", mode, 2000).tps / CLIENTS * self.seconds))
-
-    def _measured(self, arm, mode, transactions):
+    def _measured(self, arm, mode):
         server = self.audited if arm == "pgaudit" else self.server
-        names = ("client", "audited" if arm == "pgaudit" else "server", "agent", "collector")
         logs = self.directory / "latencies"
         shutil.rmtree(logs, ignore_errors=True)
         logs.mkdir()
         is_watched = arm == "watched"
         recorded_before = self._recorded() if is_watched else 0
-        before = [self.groups[name].cpu_ns() for name in names]
-        done = subprocess.run(
-            [*self.groups["client"].prefix, str(postgres.PGBENCH), "-n", "-S", "-c", str(CLIENTS), "-M", mode, "-t",
-             str(transactions), "-l", f"--sampling-rate={SAMPLING_RATE}", "--log-prefix", str(logs / "l"), "-h",
-             "127.0.0.1", "-p", str(server.port), "-U", "logged" if arm == "statements" else "bench", "bench"],
-            check=True, capture_output=True, text=True, env={**os.environ, "PGSSLMODE": "disable"})
-        if is_watched:
-            time.sleep(1)  # what is still on its way is part of the cost
-        total = transactions * CLIENTS
-        client, served, agent, collector = (
-            (self.groups[name].cpu_ns() - start) / 1000 / total for name, start in zip(names, before))
-        p50, p99 = _latencies(logs)
-        tps = float(re.search(r"tps = ([\d.]+)", done.stdout)[1])
+        pgbench = subprocess.Popen(
+            [*self.groups["client"].prefix, str(postgres.PGBENCH), "-n", "-S", "-c", str(CLIENTS), "-M", mode, "-T",
+             str(math.ceil(WARM_SECONDS + self.seconds)), "-l", "--log-prefix", str(logs / "l"), "-h", "127.0.0.1", "-p",
+             str(server.port), "-U", "logged" if arm == "statements" else "bench", "bench"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PGSSLMODE": "disable"})
+        time.sleep(WARM_SECONDS)
+        names = ("client", "audited" if arm == "pgaudit" else "server", "agent", "collector")
+        start, before = time.time(), [self.groups[name].cpu_ns() for name in names]
+        time.sleep(self.seconds - 0.2)
+        end, after = time.time(), [self.groups[name].cpu_ns() for name in names]
+        output, errors = pgbench.communicate()
+        if pgbench.returncode != 0:
+            raise RuntimeError(f"pgbench: {errors}")
+        latencies = _latencies(logs, start, end)
+        client, served, agent, collector = ((a - b) / 1000 / len(latencies) for a, b in zip(after, before))
+        total = int(re.search(r"actually processed: (\d+)", output)[1])
         recorded = self._recorded_by_now(recorded_before, total) if is_watched else None
-        return Run(total, client, served, agent if is_watched else 0.0, collector, tps, p50, p99, recorded)
+        return Run(total, client, served, agent if is_watched else 0.0, collector, len(latencies) / (end - start),
+                   statistics.median(latencies), latencies[int(len(latencies) * 0.99)], recorded)
 
     def _recorded(self):
         """Benchmark statements that can be asked for. pgbench's own questions at its start are not among them."""
@@ -159,10 +160,16 @@ class Bench:
         return found
 
 
-def _latencies(directory):
-    """p50 and p99 in microseconds of pgbench's transaction logs: client, number, latency, …"""
-    values = sorted(int(line.split()[2]) for log in directory.iterdir() for line in log.read_text().splitlines())
-    return statistics.median(values), values[min(len(values) - 1, int(len(values) * 0.99))]
+def _latencies(directory, start, end):
+    """Microseconds of the transactions that ended between two Unix times, sorted, from pgbench's transaction logs:
+    client, number, latency, script, seconds, microseconds."""
+    values = []
+    for log in directory.iterdir():
+        for line in log.read_text().splitlines():
+            _, _, latency, _, seconds, microseconds = line.split()[:6]
+            if start <= int(seconds) + int(microseconds) / 1e6 < end:
+                values.append(int(latency))
+    return sorted(values)
 
 
 def spread(values):
@@ -206,11 +213,10 @@ def print_table(mode, table, rounds):
 
 
 def measure(bench, arms, mode, rounds):
-    transactions = bench.calibrate(mode)
     results = []
     for number in range(rounds):
         turn = number % len(arms)
-        results.append({arm: bench.run(arm, mode, transactions) for arm in arms[turn:] + arms[:turn]})
+        results.append({arm: bench.run(arm, mode) for arm in arms[turn:] + arms[:turn]})
         print(f"{mode}: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     return summarise(results, arms)
 
