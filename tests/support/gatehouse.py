@@ -31,11 +31,13 @@ class Daemon:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.log = self.directory / f"{name}.log"
         self.process = None
+        self.prefix = []  # what starts it, e.g. in a cgroup
 
     def run(self, *command, environment=None):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            start_new_session=True, env={**os.environ, **(environment or {})})
+            self.process = subprocess.Popen([str(c) for c in (*self.prefix, *command)], stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log, start_new_session=True,
+                                            env={**os.environ, **(environment or {})})
 
     @property
     def is_running(self):

@@ -54,7 +54,7 @@ def as_server_user(*command):
 class Postgres:
     """One running cluster. `port` serves 127.0.0.1, ::1 and the Unix socket in `socket_dir`."""
 
-    def __init__(self, version, directory, port, settings=None, hba=None):
+    def __init__(self, version, directory, port, settings=None, hba=None, prefix=()):
         self.version = version
         self.port = port
         self.directory = pathlib.Path(directory)
@@ -74,6 +74,7 @@ class Postgres:
         }
         self.hba = hba or ["local all all trust", "host all all 127.0.0.1/32 trust", "host all all ::1/128 trust",
                            "local replication all trust", "host replication all 127.0.0.1/32 trust"]
+        self.prefix = list(prefix)  # what starts the server, e.g. in a cgroup
         self._server = None
         self._bin = None
 
@@ -104,8 +105,9 @@ class Postgres:
         """Starts the server on its existing data."""
         output = open(self.directory / "stderr.log", "ab")
         # A session of its own, so that a Ctrl-C at the tests' terminal lets close() do the stopping.
-        self._server = subprocess.Popen(as_server_user(self._bin / "postgres", "-D", self.data), stdout=output,
-                                        stderr=output, stdin=subprocess.DEVNULL, start_new_session=True, cwd="/")
+        self._server = subprocess.Popen([*self.prefix, *as_server_user(self._bin / "postgres", "-D", self.data)],
+                                        stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True,
+                                        cwd="/")
         output.close()
         deadline = time.monotonic() + 60
         while self.psql("select 1", check=False).returncode != 0:
