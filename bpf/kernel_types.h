@@ -75,12 +75,13 @@ struct sock_common {
 	atomic64_t skc_cookie;
 };
 
-struct upid {
-	int nr;
-};
-
 struct pid_namespace {
 	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
 };
 
 struct task_struct;
