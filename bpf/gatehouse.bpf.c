@@ -3,7 +3,7 @@
  * The socket plane. Every program returns early for a socket that is not ours,
  * or counts what it drops. docs/bpf-hooks.md has each hook with what it cannot see.
  */
-#include "tcp_plane.h"
+#include "unix_plane.h"
 #include "who.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -79,13 +79,17 @@ int BPF_PROG(on_established, const struct sock *sk, int old, int new)
 	return 0;
 }
 
+static __always_inline __u32 server_port(const struct gh_conn *conn, const struct sock *sk)
+{
+	return conn->flags & CONN_CLIENT ? bpf_ntohs(sk->__sk_common.skc_dport) : sk->__sk_common.skc_num;
+}
+
 /* Says one segment of what a process sends. */
 static __always_inline bool send_segment(const struct sock *sk, struct gh_conn *conn, __u32 flags,
 					 const void *user, __u32 seq, __u32 bytes)
 {
 	struct gh_speech speech = {
 		.conn = conn,
-		.other = conn,
 		.sk = sk,
 		.direction = sending_direction(conn),
 		.flags = flags,
@@ -95,6 +99,8 @@ static __always_inline bool send_segment(const struct sock *sk, struct gh_conn *
 
 	if (speech.direction == GH_REQUEST)
 		process_of(&speech.writer, bpf_get_current_task_btf());
+	if (!(conn->flags & CONN_DECIDED))
+		speech.port = server_port(conn, sk);
 	if (response_comes_first(conn, speech.direction))
 		return !learn(&speech, SEEN_NOT_PROTOCOL);
 	return tcp_say(&speech, seq);
@@ -189,9 +195,10 @@ static __always_inline void tcp_receive(struct sk_buff *skb, struct sock *sk, __
 	speech.skb = skb;
 	speech.bytes = bytes;
 	speech.conn = conn;
-	speech.other = conn;
 	speech.sk = sk;
 	speech.direction = !sending_direction(conn);
+	if (!(conn->flags & CONN_DECIDED))
+		speech.port = server_port(conn, sk);
 	if (response_comes_first(conn, speech.direction))
 		ours = !learn(&speech, SEEN_NOT_PROTOCOL);
 	else
@@ -211,6 +218,24 @@ int BPF_PROG(on_receive, struct sk_buff *skb, int bytes)
 		return 0;
 	if (is_tcp(sk))
 		tcp_receive(skb, sk, bytes);
+	else if (is_unix_stream(sk))
+		unix_receive(skb, sk, bytes);
+	return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(on_sent, struct sock *sk, int bytes, int flags)
+{
+	if (bytes > 0 && is_unix_stream(sk))
+		unix_sent(sk, bytes);
+	return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(on_received, struct sock *sk, int bytes, int flags)
+{
+	if (is_unix_stream(sk))
+		unix_received(sk, bytes, flags);
 	return 0;
 }
 

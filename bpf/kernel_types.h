@@ -14,6 +14,8 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
+#define RCV_SHUTDOWN 1
+#define PIDTYPE_TGID 1
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
 
@@ -279,6 +281,7 @@ struct signal_struct {
 };
 
 struct task_struct {
+	struct hlist_node pid_links[4];
 	int exit_code;
 	__s32 pid;
 	__s32 tgid;

@@ -24,36 +24,49 @@ static __always_inline __u32 sending_direction(const struct gh_conn *conn)
 /* The connection that a span belongs to, and how. */
 struct gh_speech {
 	struct gh_conn *conn;	/* has the stream's state */
-	struct gh_conn *other;	/* has the other direction's, or NULL */
 	const struct sock *sk;	/* the captured end; Unix: the server's end */
 	struct sk_buff *skb;	/* what is received, or */
 	const void *user;	/* what is sent, in the current process's memory */
 	__u32 packet_offset;
 	__u32 bytes;
 	__u32 direction;
+	__u32 port;		/* the server's */
 	__u32 flags;		/* of the record */
 	struct gh_process writer;
 };
 
+#define SEEN_BY_OTHER (SEEN_SSL_REQUEST | SEEN_READY | SEEN_TLS | SEEN_GSS)
+
+/* What one direction's walk found changes the other direction. `other` holds that one's state. */
+static __always_inline void learn_other(struct gh_conn *other, __u32 seen)
+{
+	struct gh_parse *p = &other->stream[GH_REQUEST].parse;
+
+	if (!(seen & SEEN_BY_OTHER))
+		return;
+	if (seen & SEEN_SSL_REQUEST)
+		other->stream[GH_RESPONSE].parse.mode = MODE_SSL_ANSWER;
+	/* Idle: whatever the client sends next begins a frame. */
+	if (seen & SEEN_READY && (p->mode == MODE_RAW || p->mode == MODE_UNSYNCED))
+		p->mode = MODE_FRAMES;
+	if (seen & (SEEN_TLS | SEEN_GSS)) {
+		other->stream[0].parse.mode = MODE_COUNT;
+		other->stream[1].parse.mode = MODE_COUNT;
+	}
+}
+
 /* What a walk found changes the connection. True: forget the socket. */
 static __always_inline bool learn(const struct gh_speech *speech, __u32 seen)
 {
-	struct gh_conn *conn = speech->conn, *other = speech->other;
+	struct gh_conn *conn = speech->conn;
 	__u32 reason = GH_OPAQUE_NOT_PROTOCOL;
 
-	if (!(seen & (SEEN_NOT_PROTOCOL | SEEN_SSL_REQUEST | SEEN_TLS | SEEN_GSS | SEEN_READY | SEEN_UNSYNCED)))
-		return false;
 	if (seen & SEEN_UNSYNCED)
 		count(GH_COUNT_UNSYNCED);
-	if (seen & SEEN_SSL_REQUEST && other)
-		other->stream[GH_RESPONSE].parse.mode = MODE_SSL_ANSWER;
-	if (seen & SEEN_READY && other) {
-		struct gh_parse *p = &other->stream[GH_REQUEST].parse;
-
-		/* Idle: whatever the client sends next begins a frame. */
-		if (p->mode == MODE_RAW || p->mode == MODE_UNSYNCED)
-			p->mode = MODE_FRAMES;
-	}
+	if (conn->transport == GH_UNIX)
+		conn->seen |= seen & SEEN_BY_OTHER;
+	else
+		learn_other(conn, seen);
 	if (!(seen & (SEEN_NOT_PROTOCOL | SEEN_TLS | SEEN_GSS)))
 		return false;
 	if (seen & (SEEN_TLS | SEEN_DIRECT_TLS))
@@ -62,22 +75,17 @@ static __always_inline bool learn(const struct gh_speech *speech, __u32 seen)
 		reason = GH_OPAQUE_GSS;
 	conn->stream[0].parse.mode = MODE_COUNT;
 	conn->stream[1].parse.mode = MODE_COUNT;
-	if (other) {
-		other->stream[0].parse.mode = MODE_COUNT;
-		other->stream[1].parse.mode = MODE_COUNT;
-	}
 	if (seen & SEEN_NOT_PROTOCOL) {
-		__u32 local = speech->sk ? speech->sk->__sk_common.skc_num : 0;
-		__u32 remote = speech->sk ? bpf_ntohs(speech->sk->__sk_common.skc_dport) : 0;
+		__u32 port = speech->port;
 
-		if (conn->transport == GH_UNIX || !is_named_port(conn->flags & CONN_CLIENT ? remote : local))
+		if (conn->transport == GH_UNIX || !is_named_port(port))
 			return true;
 		conn->flags |= CONN_DECIDED;
 	}
 	if (!(conn->flags & CONN_OPENED)) {
 		struct gh_scratch *s = scratch();
 
-		if (!s || !speech->sk)
+		if (!s)
 			return false;
 		describe_ends(&s->opened, conn, speech->sk);
 		if (!emit_opened(conn, &s->opened))

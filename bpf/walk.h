@@ -68,6 +68,7 @@ struct gh_scratch {
 	__u32 send_seq;
 	__u32 send_forget;
 	struct gh_opened opened;
+	struct gh_conn fresh; /* the first value of a Unix socket's state */
 	/* A small span's record, whole: the window is its data. */
 	struct gh_chunk chunk;
 	struct gh_piece only_piece;

@@ -98,16 +98,39 @@ static __always_inline __u32 copy_unix_path(char *to, const struct sock *sk)
 	return bytes;
 }
 
+/* The process behind a socket's credentials. Its start is 0 if it has exited since. */
+static __always_inline void process_of_peer(struct gh_process *process, const struct sock *sk)
+{
+	struct pid *pid = BPF_CORE_READ(sk, sk_peer_pid);
+	struct hlist_node *link = BPF_CORE_READ(pid, tasks[PIDTYPE_TGID].first);
+	struct task_struct *task;
+
+	process->pid = pid ? BPF_CORE_READ(pid, numbers[0].nr) : 0;
+	process->tid = process->pid;
+	process->start_ns = 0;
+	if (!link)
+		return;
+	task = (void *)link - bpf_core_field_offset(struct task_struct, pid_links) -
+	       PIDTYPE_TGID * sizeof(struct hlist_node) * 2;
+	process->start_ns = BPF_CORE_READ(task, start_boottime);
+}
+
 /* Notes who the ends are while the socket is at hand, for emit_opened. */
 static __always_inline void describe_ends(struct gh_opened *opened, const struct gh_conn *conn, const struct sock *sk)
 {
 	bool is_client = conn->flags & CONN_CLIENT;
+	struct gh_process nobody = {};
 	__u16 local, remote;
 
 	opened->path_bytes = 0;
 	opened->netns = netns_of(sk);
+	opened->server_opener = nobody;
 	if (conn->transport == GH_UNIX) {
+		const struct sock *client = kernel_cast(struct unix_sock, sk)->peer;
+
 		opened->path_bytes = copy_unix_path(opened->path, sk);
+		if (client)
+			process_of_peer(&opened->server_opener, client);
 		return;
 	}
 	local = sk->__sk_common.skc_num;
@@ -132,7 +155,8 @@ static __always_inline bool emit_opened(struct gh_conn *conn, struct gh_opened *
 	opened->request_offset = conn->stream[GH_REQUEST].offset;
 	opened->response_offset = conn->stream[GH_RESPONSE].offset;
 	opened->client_opener = is_client ? conn->opener : nobody;
-	opened->server_opener = is_client ? nobody : conn->opener;
+	if (!is_client)
+		opened->server_opener = conn->opener;
 	if (bpf_ringbuf_output(&gh_control, opened, sizeof(*opened), BPF_RB_NO_WAKEUP)) {
 		count(GH_COUNT_CONTROL_RING_FULL);
 		return false;
@@ -156,7 +180,7 @@ static __always_inline void emit_opaque(struct gh_conn *conn, __u32 reason)
 }
 
 static __always_inline void emit_sent(struct gh_conn *conn, __u64 sent, __u64 since,
-				      const struct gh_process *writer)
+				      const struct gh_process *writer, __u32 flags)
 {
 	struct gh_sent *record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
 
@@ -165,13 +189,14 @@ static __always_inline void emit_sent(struct gh_conn *conn, __u64 sent, __u64 si
 		return;
 	}
 	head_of(&record->head, GH_RECORD_SENT, sizeof(*record), conn->id);
+	record->head.flags = flags;
 	record->sent = sent;
 	record->since = since;
 	record->writer = *writer;
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 }
 
-/* `peer`: holds the other direction (Unix), or is `conn`. */
+/* `response`: NULL if that end's state is gone. */
 static __always_inline void emit_closed(struct gh_conn *request, struct gh_conn *response)
 {
 	struct gh_closed *record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
