@@ -109,8 +109,13 @@ struct cred {
 	kgid_t egid;
 };
 
+typedef struct {
+	int owned;
+} socket_lock_t;
+
 struct sock {
 	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
 	int sk_wmem_queued;
 	int sk_sndbuf;
 	__u16 sk_protocol;

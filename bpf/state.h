@@ -84,6 +84,11 @@ struct gh_conn {
 	__u32 read_bytes; /* Unix: bytes copied so far by the read call that runs */
 	__u32 seen;	  /* Unix: SEEN_ flags that the other end's state has yet to learn */
 	__u32 unused;
+	/* TCP: the last span of a request as it began, to go back to when its send is cut short. */
+	struct gh_parse before;
+	__u32 before_seq;
+	__u64 before_offset;
+	__u64 before_user;
 	/* Unix: what is known of the bytes that this socket sends. */
 	__u64 read; /* taken by the reader */
 	__u64 sent;

@@ -151,6 +151,7 @@ static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sende
 			return;
 	}
 	speech.conn = conn;
+	speech.is_unix = true;
 	speech.direction = conn->flags & CONN_CLIENT ? GH_REQUEST : GH_RESPONSE;
 	speech.skb = skb;
 	speech.bytes = bytes;

@@ -116,40 +116,46 @@ static __always_inline void process_of_peer(struct gh_process *process, const st
 }
 
 /* Notes who the ends are while the socket is at hand, for emit_opened. */
-static __always_inline void describe_ends(struct gh_opened *opened, const struct gh_conn *conn, const struct sock *sk)
+static __always_inline void describe_tcp(struct gh_opened *opened, const struct gh_conn *conn, const struct sock *sk)
 {
 	bool is_client = conn->flags & CONN_CLIENT;
+	__u16 local = sk->__sk_common.skc_num;
+	__u16 remote = bpf_ntohs(sk->__sk_common.skc_dport);
 	struct gh_process nobody = {};
-	__u16 local, remote;
 
 	opened->path_bytes = 0;
 	opened->netns = netns_of(sk);
 	opened->server_opener = nobody;
-	if (conn->transport == GH_UNIX) {
-		const struct sock *client = kernel_cast(struct unix_sock, sk)->peer;
-
-		opened->path_bytes = copy_unix_path(opened->path, sk);
-		if (client)
-			process_of_peer(&opened->server_opener, client);
-		return;
-	}
-	local = sk->__sk_common.skc_num;
-	remote = bpf_ntohs(sk->__sk_common.skc_dport);
 	addresses_of(sk, is_client ? opened->client_address : opened->server_address,
 		     is_client ? opened->server_address : opened->client_address);
 	opened->client_port = is_client ? local : remote;
 	opened->server_port = is_client ? remote : local;
 }
 
-/* Says that `conn` exists. False if the ring has no room: its next chunk tries again. */
-static __always_inline bool emit_opened(struct gh_conn *conn, struct gh_opened *opened)
+static __always_inline void describe_unix(struct gh_opened *opened, const struct sock *server)
 {
-	bool is_client = conn->flags & CONN_CLIENT || conn->transport == GH_UNIX;
+	const struct sock *client = kernel_cast(struct unix_sock, server)->peer;
 	struct gh_process nobody = {};
 
+	opened->netns = netns_of(server);
+	opened->path_bytes = copy_unix_path(opened->path, server);
+	opened->server_opener = nobody;
+	if (client)
+		process_of_peer(&opened->server_opener, client);
+}
+
+/* Says that `conn` exists. 0 if the ring has no room: its next chunk tries again. */
+__noinline int emit_opened(struct gh_conn *conn, struct gh_opened *opened)
+{
+	struct gh_process nobody = {};
+	bool is_client;
+
+	if (!conn || !opened)
+		return false;
+	is_client = conn->flags & CONN_CLIENT || conn->transport == GH_UNIX;
 	head_of(&opened->head, GH_RECORD_OPENED, sizeof(*opened), conn->id);
 	opened->transport = conn->transport;
-	opened->head.flags = (conn->flags & CONN_CLIENT ? GH_OPENED_AT_CLIENT : 0) |
+	opened->head.flags = (conn->flags & CONN_CLIENT && conn->transport != GH_UNIX ? GH_OPENED_AT_CLIENT : 0) |
 			     (conn->flags & CONN_JOINED ? GH_OPENED_JOINED : 0);
 	opened->client_uid = conn->uid;
 	opened->request_offset = conn->stream[GH_REQUEST].offset;
