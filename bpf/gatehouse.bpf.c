@@ -3,7 +3,8 @@
  * The socket plane. Every program returns early for a socket that is not ours,
  * or counts what it drops. docs/bpf-hooks.md has each hook with what it cannot see.
  */
-#include "tcp_plane.h"
+#include "unix_plane.h"
+#include "who.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -78,25 +79,30 @@ int BPF_PROG(on_established, const struct sock *sk, int old, int new)
 	return 0;
 }
 
-/* Says one segment of what a process sends. */
-static __always_inline bool send_segment(const struct sock *sk, struct gh_conn *conn, __u32 flags,
-					 const void *user, __u32 seq, __u32 bytes)
+static __always_inline __u32 server_port(const struct gh_conn *conn, const struct sock *sk)
 {
-	struct gh_speech speech = {
-		.conn = conn,
-		.other = conn,
-		.sk = sk,
-		.direction = sending_direction(conn),
-		.flags = flags,
-		.user = user,
-		.bytes = bytes,
-	};
+	return conn->flags & CONN_CLIENT ? bpf_ntohs(sk->__sk_common.skc_dport) : sk->__sk_common.skc_num;
+}
 
+/* Says one segment of what a process sends: `bytes` at s->user, at s->send_seq. True: the socket is none of ours. */
+__noinline int send_segment(struct sock *sk __arg_trusted, struct gh_conn *conn, struct gh_scratch *s, __u32 bytes,
+			    __u32 flags)
+{
+	struct gh_speech speech = { .bytes = bytes, .flags = flags };
+
+	if (!conn || !s)
+		return 0;
+	speech.conn = conn;
+	speech.sk = sk;
+	speech.direction = sending_direction(conn);
+	speech.user = (const void *)s->user;
 	if (speech.direction == GH_REQUEST)
 		process_of(&speech.writer, bpf_get_current_task_btf());
+	if (!(conn->flags & CONN_DECIDED))
+		speech.port = server_port(conn, sk);
 	if (response_comes_first(conn, speech.direction))
-		return !learn(&speech, SEEN_NOT_PROTOCOL);
-	return tcp_say(&speech, seq);
+		return learn(&speech, SEEN_NOT_PROTOCOL);
+	return !tcp_say(&speech, s->send_seq);
 }
 
 static __always_inline void send_segments(const struct sock *sk, const struct msghdr *msg, struct gh_conn *conn,
@@ -121,9 +127,9 @@ static __always_inline void send_segments(const struct sock *sk, const struct ms
 		bytes = segment.iov_len - s->send_skipped;
 		if (bytes > s->send_left)
 			bytes = s->send_left;
+		s->user = (__u64)segment.iov_base + s->send_skipped;
 		if (bytes)
-			s->send_forget = !send_segment(sk, conn, flags, segment.iov_base + s->send_skipped,
-						       s->send_seq, bytes);
+			s->send_forget = send_segment((void *)sk, conn, s, bytes, flags);
 		s->send_seq += bytes;
 		s->send_left -= bytes;
 		s->send_skipped = 0;
@@ -157,8 +163,8 @@ int BPF_PROG(on_tcp_send, const struct sock *sk, const struct msghdr *msg, const
 	s->send_forget = 0;
 	s->send_seq = kernel_cast(struct tcp_sock, sk)->write_seq;
 	if (msg->msg_iter.iter_type == ITER_UBUF) {
-		s->send_forget = !send_segment(sk, conn, flags, msg->msg_iter.ubuf + msg->msg_iter.iov_offset,
-					       s->send_seq, left);
+		s->user = (__u64)msg->msg_iter.ubuf + msg->msg_iter.iov_offset;
+		s->send_forget = send_segment((void *)sk, conn, s, left, flags);
 	} else if (msg->msg_iter.iter_type == ITER_IOVEC) {
 		s->send_left = left;
 		s->send_skipped = msg->msg_iter.iov_offset;
@@ -188,9 +194,10 @@ static __always_inline void tcp_receive(struct sk_buff *skb, struct sock *sk, __
 	speech.skb = skb;
 	speech.bytes = bytes;
 	speech.conn = conn;
-	speech.other = conn;
 	speech.sk = sk;
 	speech.direction = !sending_direction(conn);
+	if (!(conn->flags & CONN_DECIDED))
+		speech.port = server_port(conn, sk);
 	if (response_comes_first(conn, speech.direction))
 		ours = !learn(&speech, SEEN_NOT_PROTOCOL);
 	else
@@ -210,6 +217,26 @@ int BPF_PROG(on_receive, struct sk_buff *skb, int bytes)
 		return 0;
 	if (is_tcp(sk))
 		tcp_receive(skb, sk, bytes);
+	else if (is_unix_stream(sk))
+		unix_receive(skb, sk, bytes);
+	return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(on_sent, struct sock *sk, int bytes, int flags)
+{
+	if (is_tcp(sk))
+		tcp_sent(sk);
+	else if (bytes > 0 && is_unix_stream(sk))
+		unix_sent(sk, bytes);
+	return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(on_received, struct sock *sk, int bytes, int flags)
+{
+	if (is_unix_stream(sk))
+		unix_received(sk, bytes, flags);
 	return 0;
 }
 

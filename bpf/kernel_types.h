@@ -14,6 +14,8 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
+#define RCV_SHUTDOWN 1
+#define PIDTYPE_TGID 1
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
 
@@ -75,12 +77,13 @@ struct sock_common {
 	atomic64_t skc_cookie;
 };
 
-struct upid {
-	int nr;
-};
-
 struct pid_namespace {
 	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
 };
 
 struct task_struct;
@@ -106,8 +109,13 @@ struct cred {
 	kgid_t egid;
 };
 
+typedef struct {
+	int owned;
+} socket_lock_t;
+
 struct sock {
 	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
 	int sk_wmem_queued;
 	int sk_sndbuf;
 	__u16 sk_protocol;
@@ -278,6 +286,7 @@ struct signal_struct {
 };
 
 struct task_struct {
+	struct hlist_node pid_links[4];
 	int exit_code;
 	__s32 pid;
 	__s32 tgid;

@@ -10,7 +10,8 @@
 /* The bytes of one span. */
 struct gh_span {
 	const void *user;	  /* in the current process's memory, or */
-	struct bpf_dynptr *packet; /* in a packet, */
+	struct sk_buff *skb;	  /* in a packet, */
+	struct bpf_dynptr *packet; /* the same, for reading, */
 	__u32 packet_offset;	  /* from here on */
 	__u32 bytes;
 };
@@ -41,18 +42,22 @@ static __always_inline void fill_chunk(struct gh_scratch *s, struct gh_conn *con
 	chunk->piece_count = s->walk.piece_count;
 }
 
-/* The short way: the window is the whole span, and all of it is kept. */
-static __always_inline long emit_small(struct gh_scratch *s, struct gh_conn *conn, __u64 offset)
+/* The short way: the window is the whole span, and all of it is kept. Returns a negative -enum gh_lost - 1. */
+__noinline int emit_small(struct gh_scratch *s, struct gh_conn *conn, __u64 offset)
 {
-	void *ring = s->walk.direction == GH_REQUEST ? (void *)&gh_requests : (void *)&gh_responses;
-	__u64 bytes = s->walk.data_bytes;
+	__u64 bytes;
+	void *ring;
 
+	if (!s || !conn)
+		return 0;
+	ring = s->walk.direction == GH_REQUEST ? (void *)&gh_requests : (void *)&gh_responses;
+	bytes = s->walk.data_bytes;
 	if (bytes > GH_SMALL_BYTES_MAX)
-		return -1;
+		return -GH_LOST_RING_FULL - 1;
 	bytes += sizeof(struct gh_chunk) + sizeof(struct gh_piece);
 	fill_chunk(s, conn, offset, bytes);
 	s->only_piece = s->pieces[0];
-	return bpf_ringbuf_output(ring, &s->chunk, bytes, BPF_RB_NO_WAKEUP);
+	return bpf_ringbuf_output(ring, &s->chunk, bytes, BPF_RB_NO_WAKEUP) ? -GH_LOST_RING_FULL - 1 : 0;
 }
 
 static __always_inline long copy_piece(struct bpf_dynptr *record, __u32 to, const struct gh_span *span,
@@ -129,6 +134,29 @@ static __always_inline long emit_pieces(struct gh_scratch *s, struct gh_conn *co
 	return 0;
 }
 
+__noinline int emit_pieces_user(struct gh_scratch *s, struct gh_conn *conn, __u64 offset, __u32 from)
+{
+	struct gh_span span = {};
+
+	if (!s || !conn)
+		return 0;
+	span.user = (const void *)s->user;
+	return emit_pieces(s, conn, &span, offset, from);
+}
+
+/* `from`: in the packet. */
+__noinline int emit_pieces_packet(struct gh_scratch *s, struct gh_conn *conn, struct sk_buff *skb __arg_trusted,
+				  __u64 offset, __u32 from)
+{
+	struct gh_span span = {};
+	struct bpf_dynptr packet;
+
+	if (!s || !conn || bpf_dynptr_from_skb(skb, 0, &packet))
+		return 0;
+	span.packet = &packet;
+	return emit_pieces(s, conn, &span, offset, from);
+}
+
 /* Delivers the pieces collected since `from` and starts a new row of them. */
 static __always_inline void emit(struct gh_scratch *s, struct gh_conn *conn,
 				 const struct gh_span *span, __u32 from)
@@ -139,18 +167,21 @@ static __always_inline void emit(struct gh_scratch *s, struct gh_conn *conn,
 
 	if (!w->piece_count)
 		return;
-	if (!(conn->flags & CONN_OPENED) && !emit_opened(conn, &s->opened)) {
+	if (s->dry)
+		result = 0;
+	else if (!(conn->flags & CONN_OPENED) && !emit_opened(conn, &s->opened))
 		result = -GH_LOST_RING_FULL - 1;
-	} else if (w->small && w->piece_count == 1 && s->pieces[0].kind == GH_PIECE_DATA && !w->prefix_bytes) {
+	else if (w->small && w->piece_count == 1 && s->pieces[0].kind == GH_PIECE_DATA && !w->prefix_bytes)
 		result = emit_small(s, conn, stream->offset);
-		if (result)
-			result = -GH_LOST_RING_FULL - 1;
-	} else {
-		result = emit_pieces(s, conn, span, stream->offset, from);
-	}
+	else if (span->skb)
+		result = emit_pieces_packet(s, conn, span->skb, stream->offset, span->packet_offset + from);
+	else
+		result = emit_pieces_user(s, conn, stream->offset, from);
 	if (result) {
-		lose(stream, -result - 1, w->piece_bytes - w->lost_bytes);
-		count(result == -GH_LOST_FAULT - 1 ? GH_COUNT_FAULTS :
+		bool is_fault = result == -GH_LOST_FAULT - 1;
+
+		lose(stream, is_fault ? GH_LOST_FAULT : GH_LOST_RING_FULL, w->piece_bytes - w->lost_bytes);
+		count(is_fault			       ? GH_COUNT_FAULTS :
 		      s->walk.direction == GH_REQUEST ? GH_COUNT_REQUEST_RING_FULL : GH_COUNT_RESPONSE_RING_FULL);
 	}
 	lose(stream, GH_LOST_UNSYNCED, w->lost_bytes);
@@ -304,6 +335,7 @@ __noinline __u32 say_packet(struct gh_scratch *s, struct gh_conn *conn, struct s
 
 	if (!s || !conn || bpf_dynptr_from_skb(skb, 0, &packet))
 		return 0;
+	span.skb = skb;
 	span.packet = &packet;
 	return say_span(s, conn, &span);
 }

@@ -73,7 +73,6 @@ struct gh_stream {
 #define CONN_UNCONFIRMED 16 /* a request chunk awaits GH_RECORD_SENT */
 #define CONN_IGNORED 32	   /* not ours (Unix sockets, which are never decided twice) */
 #define CONN_CLOSED 64
-#define CONN_LINKED 128	   /* Unix: both ends have state */
 
 struct gh_conn {
 	__u64 id;
@@ -83,6 +82,13 @@ struct gh_conn {
 	struct gh_process opener;
 	__u32 uid;
 	__u32 read_bytes; /* Unix: bytes copied so far by the read call that runs */
+	__u32 seen;	  /* Unix: SEEN_ flags that the other end's state has yet to learn */
+	__u32 unused;
+	/* TCP: the last span of a request as it began, to go back to when its send is cut short. */
+	struct gh_parse before;
+	__u32 before_seq;
+	__u64 before_offset;
+	__u64 before_user;
 	/* Unix: what is known of the bytes that this socket sends. */
 	__u64 read; /* taken by the reader */
 	__u64 sent;

@@ -61,6 +61,8 @@ struct gh_scratch {
 	/* Of the span at hand, for the functions that are verified on their own. */
 	struct gh_process writer;
 	__u32 flags;
+	__u32 dry; /* only the framing moves on, nothing is delivered */
+	__u32 unused;
 	__u64 user; /* address: a plain number once it was stored here */
 	/* Where a send of several segments stands; in memory, so that the verifier need not follow it. */
 	__u64 send_left;
@@ -68,6 +70,7 @@ struct gh_scratch {
 	__u32 send_seq;
 	__u32 send_forget;
 	struct gh_opened opened;
+	struct gh_conn fresh; /* the first value of a Unix socket's state */
 	/* A small span's record, whole: the window is its data. */
 	struct gh_chunk chunk;
 	struct gh_piece only_piece;

@@ -98,41 +98,71 @@ static __always_inline __u32 copy_unix_path(char *to, const struct sock *sk)
 	return bytes;
 }
 
+/* The process behind a socket's credentials. Its start is 0 if it has exited since. */
+static __always_inline void process_of_peer(struct gh_process *process, const struct sock *sk)
+{
+	struct pid *pid = BPF_CORE_READ(sk, sk_peer_pid);
+	struct hlist_node *link = BPF_CORE_READ(pid, tasks[PIDTYPE_TGID].first);
+	struct task_struct *task;
+
+	process->pid = pid ? BPF_CORE_READ(pid, numbers[0].nr) : 0;
+	process->tid = process->pid;
+	process->start_ns = 0;
+	if (!link)
+		return;
+	task = (void *)link - bpf_core_field_offset(struct task_struct, pid_links) -
+	       PIDTYPE_TGID * sizeof(struct hlist_node) * 2;
+	process->start_ns = BPF_CORE_READ(task, start_boottime);
+}
+
 /* Notes who the ends are while the socket is at hand, for emit_opened. */
-static __always_inline void describe_ends(struct gh_opened *opened, const struct gh_conn *conn, const struct sock *sk)
+static __always_inline void describe_tcp(struct gh_opened *opened, const struct gh_conn *conn, const struct sock *sk)
 {
 	bool is_client = conn->flags & CONN_CLIENT;
-	__u16 local, remote;
+	__u16 local = sk->__sk_common.skc_num;
+	__u16 remote = bpf_ntohs(sk->__sk_common.skc_dport);
+	struct gh_process nobody = {};
 
 	opened->path_bytes = 0;
 	opened->netns = netns_of(sk);
-	if (conn->transport == GH_UNIX) {
-		opened->path_bytes = copy_unix_path(opened->path, sk);
-		return;
-	}
-	local = sk->__sk_common.skc_num;
-	remote = bpf_ntohs(sk->__sk_common.skc_dport);
+	opened->server_opener = nobody;
 	addresses_of(sk, is_client ? opened->client_address : opened->server_address,
 		     is_client ? opened->server_address : opened->client_address);
 	opened->client_port = is_client ? local : remote;
 	opened->server_port = is_client ? remote : local;
 }
 
-/* Says that `conn` exists. False if the ring has no room: its next chunk tries again. */
-static __always_inline bool emit_opened(struct gh_conn *conn, struct gh_opened *opened)
+static __always_inline void describe_unix(struct gh_opened *opened, const struct sock *server)
 {
-	bool is_client = conn->flags & CONN_CLIENT || conn->transport == GH_UNIX;
+	const struct sock *client = kernel_cast(struct unix_sock, server)->peer;
 	struct gh_process nobody = {};
 
+	opened->netns = netns_of(server);
+	opened->path_bytes = copy_unix_path(opened->path, server);
+	opened->server_opener = nobody;
+	if (client)
+		process_of_peer(&opened->server_opener, client);
+}
+
+/* Says that `conn` exists. 0 if the ring has no room: its next chunk tries again. */
+__noinline int emit_opened(struct gh_conn *conn, struct gh_opened *opened)
+{
+	struct gh_process nobody = {};
+	bool is_client;
+
+	if (!conn || !opened)
+		return false;
+	is_client = conn->flags & CONN_CLIENT || conn->transport == GH_UNIX;
 	head_of(&opened->head, GH_RECORD_OPENED, sizeof(*opened), conn->id);
 	opened->transport = conn->transport;
-	opened->head.flags = (conn->flags & CONN_CLIENT ? GH_OPENED_AT_CLIENT : 0) |
+	opened->head.flags = (conn->flags & CONN_CLIENT && conn->transport != GH_UNIX ? GH_OPENED_AT_CLIENT : 0) |
 			     (conn->flags & CONN_JOINED ? GH_OPENED_JOINED : 0);
 	opened->client_uid = conn->uid;
 	opened->request_offset = conn->stream[GH_REQUEST].offset;
 	opened->response_offset = conn->stream[GH_RESPONSE].offset;
 	opened->client_opener = is_client ? conn->opener : nobody;
-	opened->server_opener = is_client ? nobody : conn->opener;
+	if (!is_client)
+		opened->server_opener = conn->opener;
 	if (bpf_ringbuf_output(&gh_control, opened, sizeof(*opened), BPF_RB_NO_WAKEUP)) {
 		count(GH_COUNT_CONTROL_RING_FULL);
 		return false;
@@ -156,7 +186,7 @@ static __always_inline void emit_opaque(struct gh_conn *conn, __u32 reason)
 }
 
 static __always_inline void emit_sent(struct gh_conn *conn, __u64 sent, __u64 since,
-				      const struct gh_process *writer)
+				      const struct gh_process *writer, __u32 flags)
 {
 	struct gh_sent *record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
 
@@ -165,13 +195,14 @@ static __always_inline void emit_sent(struct gh_conn *conn, __u64 sent, __u64 si
 		return;
 	}
 	head_of(&record->head, GH_RECORD_SENT, sizeof(*record), conn->id);
+	record->head.flags = flags;
 	record->sent = sent;
 	record->since = since;
 	record->writer = *writer;
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 }
 
-/* `peer`: holds the other direction (Unix), or is `conn`. */
+/* `response`: NULL if that end's state is gone. */
 static __always_inline void emit_closed(struct gh_conn *request, struct gh_conn *response)
 {
 	struct gh_closed *record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
