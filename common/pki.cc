@@ -34,6 +34,8 @@ constexpr size_t kIdBytesMax = 64;
 constexpr size_t kKeyHashDigits = 8;
 constexpr std::string_view kAgentUri = "gatehouse://agent/";
 constexpr std::string_view kOperatorUri = "gatehouse://operator/";
+constexpr std::string_view kTokenPrefix = "ghe1_";
+constexpr size_t kSecretDigits = 32;
 
 template <auto kFree>
 struct Freer {
@@ -385,6 +387,21 @@ std::string random_hex(size_t byte_count) {
   std::vector<std::byte> bytes(byte_count);
   GH_CHECK(RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(bytes.size())) == 1);
   return to_hex(bytes);
+}
+
+std::string to_text(const EnrolmentToken& token) {
+  GH_CHECK(token.secret.size() == kSecretDigits);
+  return std::string(kTokenPrefix) + token.secret + '_' + to_hex(token.authority_fingerprint);
+}
+
+std::optional<EnrolmentToken> parse_token(std::string_view text) {
+  if (!text.starts_with(kTokenPrefix)) return std::nullopt;
+  text.remove_prefix(kTokenPrefix.size());
+  if (text.size() <= kSecretDigits || text[kSecretDigits] != '_') return std::nullopt;
+  const std::string_view secret = text.substr(0, kSecretDigits);
+  const auto fingerprint = parse_fingerprint(text.substr(kSecretDigits + 1));
+  if (!fingerprint || secret.find_first_not_of("0123456789abcdef") != std::string_view::npos) return std::nullopt;
+  return EnrolmentToken{.secret = std::string(secret), .authority_fingerprint = *fingerprint};
 }
 
 }  // namespace gatehouse::pki

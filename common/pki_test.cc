@@ -77,6 +77,18 @@ TEST(Pki, BadInputIsNamed) {
   EXPECT_TRUE(Authority::load(authority().certificate_pem(), authority().key_pem()));
 }
 
+TEST(Pki, Tokens) {
+  const EnrolmentToken token{.secret = random_hex(16), .authority_fingerprint = authority().fingerprint()};
+  const std::string text = to_text(token);
+  const auto parsed = parse_token(text);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->secret, token.secret);
+  EXPECT_EQ(parsed->authority_fingerprint, token.authority_fingerprint);
+  EXPECT_FALSE(parse_token(""));
+  EXPECT_FALSE(parse_token(text + "0"));
+  for (size_t bytes = 0; bytes < text.size(); ++bytes) EXPECT_FALSE(parse_token(text.substr(0, bytes)));
+}
+
 TEST(Pki, Fingerprints) {
   const Sha256 digest = sha256({});
   EXPECT_EQ(parse_fingerprint(to_hex(digest)), digest);

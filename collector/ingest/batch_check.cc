@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collector/ingest/batch_check.h"
+
+#include <google/protobuf/arena.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "collector/ingest/limits.h"
+#include "common/check.h"
+#include "common/digest.h"
+#include "common/file.h"
+#include "common/limits.h"
+
+namespace gatehouse::ingest {
+namespace {
+
+bool is_boot_id(std::string_view text) {
+  if (text.empty() || text.size() > kBootIdBytesMax) return false;
+  return std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-'; });
+}
+
+bool has_digest(const std::string& payload, const std::string& digest) {
+  const Sha256 actual = sha256(as_bytes(payload));
+  return digest.size() == actual.size() && std::memcmp(digest.data(), actual.data(), actual.size()) == 0;
+}
+
+}  // namespace
+
+std::string_view to_string(Refusal refusal) {
+  switch (refusal) {
+    case Refusal::kNone: return "none";
+    case Refusal::kSize: return "size";
+    case Refusal::kBootId: return "boot-id";
+    case Refusal::kSequence: return "sequence";
+    case Refusal::kDigest: return "digest";
+    case Refusal::kCompression: return "compression";
+    case Refusal::kInflation: return "inflation";
+    case Refusal::kParse: return "parse";
+    case Refusal::kMismatch: return "mismatch";
+    case Refusal::kAgent: return "agent";
+  }
+  GH_CHECK(false);
+}
+
+void BatchChecker::Free::operator()(ZSTD_DCtx_s* context) const {
+  ZSTD_freeDCtx(context);
+}
+
+BatchChecker::BatchChecker() : context_(ZSTD_createDCtx()) {
+  GH_CHECK(context_ != nullptr);
+}
+
+BatchChecker::~BatchChecker() = default;
+
+Refusal BatchChecker::check(const v1::PublishRequest& request, std::string_view agent_id) {
+  if (request.payload_zstd().empty() || request.payload_zstd().size() > kRequestPayloadBytesMax) return Refusal::kSize;
+  if (!is_boot_id(request.boot_id())) return Refusal::kBootId;
+  if (request.first_sequence() == 0 || request.event_count() == 0 ||
+      request.first_sequence() > UINT64_MAX - request.event_count())
+    return Refusal::kSequence;
+  const size_t previous_bytes = request.previous_sha256().size();
+  if ((previous_bytes != 0 && previous_bytes != sizeof(Sha256)) ||
+      !has_digest(request.payload_zstd(), request.payload_sha256()))
+    return Refusal::kDigest;
+  if (const Refusal refusal = inflate(request.payload_zstd()); refusal != Refusal::kNone) return refusal;
+
+  google::protobuf::Arena arena;
+  auto* const batch = google::protobuf::Arena::CreateMessage<v1::Batch>(&arena);
+  if (!batch->ParseFromString(inflated_)) return Refusal::kParse;
+  if (batch->boot_id() != request.boot_id() || batch->first_sequence() != request.first_sequence() ||
+      static_cast<uint32_t>(batch->events_size()) != request.event_count())
+    return Refusal::kMismatch;
+  if (batch->agent_id() != agent_id) return Refusal::kAgent;
+  return Refusal::kNone;
+}
+
+// The frame's own word for its size is checked before a byte is allocated for it.
+Refusal BatchChecker::inflate(const std::string& payload) {
+  const size_t frame_bytes = ZSTD_findFrameCompressedSize(payload.data(), payload.size());
+  if (ZSTD_isError(frame_bytes) != 0 || frame_bytes != payload.size()) return Refusal::kCompression;
+  const unsigned long long content_bytes = ZSTD_getFrameContentSize(payload.data(), payload.size());
+  if (content_bytes == ZSTD_CONTENTSIZE_UNKNOWN || content_bytes == ZSTD_CONTENTSIZE_ERROR)
+    return Refusal::kCompression;
+  if (content_bytes > kBatchBytesMax) return Refusal::kInflation;
+  inflated_.resize(content_bytes);
+  const size_t bytes =
+      ZSTD_decompressDCtx(context_.get(), inflated_.data(), inflated_.size(), payload.data(), payload.size());
+  if (ZSTD_isError(bytes) != 0 || bytes != content_bytes) return Refusal::kCompression;
+  return Refusal::kNone;
+}
+
+}  // namespace gatehouse::ingest
