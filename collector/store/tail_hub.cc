@@ -27,6 +27,7 @@ constexpr std::chrono::milliseconds kRetryDelay{1000};
 v1::Row loss_row(uint64_t lost) {
   v1::Row row;
   row.set_time_ns(unix_ns());
+  row.set_id("tail/" + std::to_string(row.time_ns()));  // not an event; unlike any other row
   row.set_kind("gap");
   row.set_outcome("unknown");
   row.set_fidelity("opaque");

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collector/query/duckdb_sql.h"
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "collector/store/schema.h"
+
+namespace gatehouse::query {
+namespace {
+
+using rules::Comparison;
+using rules::CompareOp;
+using rules::FieldType;
+using store::kRecordColumn;
+using store::kSegmentColumn;
+using store::kSequenceColumn;
+using store::SqlQuery;
+using store::Value;
+
+// Collects parameters while the text is written.
+class Writer {
+ public:
+  // The placeholder of a value.
+  std::string bind(Value value) {
+    parameters_.push_back(std::move(value));
+    return "$" + std::to_string(parameters_.size());
+  }
+  SqlQuery finish(std::string part, std::string whole) {
+    return {std::move(part), std::move(whole), std::move(parameters_)};
+  }
+
+ private:
+  std::vector<Value> parameters_;
+};
+
+std::string called(std::string_view function, std::string_view column, const std::string& value) {
+  return std::string(function) + "(" + std::string(column) + ", " + value + ")";
+}
+
+std::string condition(const Comparison& comparison, Writer& writer) {
+  const std::string column(comparison.field->member);
+  const std::string value = std::visit([&](const auto& held) { return writer.bind(Value(held)); }, comparison.value);
+  if (comparison.field->type == FieldType::kList) return called("list_contains", column, value);
+  switch (comparison.op) {
+    case CompareOp::kEqual:
+      return column + " = " + value;
+    case CompareOp::kNotEqual:
+      return column + " <> " + value;
+    case CompareOp::kLess:
+      return column + " < " + value;
+    case CompareOp::kLessEqual:
+      return column + " <= " + value;
+    case CompareOp::kGreater:
+      return column + " > " + value;
+    case CompareOp::kGreaterEqual:
+      return column + " >= " + value;
+    case CompareOp::kContains:
+      return called("contains", column, value);
+    case CompareOp::kStartsWith:
+      return called("starts_with", column, value);
+    case CompareOp::kEndsWith:
+      return called("ends_with", column, value);
+  }
+  __builtin_trap();
+}
+
+// " WHERE …", or nothing.
+std::string where(const Selection& selection, Writer& writer) {
+  std::vector<std::string> all_of;
+  if (selection.since_ns > 0) all_of.push_back("time_ns >= " + writer.bind(selection.since_ns));
+  if (selection.until_ns > 0) all_of.push_back("time_ns < " + writer.bind(selection.until_ns));
+  if (selection.before) {
+    const std::string segment = writer.bind(selection.before->segment);
+    all_of.push_back("(" + std::string(kSegmentColumn) + " < " + segment + " OR (" + std::string(kSegmentColumn) +
+                     " = " + segment + " AND " + std::string(kRecordColumn) + " < " +
+                     writer.bind(uint64_t{selection.before->record}) + "))");
+  }
+  for (const Comparison& comparison : selection.filter.all_of) all_of.push_back(condition(comparison, writer));
+  std::string text;
+  for (const std::string& one : all_of) text += (text.empty() ? " WHERE " : " AND ") + one;
+  return text;
+}
+
+std::string order_by(bool oldest_first) {
+  const std::string direction = oldest_first ? "" : " DESC";
+  std::string text = " ORDER BY time_ns" + direction;
+  for (const std::string_view column : {kSegmentColumn, kRecordColumn, kSequenceColumn})
+    text += ", " + std::string(column) + direction;
+  return text;
+}
+
+std::string limit_to(uint32_t limit) {
+  return limit == 0 ? "" : " LIMIT " + std::to_string(limit);
+}
+
+}  // namespace
+
+SqlQuery to_sql(const Search& search) {
+  Writer writer;
+  const std::string order = order_by(search.oldest_first);
+  const std::string limit = limit_to(search.limit);
+  // Without a limit the parts need no order of their own.
+  const std::string cut = search.limit == 0 ? "" : order + limit;
+  std::string part = "(SELECT * FROM {table}" + where(search.selection, writer) + cut + ")";
+  return writer.finish(std::move(part), "SELECT " + store::row_columns() + " FROM {parts}" + order + limit);
+}
+
+SqlQuery to_sql(const OneSession& session) {
+  Writer writer;
+  std::string part = "SELECT * FROM {table} WHERE session = " + writer.bind(session.session);
+  return writer.finish(std::move(part),
+                       "SELECT " + store::row_columns() + " FROM {parts}" + order_by(true) + limit_to(session.limit));
+}
+
+SqlQuery to_sql(const FindSessions& find) {
+  Writer writer;
+  const std::string text = writer.bind(find.text);
+  std::string part = "SELECT DISTINCT session FROM {table} WHERE session <> '' AND (starts_with(session, " + text +
+                     ") OR starts_with(split_part(session, '/', 3), " + text + "))";
+  // The best fits first: all of the id, all of its last part, a start of either.
+  return writer.finish(std::move(part),
+                       "SELECT session FROM {parts} GROUP BY session ORDER BY session <> " + text +
+                           ", split_part(session, '/', 3) <> " + text + ", session" + limit_to(find.limit));
+}
+
+SqlQuery to_sql(const Top& top) {
+  Writer writer;
+  const std::string column(top.by->member);
+  const std::string value = top.by->type == FieldType::kList ? "unnest(" + column + ")" : column + "::VARCHAR";
+  std::string part =
+      "SELECT value, count(*) AS events, count(*) FILTER (outcome = 'error') AS errors, sum(result_rows) AS total_rows, "
+      "sum(duration_ns) AS total_ns, max(time_ns) AS last_ns FROM (SELECT " +
+      value + " AS value, outcome, result_rows, duration_ns, time_ns FROM {table}" + where(top.selection, writer) +
+      ") GROUP BY value";
+  return writer.finish(std::move(part),
+                       "SELECT value, sum(events)::VARCHAR, sum(errors)::VARCHAR, sum(total_rows)::VARCHAR, "
+                       "sum(total_ns)::VARCHAR, max(last_ns)::VARCHAR FROM {parts} GROUP BY value "
+                       "ORDER BY sum(events) DESC, value" +
+                           limit_to(top.limit));
+}
+
+SqlQuery to_sql(const LastStatus& /*last_status*/) {
+  Writer writer;
+  const std::string place =
+      "struct_pack(a := " + std::string(kSegmentColumn) + ", b := " + std::string(kRecordColumn) + ", c := " +
+      std::string(kSequenceColumn) + ")";
+  std::string part = "SELECT agent_id, arg_max(host, " + place + ") AS host, arg_max(detail, " + place +
+                     ") AS detail, max(" + place + ") AS place FROM {table} WHERE kind = 'agent' GROUP BY agent_id";
+  return writer.finish(std::move(part),
+                       "SELECT agent_id, arg_max(host, place), arg_max(detail, place) FROM {parts} GROUP BY agent_id");
+}
+
+}  // namespace gatehouse::query

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collector/query/queries.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <string_view>
+#include <thread>
+
+#include "collector/ledger/log_reader.h"
+#include "collector/query/duckdb_sql.h"
+#include "collector/store/batch_reader.h"
+#include "rules/engine/match_row.h"
+
+namespace gatehouse::query {
+namespace {
+
+using std::chrono::milliseconds;
+
+// How long a tail waits for the store to have what was durable when it began.
+constexpr milliseconds kCatchUpStep{200};
+constexpr uint32_t kTailWaitMs = 200;  // between looks at whether the client is still there
+
+// Sums beyond 64 bits read as the largest number.
+uint64_t number_of(std::string_view text) {
+  uint64_t number = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
+  return parsed.ec == std::errc::result_out_of_range ? UINT64_MAX : number;
+}
+
+// `name=value` words of an agent's status row, as flatten.cc writes them.
+void read_status(std::string_view detail, v1::Agent& agent) {
+  while (!detail.empty()) {
+    const size_t end = std::min(detail.find(' '), detail.size());
+    const std::string_view word = detail.substr(0, end);
+    detail.remove_prefix(std::min(end + 1, detail.size()));
+    const size_t equals = word.find('=');
+    if (equals == std::string_view::npos) continue;
+    const std::string_view name = word.substr(0, equals);
+    const std::string_view value = word.substr(equals + 1);
+    if (name == "version") {
+      agent.set_version(std::string(value));
+    } else if (name == "plane") {
+      agent.set_plane(std::string(value));
+    } else if (name != "phase" && name != "kernel") {
+      (*agent.mutable_counters())[std::string(name)] = number_of(value);
+    }
+  }
+}
+
+// Rows of the log from `reader` on, to its end. False if `on_row` had enough.
+Result<bool> read_to_end(ledger::LogReader& reader, const rules::Filter& filter, const Queries::OnRow& on_row,
+                         const Queries::IsCancelled& is_cancelled) {
+  store::BatchReader batch_reader;
+  ledger::Record record;
+  for (;;) {
+    if (is_cancelled && is_cancelled()) return Error("cancelled");
+    GH_ASSIGN(const auto outcome, reader.next(record));
+    if (outcome == ledger::LogReader::Outcome::kEnd) return true;
+    if (outcome == ledger::LogReader::Outcome::kDamaged || !batch_reader.read(record)) continue;
+    const store::Flattener flattener(batch_reader.batch(), store::BatchReader::origin_of(record));
+    for (size_t i = 0; i < flattener.row_count(); ++i) {
+      v1::Row row;
+      flattener.flatten(i, row);
+      if (rules::matches(filter, row) && !on_row(std::move(row))) return false;
+    }
+  }
+}
+
+}  // namespace
+
+Status Queries::search(const Search& search, const OnRow& on_row, const IsCancelled& is_cancelled) {
+  return pipeline_.store().rows(to_sql(search), on_row, is_cancelled);
+}
+
+Result<std::vector<std::string>> Queries::find_sessions(const std::string& text, uint32_t limit,
+                                                        const IsCancelled& is_cancelled) {
+  std::vector<std::string> found;
+  GH_TRY(pipeline_.store().values(
+      to_sql(FindSessions{.text = text, .limit = limit}),
+      [&](std::vector<std::string>&& values) {
+        found.push_back(std::move(values[0]));
+        return true;
+      },
+      is_cancelled));
+  const auto is_exact = [&](const std::string& session) {
+    return session == text || session.substr(session.rfind('/') + 1) == text;
+  };
+  // An id that is meant exactly is not made ambiguous by those it is a prefix of.
+  if (std::ranges::find(found, text) != found.end()) return std::vector{text};
+  if (std::ranges::any_of(found, is_exact)) std::erase_if(found, [&](const auto& one) { return !is_exact(one); });
+  return found;
+}
+
+Status Queries::session(const OneSession& session, const OnRow& on_row, const IsCancelled& is_cancelled) {
+  return pipeline_.store().rows(to_sql(session), on_row, is_cancelled);
+}
+
+Result<v1::TopResponse> Queries::top(const Top& top, const IsCancelled& is_cancelled) {
+  v1::TopResponse response;
+  GH_TRY(pipeline_.store().values(
+      to_sql(top),
+      [&](std::vector<std::string>&& values) {
+        v1::TopGroup& group = *response.add_groups();
+        group.set_value(std::move(values[0]));
+        group.set_events(number_of(values[1]));
+        group.set_errors(number_of(values[2]));
+        group.set_rows(number_of(values[3]));
+        group.set_duration_ns(number_of(values[4]));
+        group.set_last_time_ns(number_of(values[5]));
+        return true;
+      },
+      is_cancelled));
+  return response;
+}
+
+Result<v1::AgentsResponse> Queries::agents(const IsCancelled& is_cancelled) {
+  std::map<std::string, v1::Agent, std::less<>> agents;
+  // By first receipt within an agent, so the last boot's id stays.
+  for (const ledger::SourceInfo& source : pipeline_.log().sources()) {
+    v1::Agent& agent = agents[source.agent_id];
+    if (agent.agent_id().empty()) agent.set_first_seen_ns(source.first_received_ns);
+    agent.set_agent_id(source.agent_id);
+    agent.set_boot_id(source.boot_id);
+    agent.set_last_seen_ns(std::max(agent.last_seen_ns(), source.last_received_ns));
+    agent.set_events(agent.events() + source.events);
+    agent.set_missing(agent.missing() + source.missing);
+  }
+  GH_TRY(pipeline_.store().values(
+      to_sql(LastStatus{}),
+      [&](std::vector<std::string>&& values) {
+        const auto agent = agents.find(values[0]);
+        if (agent == agents.end()) return true;
+        agent->second.set_host(values[1]);
+        read_status(values[2], agent->second);
+        return true;
+      },
+      is_cancelled));
+  v1::AgentsResponse response;
+  for (auto& [id, agent] : agents) {
+    agent.set_connected(pipeline_.is_connected(id));
+    *response.add_agents() = std::move(agent);
+  }
+  return response;
+}
+
+Status Queries::tail(const rules::Filter& filter, uint64_t since_ns, const ledger::Position& start,
+                     const OnRow& on_row, const IsCancelled& is_cancelled) {
+  if (since_ns != 0) {
+    while (!pipeline_.store().wait_indexed(start, kCatchUpStep))
+      if (is_cancelled && is_cancelled()) return Error("cancelled");
+    bool has_enough = false;
+    GH_TRY(search({.selection = {.filter = filter, .since_ns = since_ns, .before = start}, .oldest_first = true},
+                  [&](v1::Row&& row) {
+                    has_enough = !on_row(std::move(row));
+                    return !has_enough;
+                  },
+                  is_cancelled));
+    if (has_enough) return {};
+  }
+  // The search took its time: what came meanwhile is read from the log, until the hub can take over without a seam.
+  ledger::LogReader reader(pipeline_.log(), start);
+  std::unique_ptr<store::TailHub::Subscription> subscription;
+  for (;;) {
+    GH_ASSIGN(const bool goes_on, read_to_end(reader, filter, on_row, is_cancelled));
+    if (!goes_on) return {};
+    subscription = pipeline_.tail_hub().subscribe_at(reader.position(), filter);
+    if (subscription) break;
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  while (!subscription->is_closed()) {
+    if (is_cancelled && is_cancelled()) return Error("cancelled");
+    auto row = subscription->next(kTailWaitMs);
+    if (row && !on_row(*std::move(row))) return {};
+  }
+  return {};
+}
+
+}  // namespace gatehouse::query
