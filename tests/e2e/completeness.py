@@ -3,6 +3,7 @@
 
 from tests.e2e.context import judge, log_of, require, require_clean, require_contiguous
 from tests.support import workload
+from tests.support.oracle import field
 
 
 def run_everything(context, server):
@@ -34,7 +35,7 @@ def _require_sessions(server, events):
     """Each session that the server let in was seen to connect, authenticate and end; each that it refused, to fail."""
     kinds = {}
     for event in events:
-        kinds.setdefault((event["session"].get("backend_pid", 0), event["kind"]), []).append(event)
+        kinds.setdefault((field(event, "session.backend_pid", 0), event["kind"]), []).append(event)
     for session in log_of(server):
         if not session.is_authorized or session.fatal_sqlstate == "3D000":  # no such database, told after login
             continue

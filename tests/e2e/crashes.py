@@ -6,6 +6,7 @@ import time
 
 from tests.e2e.context import judge, log_of, require, require_clean, require_contiguous, statements_in
 from tests.support import gatehouse, oracle, postgres, workload
+from tests.support.oracle import field
 
 # What the agent had read but not yet written to its spool when it was killed, and what ran until its programs were
 # attached again, is lost by nature. A session that overlaps such a window is only checked for repetitions.
@@ -42,9 +43,9 @@ def _require_after_agent_kill(stack, server, load, windows):
     require(len(whole) > 20, f"only {len(whole)} of {len(sessions)} sessions were outside the outages")
     events = gatehouse.settle(stack.collector, server, statements_in(whole))
     pids = {s.pid for s in whole}
-    ours = [e for e in events if e["session"].get("backend_pid", 0) in pids]
+    ours = [e for e in events if field(e, "session.backend_pid", 0) in pids]
     require_clean(oracle.compare(whole, ours, load.executables))
-    verdict = oracle.compare(sessions, [e for e in events if e["session"].get("backend_pid", 0)], load.executables)
+    verdict = oracle.compare(sessions, [e for e in events if field(e, "session.backend_pid", 0)], load.executables)
     require(verdict.counts["duplicated"] == 0, f"{verdict.counts['duplicated']} statements are there twice")
 
 

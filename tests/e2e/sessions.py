@@ -11,6 +11,7 @@ import psycopg
 
 from tests.e2e.context import require
 from tests.support import gatehouse, postgres, workload
+from tests.support.oracle import field
 
 
 def joined(context):
@@ -35,18 +36,18 @@ def _joined_over(context, server, host):
             while len(texts) < 9 and time.monotonic() < deadline:
                 time.sleep(0.5)
                 events = [e for e in stack.collector.query('kind == "statement"')
-                          if "/*gh:joined" in e["statement"].get("text", "") and e["agent"]["id"] and
-                          e["actor"].get("pid") == os.getpid()]
-                texts = [e["statement"]["text"] for e in events]
+                          if "/*gh:joined" in field(e, "statement.text", "") and
+                          field(e, "actor.pid") == os.getpid()]
+                texts = [field(e, "statement.text") for e in events]
             # The join point is the end of an exchange, so the first statement may be the one that is given up.
             for n in range(1, 10):
                 found = texts.count(f"select {n} /*gh:joined{n}*/")
                 require(found == 1, f"{host}: statement {n} of the joined session was recorded {found} times")
             for event in events:
                 require(event["fidelity"] == "joined-mid-stream", f"{host}: fidelity {event['fidelity']}")
-                known = event["session"].get("backend_pid", 0)
+                known = field(event, "session.backend_pid", 0)
                 require(known in (0, backend), f"{host}: server process {known} for {backend}")
-            before = [e for e in stack.collector.query() if "gh:before" in e.get("statement", {}).get("text", "")]
+            before = [e for e in stack.collector.query() if "gh:before" in field(e, "statement.text")]
             require(not before, "a statement from before the agent was recorded")
     # The next endpoint gets a fresh collector and agent.
     os.rename(context.directory / "gh", context.directory / f"gh-{'unix' if host.startswith('/') else 'tcp'}")
@@ -72,8 +73,8 @@ def tls(context):
             require("statement" not in kinds, f"statements out of ciphertext: {kinds}")
             opaque = next(e for e in events if e["kind"] == "opaque")
             require("tls" in opaque.get("detail", ""), f"the reason is {opaque.get('detail')!r}")
-            require(opaque["session"].get("encrypted") is True, "the session is not marked encrypted")
-            require(opaque["actor"].get("exe") == str(postgres.PSQL), f"actor {opaque['actor']}")
+            require(field(opaque, "session.encrypted") is True, "the session is not marked encrypted")
+            require(field(opaque, "actor.exe") == str(postgres.PSQL), f"actor {opaque['actor']}")
             # libpq asked for TLS, was refused, and went on in plain text: that is an ordinary session.
             plain = subprocess.run([postgres.PSQL, "-X", "-q", "-h", server.socket_dir, "-p", str(server.port), "-U",
                                     "app", "-d", "shop", "-c", "select 'plain' /*gh:plain*/"], check=False,
@@ -103,11 +104,11 @@ def garbage(context):
                 found = _wait_for(
                     lambda: [e for e in stack.collector.query('kind == "opaque"')
                              if "not-postgresql" in e.get("detail", "")
-                             and str(context.port(2)) in e["database"].get("address", "")],
+                             and str(context.port(2)) in field(e, "database.address", "")],
                     "report of a port that does not speak PostgreSQL")
-                require(found[0]["actor"].get("pid") == os.getpid(), f"actor {found[0]['actor']}")
+                require(field(found[0], "actor.pid") == os.getpid(), f"actor {found[0]['actor']}")
                 statements = [e for e in stack.collector.query('kind == "statement"')
-                              if str(context.port(2)) in e["database"].get("address", "")]
+                              if str(context.port(2)) in field(e, "database.address", "")]
                 require(not statements, f"{len(statements)} statements were made of garbage")
                 require(stack.agent.is_running, "the agent ended")
         finally:

@@ -10,6 +10,7 @@ import subprocess
 import time
 
 from tests.support import postgres
+from tests.support.oracle import field
 
 BUILD = pathlib.Path(os.environ.get("GATEHOUSE_BUILD", postgres.ROOT / "build/release"))
 AGENT = BUILD / "agent/gatehouse-agent"
@@ -178,7 +179,7 @@ def events_of(collector, server, more=""):
 
 
 def is_harness(event):
-    return event.get("session", {}).get("application", "") in ("psql", "probe")
+    return field(event, "session.application") in ("psql", "probe")
 
 
 def settle(collector, server, statements_min, seconds_max=SETTLE_SECONDS_MAX):

@@ -11,6 +11,8 @@ import dataclasses
 import re
 
 TAG = re.compile(r"gh:(?P<tag>[\w.]+)(?: pid:(?P<pid>\d+))?\s*\*/")
+# What may stand between the commands of a Query: blanks, semicolons, comments.
+_BETWEEN = re.compile(r"(?:[\s;]|--[^\n]*|/\*.*?\*/)*", re.S)
 _EXAMPLES_MAX = 5
 
 
@@ -55,22 +57,37 @@ class Verdict:
 class Message:
     """The agent's events of one message of the client: one, or one for each command of a multi-statement Query."""
     head: dict
+    texts: list
     sqlstate: str = ""
-    rows: list = dataclasses.field(default_factory=list)
+
+    @property
+    def protocol(self):
+        return field(self.head, "statement.protocol")
+
+    def is_all_of(self, text):
+        """Whether the commands, in order, are all that `text` holds."""
+        at = 0
+        for part in self.texts:
+            found = text.find(part, at)
+            if found < 0 or not _BETWEEN.fullmatch(text, at, found):
+                return False
+            at = found + len(part)
+        return _BETWEEN.fullmatch(text, at) is not None
 
 
 def messages(events):
-    """Groups a session's statement events (oldest first), leaving out what the server's log cannot show."""
+    """Groups a session's statement events (oldest first), leaving out what the server's log cannot show: what it
+    skipped in a pipeline. Commands of a Query that were not reached after an error are still part of its text."""
     result = []
     for event in events:
-        if field(event, "outcome") == "skipped":
+        is_command = field(event, "statement.protocol") == "simple"
+        if field(event, "outcome") == "skipped" and not is_command:
             continue
-        is_later_command = field(event, "statement.protocol") == "simple" and field(event, "statement.index", 0) > 0
-        if not (is_later_command and result):
-            result.append(Message(event))
+        if not (is_command and field(event, "statement.index", 0) > 0 and result):
+            result.append(Message(event, []))
         message = result[-1]
+        message.texts.append(field(event, "statement.text"))
         message.sqlstate = message.sqlstate or field(event, "result.sqlstate")
-        message.rows.append(field(event, "result.rows", 0))
     return result
 
 
@@ -105,31 +122,56 @@ def _text(event):
 
 
 def _compare_session(verdict, session, recorded, executables):
-    by_text = collections.defaultdict(collections.deque)
-    for message in recorded:
-        by_text[_key(field(message.head, "statement.protocol"), field(message.head, "statement.text"))].append(message)
-    texts = set(by_text)
+    waiting = _Waiting(recorded)
     last_sequence = 0
     for statement in session.statements:
         verdict.statements += 1
-        partners = by_text[_key(statement.protocol, statement.text)]
         where = f"{session.application} server process {session.pid} {statement.protocol} {statement.text[:160]!r}"
-        if not partners:
+        message = waiting.take(statement)
+        if message is None:
             verdict.wrong("missing", f"{where} sqlstate {statement.sqlstate or '-'}")
             continue
         verdict.matched += 1
-        message = partners.popleft()
         _compare_pair(verdict, session, statement, message, executables, where)
         sequence = _sequence(message.head)[2]
         if sequence < last_sequence:
             verdict.wrong("out of order", where)
         last_sequence = sequence
-    logged = {_key(s.protocol, s.text) for s in session.statements}
-    for key in texts:
-        for message in by_text[key]:
-            kind = "duplicated" if key in logged else "unexpected"
-            verdict.wrong(kind, f"{session.application} server process {session.pid} {key[0]} {_text(message.head)} "
-                                f"{field(message.head, 'id')} {field(message.head, 'outcome')}")
+    for message in waiting.rest():
+        again = any(_is_of(message, statement) for statement in session.statements)
+        verdict.wrong("duplicated" if again else "unexpected",
+                      f"{session.application} server process {session.pid} {message.protocol} {_text(message.head)} "
+                      f"{field(message.head, 'id')} {field(message.head, 'outcome')}")
+
+
+class _Waiting:
+    """A session's messages that have no partner yet: by text, and those of several commands in a list."""
+
+    def __init__(self, recorded):
+        self.by_key = collections.defaultdict(collections.deque)
+        self.several = []
+        for message in recorded:
+            if len(message.texts) > 1:
+                self.several.append(message)
+            else:
+                self.by_key[_key(message.protocol, message.texts[0])].append(message)
+
+    def take(self, statement):
+        if found := self.by_key[_key(statement.protocol, statement.text)]:
+            return found.popleft()
+        for at, message in enumerate(self.several):
+            if _is_of(message, statement):
+                return self.several.pop(at)
+        return None
+
+    def rest(self):
+        return [m for found in self.by_key.values() for m in found] + self.several
+
+
+def _is_of(message, statement):
+    if len(message.texts) == 1:
+        return _key(message.protocol, message.texts[0]) == _key(statement.protocol, statement.text)
+    return message.protocol == statement.protocol and message.is_all_of(statement.text)
 
 
 def _key(protocol, text):
