@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/client.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
@@ -9,6 +10,7 @@
 
 #include "cli/safe_text.h"
 #include "common/file.h"
+#include "common/pki.h"
 #include "gatehouse/v1/query.grpc.pb.h"
 
 namespace gatehouse::cli {
@@ -24,7 +26,6 @@ constexpr milliseconds kConnectTimeMax{5000};
 constexpr seconds kAnswerTimeMax{60};
 // A row carries a statement, what it resolves to, and parameters, of 1 MiB each at most.
 constexpr int kRowBytesMax = 64 << 20;
-constexpr size_t kPemBytesMax = 1U << 20;
 // Finds a collector whose host vanished while nothing is said. Servers refuse pings more frequent than 5 minutes.
 constexpr milliseconds kKeepalive{310'000};
 
@@ -34,7 +35,7 @@ int milliseconds_of(milliseconds time) {
 
 std::shared_ptr<grpc::Channel> make_channel(const std::string& address, const Credentials& credentials) {
   // gRPC's own log lines would stand between ours; what matters of them is in the status.
-  setenv("GRPC_VERBOSITY", "NONE", 0);
+  if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kRowBytesMax);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -42,6 +43,7 @@ std::shared_ptr<grpc::Channel> make_channel(const std::string& address, const Cr
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, milliseconds_of(kConnectTimeMax));
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, milliseconds_of(kKeepalive));
+  arguments.SetSslTargetNameOverride(std::string(pki::kCollectorName));
   grpc::SslCredentialsOptions tls;
   tls.pem_root_certs = credentials.ca;
   tls.pem_cert_chain = credentials.certificate;
@@ -76,7 +78,7 @@ Result<Credentials> load_credentials(const std::string& directory) {
   const std::pair<const char*, std::string*> files[] = {
       {"ca.pem", &out.ca}, {"cert.pem", &out.certificate}, {"key.pem", &out.key}};
   for (const auto& [name, content] : files) {
-    auto read = read_file(directory + "/" + name, kPemBytesMax);
+    auto read = read_file(directory + "/" + name, pki::kPemBytesMax);
     if (!read)
       return Error::configuration("credentials: " + read.error().message() +
                                   ": the collector writes ca.pem, cert.pem and key.pem to its state directory's "

@@ -36,9 +36,20 @@ std::string last_cause(const std::string& message) {
   return colon == std::string::npos ? message : message.substr(colon + 2);
 }
 
+// Someone listens, but hangs up. With TLS 1.3 a server that refuses a certificate can say no more than this.
+bool hung_up(const CallError& error) {
+  const std::string cause = last_cause(error.message);
+  return cause == "Socket closed" || cause == "Connection reset by peer" || cause == "Broken pipe";
+}
+
 int fail(const CallError& error, const Options& options, const Surroundings& to) {
   switch (error.kind) {
     case CallError::Kind::kUnreachable:
+      if (hung_up(error)) {
+        tell(to, "the collector at " + options.collector + " closed the connection (" + last_cause(error.message) +
+                     "): it is stopping, or the certificate in " + options.credentials + " is of another installation");
+        return kExitEnvironment;
+      }
       tell(to, "no collector answers at " + options.collector + " (" + last_cause(error.message) +
                    "): check that gatehouse-collector runs there and that the address (--collector, "
                    "GATEHOUSE_COLLECTOR) is right");
