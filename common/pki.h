@@ -99,7 +99,7 @@ std::string random_hex(size_t byte_count);
 // What an operator hands to a new agent: proves to the collector that the agent may enrol, and to the agent that it
 // talks to this collector. Text: "ghe1_" secret "_" fingerprint, both hex: one word for a double click.
 struct EnrolmentToken {
-  std::string secret;                // 32 hex digits
+  std::string secret;  // 32 hex digits
   Sha256 authority_fingerprint{};
 };
 std::string to_text(const EnrolmentToken& token);

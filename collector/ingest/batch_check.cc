@@ -30,16 +30,26 @@ bool has_digest(const std::string& payload, const std::string& digest) {
 
 std::string_view to_string(Refusal refusal) {
   switch (refusal) {
-    case Refusal::kNone: return "none";
-    case Refusal::kSize: return "size";
-    case Refusal::kBootId: return "boot-id";
-    case Refusal::kSequence: return "sequence";
-    case Refusal::kDigest: return "digest";
-    case Refusal::kCompression: return "compression";
-    case Refusal::kInflation: return "inflation";
-    case Refusal::kParse: return "parse";
-    case Refusal::kMismatch: return "mismatch";
-    case Refusal::kAgent: return "agent";
+    case Refusal::kNone:
+      return "none";
+    case Refusal::kSize:
+      return "size";
+    case Refusal::kBootId:
+      return "boot-id";
+    case Refusal::kSequence:
+      return "sequence";
+    case Refusal::kDigest:
+      return "digest";
+    case Refusal::kCompression:
+      return "compression";
+    case Refusal::kInflation:
+      return "inflation";
+    case Refusal::kParse:
+      return "parse";
+    case Refusal::kMismatch:
+      return "mismatch";
+    case Refusal::kAgent:
+      return "agent";
   }
   GH_CHECK(false);
 }

@@ -29,14 +29,14 @@ namespace gatehouse::ingest {
 class IngestService {
  public:
   struct Counters {
-    uint64_t streams = 0;             // ever
+    uint64_t streams = 0;  // ever
     uint64_t batches_appended = 0;
     uint64_t batches_duplicate = 0;
     uint64_t events_appended = 0;
-    uint64_t bytes_appended = 0;      // compressed
-    uint64_t appends = 0;             // calls of the sink: batches_appended / appends is the group
+    uint64_t bytes_appended = 0;                // compressed
+    uint64_t appends = 0;                       // calls of the sink: batches_appended / appends is the group
     std::array<uint64_t, kRefusals> refused{};  // by Refusal
-    uint64_t conflicts = 0;           // kChanged, kOverlap, and kMalformed of the sink
+    uint64_t conflicts = 0;                     // kChanged, kOverlap, and kMalformed of the sink
     uint64_t append_errors = 0;
     uint64_t enrolled = 0;
     uint64_t renewed = 0;

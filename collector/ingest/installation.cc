@@ -35,21 +35,22 @@ Result<pki::Identity> load_identity(const std::string& folder, const std::string
 bool is_current(const pki::Identity& identity, std::span<const std::string> names) {
   const auto info = pki::inspect(identity.certificate_pem);
   if (!info || info->is_due(unix_ns() / 1'000'000'000)) return false;
-  return std::ranges::all_of(names, [&](const std::string& name) {
-    return std::ranges::find(info->names, name) != info->names.end();
-  });
+  return std::ranges::all_of(
+      names, [&](const std::string& name) { return std::ranges::find(info->names, name) != info->names.end(); });
 }
 
 Result<pki::Identity> open_server(const std::string& folder, const pki::Authority& authority,
                                   std::span<const std::string> names, bool is_new) {
-  if (auto existing = load_identity(folder, "cert.pem"); !is_new && existing && is_current(*existing, names)) return existing;
+  if (auto existing = load_identity(folder, "cert.pem"); !is_new && existing && is_current(*existing, names))
+    return existing;
   GH_ASSIGN(pki::Identity made, authority.issue_server(names));
   GH_TRY(save_identity(folder, "cert.pem", made));
   return made;
 }
 
 Status ensure_operator(const std::string& folder, const pki::Authority& authority, bool is_new) {
-  if (const auto existing = load_identity(folder, "cert.pem"); !is_new && existing && is_current(*existing, {})) return {};
+  if (const auto existing = load_identity(folder, "cert.pem"); !is_new && existing && is_current(*existing, {}))
+    return {};
   GH_ASSIGN(const pki::Identity made,
             authority.issue_client({.role = pki::Role::kOperator, .id = std::string(kOperatorName)}));
   GH_TRY(make_directories(folder));
@@ -61,7 +62,8 @@ Status ensure_operator(const std::string& folder, const pki::Authority& authorit
 
 Result<pki::Authority> Installation::load_authority(const std::string& state_dir) {
   GH_ASSIGN(pki::Identity identity, load_identity(state_dir + "/ca", "ca.pem"));
-  return pki::Authority::load(std::move(identity.certificate_pem), std::move(identity.key_pem)).context(state_dir + "/ca");
+  return pki::Authority::load(std::move(identity.certificate_pem), std::move(identity.key_pem))
+      .context(state_dir + "/ca");
 }
 
 Result<Installation> Installation::open(const std::string& state_dir, const std::string& collector_name,
@@ -70,7 +72,8 @@ Result<Installation> Installation::open(const std::string& state_dir, const std:
   const bool is_new = !exists(authority_folder + "/ca.pem");
   if (is_new) {
     GH_ASSIGN(const pki::Authority made, pki::Authority::create("Gatehouse authority of " + collector_name));
-    GH_TRY(save_identity(authority_folder, "ca.pem", {.certificate_pem = made.certificate_pem(), .key_pem = made.key_pem()}));
+    GH_TRY(save_identity(authority_folder, "ca.pem",
+                         {.certificate_pem = made.certificate_pem(), .key_pem = made.key_pem()}));
   }
   GH_ASSIGN(pki::Authority authority, load_authority(state_dir));
   GH_ASSIGN(pki::Identity server, open_server(state_dir + "/server", authority, names, is_new));

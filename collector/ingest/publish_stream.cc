@@ -29,8 +29,8 @@ void PublishStream::start() {
   {
     const std::lock_guard lock(mutex_);
     ++starting_;
+    acknowledgements_.emplace_back();  // the empty one: the agent is let in
   }
-  StartSendInitialMetadata();  // tells the agent that it is let in
   read_next();
 }
 
@@ -112,7 +112,8 @@ bool PublishStream::process(BatchChecker& checker) {
   bool has_more = false;
   {
     const std::lock_guard lock(mutex_);
-    for (v1::PublishResponse& acknowledgement : round.acknowledgements) put(acknowledgements_, std::move(acknowledgement));
+    for (v1::PublishResponse& acknowledgement : round.acknowledgements)
+      put(acknowledgements_, std::move(acknowledgement));
     if (round.end) {
       end_ = std::move(round.end);
       queue_.clear();
@@ -175,7 +176,8 @@ PublishStream::Round PublishStream::append(std::vector<v1::PublishRequest>& requ
     log::error("ingest", "cannot append", {{"agent", agent_id_}, {"reason", outcomes.error().message()}});
     const std::lock_guard lock(service_.mutex);
     ++service_.counters.append_errors;
-    round.end = grpc::Status(grpc::StatusCode::UNAVAILABLE, "the collector cannot write: " + outcomes.error().message());
+    round.end =
+        grpc::Status(grpc::StatusCode::UNAVAILABLE, "the collector cannot write: " + outcomes.error().message());
     return round;
   }
   count_and_settle(accepted, *outcomes, round);

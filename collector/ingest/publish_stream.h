@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PublishStream: one agent's open Publish call. gRPC's threads put requests into its queue, a worker takes all that wait
-// and appends them together. No thread belongs to a stream.
+// PublishStream: one agent's open Publish call. gRPC's threads put requests into its queue, a worker takes all that
+// wait and appends them together. No thread belongs to a stream.
 #pragma once
 
 #include <deque>
@@ -14,8 +14,9 @@
 
 namespace gatehouse::ingest {
 
-// gRPC runs callbacks inside the calls that start operations, so no operation is started with mutex_ held: what to do is
-// decided under it, noted in a field, and done after it is released. Finish() waits until no operation is being started.
+// gRPC runs callbacks inside the calls that start operations, so no operation is started with mutex_ held: what to do
+// is decided under it, noted in a field, and done after it is released. Finish() waits until no operation is being
+// started.
 class PublishStream final : public grpc::ServerBidiReactor<v1::PublishRequest, v1::PublishResponse>,
                             public std::enable_shared_from_this<PublishStream> {
  public:
@@ -54,15 +55,15 @@ class PublishStream final : public grpc::ServerBidiReactor<v1::PublishRequest, v
   std::mutex mutex_;
   std::deque<v1::PublishRequest> queue_;
   size_t queue_bytes_ = 0;
-  unsigned starting_ = 0;        // StartRead calls that have not returned
-  bool is_paused_ = false;       // the queue is full: no read is outstanding
-  bool is_input_over_ = false;   // the agent has closed its side, or is gone
-  bool is_stopping_ = false;     // the collector is
-  bool is_scheduled_ = false;    // in `ready`, or with a worker
+  unsigned starting_ = 0;       // StartRead calls that have not returned
+  bool is_paused_ = false;      // the queue is full: no read is outstanding
+  bool is_input_over_ = false;  // the agent has closed its side, or is gone
+  bool is_stopping_ = false;    // the collector is
+  bool is_scheduled_ = false;   // in `ready`, or with a worker
   bool is_writing_ = false;
-  bool is_finished_ = false;     // Finish() was or is being called: nothing is started any more
+  bool is_finished_ = false;                          // Finish() was or is being called: nothing is started any more
   std::deque<v1::PublishResponse> acknowledgements_;  // to be written, one a boot
-  std::optional<grpc::Status> end_;                     // to finish with
+  std::optional<grpc::Status> end_;                   // to finish with
 };
 
 }  // namespace gatehouse::ingest

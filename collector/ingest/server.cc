@@ -62,7 +62,8 @@ Status try_bind(const config::Address& address) {
   const std::string text = text_of(address);
   const int fault = ::getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
   if (fault != 0)
-    return Error::configuration("collector.listen " + text + ": " + ::gai_strerror(fault) + "; give an address of this host");
+    return Error::configuration("collector.listen " + text + ": " + ::gai_strerror(fault) +
+                                "; give an address of this host");
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
   const UniqueFd fd(::socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, 0));
   const int on = 1;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Server: the collector's one gRPC port. TLS always. Before any service sees a call, its method decides who may make it:
+// Server: the collector's one gRPC port. TLS always. Before any service sees a call, its method decides who may make
+// it:
 //
 //   method           | peer must be
 //   -----------------|---------------------------------------------
@@ -42,7 +43,8 @@ class Server {
   ~Server();
 
   [[nodiscard]] uint16_t port() const;
-  // New calls are refused at once; running ones have `deadline` to end and are then cancelled. Returns when all are gone.
+  // New calls are refused at once; running ones have `deadline` to end and are then cancelled. Returns when all are
+  // gone.
   void stop(std::chrono::milliseconds deadline);
 
  private:

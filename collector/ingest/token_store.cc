@@ -81,11 +81,16 @@ Status save(const std::string& path, std::vector<Entry> entries) {
 
 std::string_view to_string(TokenStore::Outcome outcome) {
   switch (outcome) {
-    case TokenStore::Outcome::kAccepted: return "accepted";
-    case TokenStore::Outcome::kMalformed: return "not a token of this collector";
-    case TokenStore::Outcome::kUnknown: return "unknown";
-    case TokenStore::Outcome::kExpired: return "expired";
-    case TokenStore::Outcome::kUsed: return "already used by another agent";
+    case TokenStore::Outcome::kAccepted:
+      return "accepted";
+    case TokenStore::Outcome::kMalformed:
+      return "not a token of this collector";
+    case TokenStore::Outcome::kUnknown:
+      return "unknown";
+    case TokenStore::Outcome::kExpired:
+      return "expired";
+    case TokenStore::Outcome::kUsed:
+      return "already used by another agent";
   }
   GH_CHECK(false);
 }
@@ -96,11 +101,13 @@ TokenStore::TokenStore(std::string state_dir, Sha256 authority_fingerprint)
 Result<TokenStore::Created> TokenStore::create(std::chrono::seconds valid) const {
   if (valid.count() == 0) valid = kTokenValidDefault;
   if (valid.count() < 0 || valid > kTokenValidMax)
-    return Error::configuration("a token is valid for 1 s to " + std::to_string(kTokenValidMax.count() / 86'400) + " days");
+    return Error::configuration("a token is valid for 1 s to " + std::to_string(kTokenValidMax.count() / 86'400) +
+                                " days");
   GH_ASSIGN(const UniqueFd turn, take_turn(state_dir_ + "/tokens.lock"));
   GH_ASSIGN(std::vector<Entry> entries, load(state_dir_ + "/tokens"));
   if (entries.size() >= kTokensMax) return Error("there are " + std::to_string(kTokensMax) + " tokens already");
-  const pki::EnrolmentToken token{.secret = pki::random_hex(kSecretBytes), .authority_fingerprint = authority_fingerprint_};
+  const pki::EnrolmentToken token{.secret = pki::random_hex(kSecretBytes),
+                                  .authority_fingerprint = authority_fingerprint_};
   const uint64_t expires_ns = unix_ns() + as_ns(valid);
   entries.push_back({.secret_sha256 = to_hex(sha256(as_bytes(token.secret))), .expires_ns = expires_ns});
   GH_TRY(save(state_dir_ + "/tokens", std::move(entries)));
