@@ -24,7 +24,7 @@ int BPF_PROG(on_connecting, const struct sock *sk, int old, int new)
 {
 	struct gh_conn *conn;
 
-	if (new != TCP_SYN_SENT || !is_tcp(sk))
+	if (new != TCP_SYN_SENT || !gh_watch_client_ends || !is_tcp(sk))
 		return 0;
 	conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!conn) {

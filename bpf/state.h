@@ -36,6 +36,7 @@ extern void *bpf_rdonly_cast(const void *object, __u32 type_id) __ksym;
 const volatile __u16 gh_ports[GH_PORTS_MAX];
 const volatile __u32 gh_port_count;
 const volatile __u32 gh_request_bytes_max = 1 << 20;
+const volatile __u32 gh_watch_client_ends = 1; /* 0: only servers' ends are captured */
 const volatile __u64 gh_wakeup_bytes = 256 << 10; /* a ring fuller than this wakes the reader */
 
 /* Where one direction's framing stands. */

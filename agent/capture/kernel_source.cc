@@ -53,6 +53,7 @@ Status configure(gatehouse_bpf& skeleton, const CaptureConfig& config) {
   std::copy(config.ports.begin(), config.ports.end(), std::begin(skeleton.rodata->gh_ports));
   skeleton.rodata->gh_port_count = static_cast<uint32_t>(config.ports.size());
   skeleton.rodata->gh_request_bytes_max = config.request_bytes_max;
+  skeleton.rodata->gh_watch_client_ends = config.client_ends ? 1 : 0;
   skeleton.rodata->gh_wakeup_bytes = config.wakeup_bytes;
   const std::array<std::pair<bpf_map*, size_t>, kRings> rings{{
       {skeleton.maps.gh_responses, config.response_ring_bytes},

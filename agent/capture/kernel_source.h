@@ -19,6 +19,7 @@ struct CaptureConfig {
   size_t request_ring_bytes = 8U << 20;
   size_t response_ring_bytes = 8U << 20;
   size_t wakeup_bytes = 256U << 10;           // a ring fuller than this ends wait() early
+  bool client_ends = true;                    // false: of TCP only the servers' ends, for hosts that only serve
   bool join_open_sockets = true;              // also sessions that were open before
 };
 
