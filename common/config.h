@@ -61,6 +61,7 @@ std::optional<uint64_t> parse_count(std::string_view text);
 std::optional<uint64_t> parse_bytes(std::string_view text);
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text, bool bare_milliseconds = false);
 std::optional<Address> parse_address(std::string_view text);
+std::string format_address(const Address& address);  // "host:port", "[v6]:port"
 std::string format_bytes(uint64_t bytes);
 std::string format_duration(std::chrono::milliseconds duration);
 

@@ -77,6 +77,11 @@ std::optional<Address> parse_address(std::string_view text) {
   return Address{std::string(host), static_cast<uint16_t>(*port)};
 }
 
+std::string format_address(const Address& address) {
+  const bool is_v6 = address.host.find(':') != std::string::npos;
+  return (is_v6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
+}
+
 std::string format_bytes(uint64_t bytes) {
   return format_with_unit(bytes, std::span{kByteUnits}.subspan(1));
 }

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/runtime/agent.h"
+
+#include <sys/random.h>
+#include <sys/utsname.h>
+
+#include <array>
+#include <utility>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/log.h"
+#include "common/version.h"
+
+namespace gatehouse::runtime {
+namespace {
+
+constexpr size_t kRecordsPerTurnMax = 4096;                    // then housekeeping gets its turn
+constexpr uint64_t kStatusEveryNs = 60ULL * 1'000'000'000;     // what `gatehouse agents` shows is at most this old
+constexpr uint64_t kProcessPollEveryNs = 20ULL * 1'000'000;    // well under a batch's delay, so its hashes are in it
+constexpr std::chrono::milliseconds kDrainMax{3000};           // at the end: long enough for a healthy collector
+
+// Every record to two sinks.
+class Tee final : public RecordSink {
+ public:
+  Tee(RecordSink& first, RecordSink& second) : first_(first), second_(second) {}
+  void on_socket_opened(const SocketOpened& r) override { both(&RecordSink::on_socket_opened, r); }
+  void on_chunk(const Chunk& r) override { both(&RecordSink::on_chunk, r); }
+  void on_socket_opaque(const SocketOpaque& r) override { both(&RecordSink::on_socket_opaque, r); }
+  void on_socket_closed(const SocketClosed& r) override { both(&RecordSink::on_socket_closed, r); }
+  void on_process_exec(const ProcessExec& r) override { both(&RecordSink::on_process_exec, r); }
+  void on_process_fork(const ProcessFork& r) override { both(&RecordSink::on_process_fork, r); }
+  void on_process_exit(const ProcessExit& r) override { both(&RecordSink::on_process_exit, r); }
+
+ private:
+  template <typename Record>
+  void both(void (RecordSink::*take)(const Record&), const Record& record) {
+    (first_.*take)(record);
+    (second_.*take)(record);
+  }
+  RecordSink& first_;
+  RecordSink& second_;
+};
+
+std::string kernel_release() {
+  utsname name{};
+  return ::uname(&name) == 0 ? name.release : "unknown";
+}
+
+void add(Counters& counters, const ShardCounters& shard) {
+  counters["chunks"] = shard.chunks;
+  counters["captured_bytes"] = shard.captured_bytes;
+  counters["skipped_bytes"] = shard.skipped_bytes;
+  counters["lost_bytes"] = shard.lost_bytes;
+  counters["sessions_opened"] = shard.sessions_opened;
+  counters["sessions_closed"] = shard.sessions_closed;
+  counters["statements"] = shard.statements;
+  counters["activities"] = shard.activities;
+  counters["gaps"] = shard.gaps;
+  counters["orphan_chunks"] = shard.orphan_chunks;
+}
+
+void add(Counters& counters, const identity::ProcessTableCounters& processes) {
+  counters["processes_execs"] = processes.execs;
+  counters["processes_filled"] = processes.filled;
+  counters["processes_unknown"] = processes.unknown;
+  counters["processes_evicted"] = processes.evicted;
+  counters["processes_digests_missing"] = processes.digests_missing;
+}
+
+void add(Counters& counters, const spool::Spool::Counters& spool, const uplink::UplinkStatus& uplink) {
+  counters["spool_bytes_pending"] = spool.bytes_pending;
+  counters["spool_bytes_on_disk"] = spool.bytes_on_disk;
+  counters["spool_bytes_damaged"] = spool.bytes_damaged;
+  counters["spool_events_dropped"] = spool.events_dropped;
+  counters["uplink_connections"] = uplink.connections;
+  counters["uplink_batches_sent"] = uplink.batches_sent;
+  counters["uplink_bytes_sent"] = uplink.bytes_sent;
+  counters["uplink_batches_given_up"] = uplink.batches_given_up;
+}
+
+}  // namespace
+
+TimeBase current_time_base() {
+  return {.unix_minus_boottime_ns = static_cast<int64_t>(unix_ns()) - static_cast<int64_t>(boottime_ns())};
+}
+
+std::string new_boot_id() {
+  std::array<unsigned char, 16> random{};
+  GH_CHECK(::getrandom(random.data(), random.size(), 0) == static_cast<ssize_t>(random.size()));
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : random) {
+    text += kHex[byte >> 4];
+    text += kHex[byte & 15];
+  }
+  return text;
+}
+
+Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
+  std::unique_ptr<Agent> agent(new Agent);
+  agent->config_ = config;
+  agent->kernel_ = kernel_release();
+  GH_TRY(make_directories(config.agent.state_dir).context("agent.state_dir"));
+  GH_ASSIGN(agent->spool_, spool::Spool::open({.folder = config.agent.state_dir + "/spool",
+                                               .bytes_max = config.spool.bytes_max,
+                                               .segment_bytes = config.spool.segment_bytes})
+                               .context("opening the spool"));
+  uplink::Uplink::Options options;
+  options.collector = config::format_address(config.collector.address);
+  options.identity_folder = config.agent.state_dir + "/identity";
+  options.agent_name = config.agent.name;
+  options.token = [config]() -> Result<std::string> {
+    GH_ASSIGN(const Secret token, enrolment_token(config));
+    return std::string(token.reveal());
+  };
+  GH_ASSIGN(agent->uplink_, uplink::Uplink::start(std::move(options), *agent->spool_));
+
+  const std::string boot_id = new_boot_id();
+  agent->processes_ = std::make_unique<identity::ProcessTable>();
+  agent->directory_ = std::make_unique<TableDirectory>(*agent->processes_);
+  agent->builder_ = std::make_unique<BatchBuilder>(
+      BatchBuilder::Options{
+          .agent_id = agent->uplink_->agent_id(),
+          .boot_id = boot_id,
+          .host = config::host_name(),
+          .agent_version = kVersion,
+          .events_max = config.batch.events_max,
+          .delay_ns_max = static_cast<uint64_t>(config.batch.delay_max.count()) * 1'000'000,
+      },
+      *agent->directory_);
+  agent->publisher_ = std::make_unique<Publisher>(*agent->spool_, boot_id);
+  agent->shard_ = std::make_unique<Shard>(
+      *agent->processes_, *agent->builder_, config.databases,
+      [publisher = agent->publisher_.get()](EncodedBatch batch) { publisher->push(std::move(batch)); });
+  return agent;
+}
+
+Agent::~Agent() = default;
+
+void Agent::report_status(std::string_view phase, const LiveSource& live, uint64_t now_ns) {
+  Counters counters = live.counters();
+  add(counters, shard_->counters());
+  add(counters, processes_->counters());
+  add(counters, spool_->counters(), uplink_->status());
+  counters["sessions_open"] = shard_->open_sessions();
+  builder_->add_status({.phase = phase, .plane = live.plane, .kernel = kernel_, .counters = counters}, now_ns);
+}
+
+void Agent::report_spool_losses(uint64_t now_ns) {
+  const auto dropped = publisher_->take_dropped();
+  if (!dropped) return;
+  log::warn("spool", "events were refused for want of room and are lost",
+            {{"events", dropped->events}, {"why", spool::to_string(dropped->why)}});
+  builder_->add_gap(nullptr,
+                    {.offset = dropped->first_sequence,
+                     .events = dropped->events,
+                     .reason = dropped->why == spool::AppendOutcome::kFull ? "spool-full" : "spool-disk-error"},
+                    now_ns);
+}
+
+void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
+  if (now_ns >= next_poll_ns_) {
+    next_poll_ns_ = now_ns + kProcessPollEveryNs;
+    changed_.clear();
+    processes_->poll(now_ns, changed_);
+    report_spool_losses(now_ns);
+  }
+  if (now_ns >= next_status_ns_) {
+    // The clock may have been set; what was told before stays as it was told.
+    builder_->set_time_base(current_time_base());
+    report_status(next_status_ns_ == 0 ? "start" : "running", live, now_ns);
+    next_status_ns_ = now_ns + kStatusEveryNs;
+  }
+  shard_->flush(now_ns);
+}
+
+void Agent::finish(const LiveSource& live) {
+  const uint64_t now_ns = boottime_ns();
+  shard_->close_all(now_ns);
+  report_status("stop", live, now_ns);
+  shard_->flush(now_ns, true);
+  publisher_->drain();
+  uplink_->stop(kDrainMax);
+}
+
+Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::sig_atomic_t& stop) {
+  builder_->set_time_base(current_time_base());
+  GH_TRY(processes_->snapshot().context("reading /proc"));
+  std::unique_ptr<Tee> tee = also == nullptr ? nullptr : std::make_unique<Tee>(*also, *shard_);
+  RecordSink& sink = tee ? static_cast<RecordSink&>(*tee) : *shard_;
+  log::info("agent", "watching", {{"agent_id", uplink_->agent_id()}, {"plane", live.plane}});
+  while (stop == 0) {
+    if (const auto failure = uplink_->failure()) return *failure;
+    const size_t records = live.source.poll(sink, kRecordsPerTurnMax);
+    housekeeping(live, boottime_ns());
+    if (records < kRecordsPerTurnMax) live.wait(static_cast<uint32_t>(config_.capture.poll_max.count()));
+  }
+  while (live.source.poll(sink, kRecordsPerTurnMax) > 0) {
+  }
+  finish(live);
+  return {};
+}
+
+}  // namespace gatehouse::runtime

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Agent: the parts of a watching agent put together and driven: source ▶ shard ▶ publisher ▶ spool ▶ uplink.
+#pragma once
+
+#include <csignal>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "agent/config/agent_config.h"
+#include "agent/identity/process_table.h"
+#include "agent/runtime/batch_builder.h"
+#include "agent/runtime/publisher.h"
+#include "agent/runtime/shard.h"
+#include "agent/runtime/table_directory.h"
+#include "agent/spool/spool.h"
+#include "agent/stream/records.h"
+#include "agent/uplink/uplink.h"
+#include "common/result.h"
+
+namespace gatehouse::runtime {
+
+using Counters = std::map<std::string, uint64_t>;
+
+// A source that can be slept on; agent/capture's kernel source behind it.
+struct LiveSource {
+  RecordSource& source;
+  std::function<void(uint32_t timeout_ms)> wait;
+  std::function<Counters()> counters;
+  std::string plane;
+};
+
+// Unix time minus CLOCK_BOOTTIME now.
+TimeBase current_time_base();
+// A new one for each run: 32 hex digits.
+std::string new_boot_id();
+
+class Agent {
+ public:
+  // Opens the spool and starts the uplink; enrols at the first start. Nothing is watched yet.
+  static Result<std::unique_ptr<Agent>> open(const AgentConfig& config);
+  ~Agent();
+
+  // Watches until `stop` becomes true (a signal handler sets it) or the uplink has failed for good. `also`: gets every
+  // record too, before the shard does; may be null.
+  Status run(const LiveSource& live, RecordSink* also, const volatile std::sig_atomic_t& stop);
+
+ private:
+  Agent() = default;
+  void report_status(std::string_view phase, const LiveSource& live, uint64_t now_ns);
+  void report_spool_losses(uint64_t now_ns);
+  void housekeeping(const LiveSource& live, uint64_t now_ns);
+  void finish(const LiveSource& live);
+
+  AgentConfig config_;
+  std::string kernel_;
+  std::unique_ptr<spool::Spool> spool_;
+  std::unique_ptr<uplink::Uplink> uplink_;
+  std::unique_ptr<identity::ProcessTable> processes_;
+  std::unique_ptr<TableDirectory> directory_;
+  std::unique_ptr<BatchBuilder> builder_;
+  std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<Shard> shard_;
+  std::vector<ProcessKey> changed_;
+  uint64_t next_status_ns_ = 0;
+  uint64_t next_poll_ns_ = 0;
+};
+
+}  // namespace gatehouse::runtime

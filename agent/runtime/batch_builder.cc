@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/runtime/batch_builder.h"
+
+#include <algorithm>
+#include <protozero/buffer_string.hpp>
+#include <protozero/pbf_writer.hpp>
+#include <utility>
+
+#include "common/check.h"
+#include "common/utf8.h"
+#include "gatehouse/v1/event.pb.h"
+
+namespace gatehouse::runtime {
+namespace {
+
+// A batch may wait this many times its normal delay for the hash of a program file first seen in it.
+constexpr uint64_t kHashPatience = 5;
+
+std::string write_header(const BatchBuilder::Options& options) {
+  std::string header, scratch;
+  protozero::pbf_writer writer(header);
+  const auto put = [&](int field, const std::string& value) {
+    const std::string_view text = as_utf8(value, scratch);
+    writer.add_string(static_cast<protozero::pbf_tag_type>(field), text.data(), text.size());
+  };
+  put(v1::Batch::kAgentIdFieldNumber, options.agent_id);
+  put(v1::Batch::kBootIdFieldNumber, options.boot_id);
+  put(v1::Batch::kHostFieldNumber, options.host);
+  put(v1::Batch::kAgentVersionFieldNumber, options.agent_version);
+  return header;
+}
+
+}  // namespace
+
+BatchBuilder::BatchBuilder(Options options, ProcessDirectory& processes)
+    : options_(std::move(options)), processes_(processes), header_(write_header(options_)) {
+  out_.reserve(options_.bytes_max / 4);
+}
+
+uint64_t BatchBuilder::name_process(const ProcessKey& key) {
+  std::shared_ptr<const identity::Process> process = processes_.find(key);
+  if (!process) return 0;
+  const uint64_t id = process_id(process->key, process->exec_number);
+  named_.try_emplace(id, std::move(process));
+  return id;
+}
+
+EventHead BatchBuilder::head_for(const std::shared_ptr<SessionEntry>& session, const ProcessKey& writer) {
+  if (!session) return {};
+  SessionEntry& entry = *session;
+  if (entry.batch_mark != mark_) {
+    entry.batch_mark = mark_;
+    sessions_.push_back(session);
+    if (entry.opener.known()) entry.facts.opener_process = name_process(entry.opener);
+    if (entry.server.known()) entry.facts.server_process = name_process(entry.server);
+  }
+  if (entry.writer_mark != writers_mark_ || entry.writer != writer) {
+    entry.writer = writer;
+    entry.writer_mark = writers_mark_;
+    entry.writer_id = writer.known() ? name_process(writer) : 0;
+  }
+  return {.session = entry.facts.id, .process = entry.writer_id};
+}
+
+void BatchBuilder::count_event(uint64_t time_boottime_ns) {
+  if (event_count_ == 0) {
+    first_sequence_ = next_sequence_;
+    opened_boottime_ns_ = time_boottime_ns;
+  }
+  ++event_count_;
+  ++next_sequence_;
+}
+
+void BatchBuilder::add_activity(const std::shared_ptr<SessionEntry>& session, const Activity& activity) {
+  const EventHead head = head_for(session, activity.writer);
+  const uint64_t time = time_.to_unix(activity.start_ns);
+  if (activity.kind == ActivityKind::kDisconnect)
+    write_disconnect(out_, head, activity, time, session->totals);
+  else
+    write_activity(out_, head, activity, time, scratch_);
+  count_event(std::max(activity.end_ns, activity.start_ns));
+}
+
+void BatchBuilder::add_gap(const std::shared_ptr<SessionEntry>& session, const GapReport& gap,
+                           uint64_t now_boottime_ns) {
+  const EventHead head = head_for(session, session ? session->opener : ProcessKey{});
+  write_gap(out_, head, gap, time_.to_unix(now_boottime_ns));
+  count_event(now_boottime_ns);
+}
+
+void BatchBuilder::add_status(const StatusReport& status, uint64_t now_boottime_ns) {
+  write_status(out_, status, time_.to_unix(now_boottime_ns));
+  count_event(now_boottime_ns);
+}
+
+bool BatchBuilder::full() const {
+  return event_count_ >= options_.events_max || out_.size() >= options_.bytes_max - 2 * kRequestBytesMax;
+}
+
+bool BatchBuilder::due(uint64_t now_boottime_ns) const {
+  if (event_count_ == 0) return false;
+  if (full()) return true;
+  const uint64_t age_ns = now_boottime_ns > opened_boottime_ns_ ? now_boottime_ns - opened_boottime_ns_ : 0;
+  if (age_ns < options_.delay_ns_max) return false;
+  if (age_ns >= options_.delay_ns_max * kHashPatience) return true;
+  return std::ranges::none_of(named_, [&](const auto& named) { return processes_.hash_pending(*named.second); });
+}
+
+EncodedBatch BatchBuilder::take() {
+  GH_CHECK(event_count_ > 0);
+  EncodedBatch batch{.bytes = {}, .first_sequence = first_sequence_, .event_count = event_count_};
+  {
+    protozero::pbf_writer writer(out_);
+    writer.add_uint64(v1::Batch::kFirstSequenceFieldNumber, first_sequence_);
+  }
+  out_ += header_;
+  for (const auto& session : sessions_) write_session(out_, session->facts);
+  for (auto& [id, process] : named_) {
+    // The same image, with its hash if that has come since.
+    if (process->exe_sha256.empty()) {
+      auto current = processes_.find(process->key);
+      if (current && current->exec_number == process->exec_number) process = std::move(current);
+    }
+    const auto ancestors = processes_.ancestors(*process);
+    std::vector<const identity::Process*> views;
+    views.reserve(ancestors.size());
+    for (const auto& ancestor : ancestors) views.push_back(ancestor.get());
+    write_process(out_, *process, views, time_);
+  }
+  batch.bytes = std::exchange(out_, {});
+  out_.reserve(batch.bytes.capacity());
+  sessions_.clear();
+  named_.clear();
+  event_count_ = 0;
+  ++mark_;
+  forget_writers();
+  return batch;
+}
+
+}  // namespace gatehouse::runtime

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes proto/gatehouse/v1/event.proto messages straight into a buffer. This is the hot path of the agent: a
+// message object per statement would cost more than everything else. Field numbers come from the generated code.
+// Pure: no clock, no I/O.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "agent/identity/process.h"
+#include "agent/protocol/activity.h"
+#include "agent/stream/records.h"
+
+namespace gatehouse::runtime {
+
+// What turns kernel times into Unix times: unix = boottime + offset.
+struct TimeBase {
+  int64_t unix_minus_boottime_ns = 0;
+  [[nodiscard]] uint64_t to_unix(uint64_t boottime_ns) const {
+    return static_cast<uint64_t>(static_cast<int64_t>(boottime_ns) + unix_minus_boottime_ns);
+  }
+};
+
+// Names a process image within one boot of the agent: equal for equal (key, exec_number), else different but for a
+// chance of 2^-64 per pair. 0 for an unknown process.
+uint64_t process_id(const ProcessKey& key, uint32_t exec_number);
+
+// What every event has.
+struct EventHead {
+  uint64_t session = 0;
+  uint64_t process = 0;
+};
+
+// Each appends one `Batch.events` entry (tag, length, body) to `out`.
+void write_activity(std::string& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
+                    std::string& scratch);
+
+struct TransferTotals {
+  uint64_t request_bytes = 0, response_bytes = 0, statements = 0, lost_request_bytes = 0, lost_response_bytes = 0;
+};
+// For ActivityKind::kDisconnect.
+void write_disconnect(std::string& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
+                      const TransferTotals& totals);
+
+struct GapReport {
+  bool response = false;
+  uint64_t offset = 0, bytes = 0, events = 0;
+  std::string_view reason{};
+};
+void write_gap(std::string& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns);
+
+struct StatusReport {
+  std::string_view phase{}, plane{}, kernel{};
+  const std::map<std::string, uint64_t>& counters;
+};
+void write_status(std::string& out, const StatusReport& status, uint64_t time_unix_ns);
+
+// One `Batch.processes` entry. `ancestors`: nearest first.
+void write_process(std::string& out, const identity::Process& process,
+                   std::span<const identity::Process* const> ancestors, const TimeBase& time);
+
+// What a batch says of a session. Strings are owned; peers' bytes in them need not be UTF-8.
+struct SessionFacts {
+  uint64_t id = 0;
+  uint64_t opened_unix_ns = 0;
+  Transport transport = Transport::kTcp4;
+  bool captured_at_client = false, joined = false, encrypted = false;
+  std::string client_address, server_address;
+  uint32_t client_port = 0, server_port = 0;
+  std::string database_label;
+  std::string user, database, application_name, server_version, client_encoding;
+  uint32_t backend_pid = 0;
+  uint64_t opener_process = 0, server_process = 0;
+};
+// One `Batch.sessions` entry.
+void write_session(std::string& out, const SessionFacts& session);
+
+}  // namespace gatehouse::runtime

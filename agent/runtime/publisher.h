@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Publisher: seals batches (compression, digest) and appends them to the spool on a thread of its own, so that the
+// thread that reads the kernel's rings never waits for a disk.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "agent/runtime/batch_builder.h"
+#include "agent/spool/spool.h"
+
+namespace gatehouse::runtime {
+
+class Publisher {
+ public:
+  // Batches waiting for the disk; beyond it push() blocks, and what is lost then is lost and counted in the rings.
+  static constexpr size_t kQueueBatchesMax = 64;
+
+  // `spool` outlives the publisher.
+  Publisher(spool::Spool& spool, std::string boot_id);
+  // Seals and appends what is queued, then ends the thread.
+  ~Publisher();
+  Publisher(const Publisher&) = delete;
+  Publisher& operator=(const Publisher&) = delete;
+
+  // Any thread.
+  void push(EncodedBatch batch);
+  // Waits until everything pushed so far is in the spool or was refused by it.
+  void drain();
+  // Events that the spool refused and that can be reported now. Any thread.
+  std::optional<spool::Dropped> take_dropped();
+
+ private:
+  void run();
+
+  spool::Spool& spool_;
+  const std::string boot_id_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<EncodedBatch> queue_;
+  std::optional<spool::Dropped> dropped_;
+  bool busy_ = false;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace gatehouse::runtime

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/runtime/shard.h"
+
+#include <utility>
+
+namespace gatehouse::runtime {
+namespace {
+
+constexpr std::string_view kLostReasonNames[kLostReasons] = {"ring-full", "fault", "unsupported", "unsynced"};
+
+std::shared_ptr<SessionEntry> make_entry(const SocketOpened& opened, std::span<const AgentConfig::Database> databases,
+                                         const TimeBase& time) {
+  auto entry = std::make_shared<SessionEntry>();
+  SessionFacts& facts = entry->facts;
+  facts.id = opened.socket;
+  facts.opened_unix_ns = time.to_unix(opened.time_ns);
+  facts.transport = opened.transport;
+  facts.captured_at_client = opened.captured_at_client;
+  facts.joined = opened.joined;
+  if (opened.transport != Transport::kUnix) facts.client_address = address_text(opened.transport, opened.client);
+  facts.client_port = opened.client.port;
+  facts.server_address = address_text(opened.transport, opened.server);
+  facts.server_port = port_number(opened.transport, opened.server);
+  facts.database_label = database_label(databases, opened.transport, opened.server);
+  entry->opener = opened.client_opener;
+  entry->server = opened.server_opener;
+  return entry;
+}
+
+// The names a session learns as it goes; they change rarely, so compare before copying.
+void learn(std::string& known, std::string_view now) {
+  if (!now.empty() && known != now) known = now;
+}
+
+}  // namespace
+
+// One connection: the protocol's session behind it and what the batches say of it.
+class Shard::Session final : public ConnectionObserver {
+ public:
+  Session(Shard& shard, const SocketOpened& opened)
+      : shard_(shard),
+        entry_(make_entry(opened, shard.databases_, shard.builder_.time_base())),
+        connection_(opened) {}
+
+  void on_chunk(const Chunk& chunk) {
+    now_ns_ = chunk.time_ns;
+    uint64_t& bytes = chunk.direction == Direction::kRequest ? entry_->totals.request_bytes : entry_->totals.response_bytes;
+    for (const Piece& piece : chunk.pieces) {
+      bytes += piece.bytes;
+      count(piece);
+    }
+    connection_.on_chunk(chunk, *this);
+  }
+  void on_opaque(const SocketOpaque& record) {
+    now_ns_ = record.time_ns;
+    entry_->facts.encrypted = record.reason != SocketOpaque::Reason::kNotProtocol;
+    connection_.on_opaque(record, *this);
+  }
+  void on_closed(const SocketClosed& record) {
+    now_ns_ = record.time_ns;
+    entry_->totals.request_bytes = record.stream_bytes[0];
+    entry_->totals.response_bytes = record.stream_bytes[1];
+    connection_.on_closed(record, *this);
+  }
+  // The watching ends, not the session: what is pending is told as not answered.
+  [[nodiscard]] SocketClosed end_of_watch(SocketId socket, uint64_t now_ns) const {
+    return {.socket = socket, .time_ns = now_ns, .stream_bytes = {connection_.position(Direction::kRequest), connection_.position(Direction::kResponse)}};
+  }
+
+  void on_activity(const Activity& activity) override {
+    SessionFacts& facts = entry_->facts;
+    learn(facts.user, activity.user);
+    learn(facts.database, activity.database);
+    learn(facts.application_name, activity.application_name);
+    learn(facts.server_version, activity.server_version);
+    learn(facts.client_encoding, activity.client_encoding);
+    if (activity.backend_pid != 0) facts.backend_pid = activity.backend_pid;
+    ++shard_.counters_.activities;
+    if (activity.kind == ActivityKind::kStatement) {
+      ++shard_.counters_.statements;
+      ++entry_->totals.statements;
+    }
+    shard_.builder_.add_activity(entry_, activity);
+    shard_.hand_over_if_full();
+  }
+
+  void on_gap(const Gap& gap) override {
+    const bool response = gap.direction == Direction::kResponse;
+    ++shard_.counters_.gaps;
+    shard_.counters_.lost_bytes += gap.bytes;
+    (response ? entry_->totals.lost_response_bytes : entry_->totals.lost_request_bytes) += gap.bytes;
+    shard_.builder_.add_gap(entry_,
+                            {.response = response,
+                             .offset = gap.offset,
+                             .bytes = gap.bytes,
+                             .reason = kLostReasonNames[static_cast<size_t>(gap.reason)]},
+                            now_ns_);
+    shard_.hand_over_if_full();
+  }
+
+ private:
+  void count(const Piece& piece) {
+    if (piece.kind == Piece::Kind::kData)
+      shard_.counters_.captured_bytes += piece.bytes;
+    else if (piece.kind != Piece::Kind::kLost)
+      shard_.counters_.skipped_bytes += piece.bytes;
+  }
+
+  Shard& shard_;
+  std::shared_ptr<SessionEntry> entry_;
+  Connection connection_;
+  uint64_t now_ns_ = 0;
+};
+
+Shard::Shard(identity::ProcessTable& processes, BatchBuilder& builder, std::vector<AgentConfig::Database> databases,
+             BatchConsumer consume)
+    : processes_(processes), builder_(builder), databases_(std::move(databases)), consume_(std::move(consume)) {}
+
+Shard::~Shard() = default;
+
+void Shard::hand_over_if_full() {
+  if (builder_.full()) consume_(builder_.take());
+}
+
+void Shard::flush(uint64_t now_boottime_ns, bool force) {
+  if (!builder_.empty() && (force || builder_.due(now_boottime_ns))) consume_(builder_.take());
+}
+
+void Shard::on_socket_opened(const SocketOpened& record) {
+  latest_record_ns_ = record.time_ns;
+  ++counters_.sessions_opened;
+  sessions_.insert_or_assign(record.socket, std::make_unique<Session>(*this, record));
+}
+
+void Shard::on_chunk(const Chunk& record) {
+  latest_record_ns_ = record.time_ns;
+  ++counters_.chunks;
+  const auto found = sessions_.find(record.socket);
+  if (found == sessions_.end()) {
+    ++counters_.orphan_chunks;
+    return;
+  }
+  found->second->on_chunk(record);
+}
+
+void Shard::on_socket_opaque(const SocketOpaque& record) {
+  latest_record_ns_ = record.time_ns;
+  if (const auto found = sessions_.find(record.socket); found != sessions_.end()) found->second->on_opaque(record);
+}
+
+void Shard::on_socket_closed(const SocketClosed& record) {
+  latest_record_ns_ = record.time_ns;
+  const auto found = sessions_.find(record.socket);
+  if (found == sessions_.end()) return;
+  found->second->on_closed(record);
+  sessions_.erase(found);
+  ++counters_.sessions_closed;
+}
+
+void Shard::on_process_exec(const ProcessExec& record) {
+  latest_record_ns_ = record.time_ns;
+  processes_.on_exec(record);
+  builder_.forget_writers();
+}
+
+void Shard::on_process_fork(const ProcessFork& record) {
+  latest_record_ns_ = record.time_ns;
+  processes_.on_fork(record);
+}
+
+void Shard::on_process_exit(const ProcessExit& record) {
+  latest_record_ns_ = record.time_ns;
+  processes_.on_exit(record);
+}
+
+void Shard::close_all(uint64_t now_boottime_ns) {
+  for (auto& [socket, session] : sessions_) session->on_closed(session->end_of_watch(socket, now_boottime_ns));
+  counters_.sessions_closed += sessions_.size();
+  sessions_.clear();
+}
+
+}  // namespace gatehouse::runtime

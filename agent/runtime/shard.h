@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shard: the agent's middle. Records of one source in, batches of events out.
+// One thread; owns its connections. No I/O of its own and no clock: both are given.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/identity/process_table.h"
+#include "agent/runtime/batch_builder.h"
+#include "agent/runtime/endpoints.h"
+#include "agent/stream/connection.h"
+#include "agent/stream/records.h"
+
+namespace gatehouse::runtime {
+
+// What the shard has done; published with every AgentStatus.
+struct ShardCounters {
+  uint64_t chunks = 0;
+  uint64_t captured_bytes = 0;  // of kData pieces
+  uint64_t skipped_bytes = 0;   // rows and cut bodies, left out on purpose
+  uint64_t lost_bytes = 0;
+  uint64_t sessions_opened = 0;
+  uint64_t sessions_closed = 0;
+  uint64_t activities = 0;
+  uint64_t statements = 0;
+  uint64_t gaps = 0;
+  uint64_t orphan_chunks = 0;   // of a socket whose opening was not seen
+};
+
+class Shard final : public RecordSink {
+ public:
+  using BatchConsumer = std::function<void(EncodedBatch)>;
+
+  // `processes`, `builder` outlive the shard. `consume` gets each batch as it fills; it may block, which leaves
+  // records in the source, where their loss is counted.
+  Shard(identity::ProcessTable& processes, BatchBuilder& builder, std::vector<AgentConfig::Database> databases,
+        BatchConsumer consume);
+  ~Shard() override;
+
+  void on_socket_opened(const SocketOpened& record) override;
+  void on_chunk(const Chunk& record) override;
+  void on_socket_opaque(const SocketOpaque& record) override;
+  void on_socket_closed(const SocketClosed& record) override;
+  void on_process_exec(const ProcessExec& record) override;
+  void on_process_fork(const ProcessFork& record) override;
+  void on_process_exit(const ProcessExit& record) override;
+
+  // Hands over the open batch if it is due (or, with `force`, if it is not empty).
+  void flush(uint64_t now_boottime_ns, bool force = false);
+  // Ends the sessions still open, as when a recorded file ends or the agent stops watching.
+  void close_all(uint64_t now_boottime_ns);
+
+  [[nodiscard]] const ShardCounters& counters() const { return counters_; }
+  [[nodiscard]] size_t open_sessions() const { return sessions_.size(); }
+  // Of the last record; "now" in a recording.
+  [[nodiscard]] uint64_t latest_record_ns() const { return latest_record_ns_; }
+
+ private:
+  class Session;
+  friend class Session;
+  void hand_over_if_full();
+
+  identity::ProcessTable& processes_;
+  BatchBuilder& builder_;
+  std::vector<AgentConfig::Database> databases_;
+  BatchConsumer consume_;
+  std::unordered_map<SocketId, std::unique_ptr<Session>> sessions_;
+  ShardCounters counters_;
+  uint64_t latest_record_ns_ = 0;
+};
+
+}  // namespace gatehouse::runtime
