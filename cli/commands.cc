@@ -30,6 +30,13 @@ void tell(const Surroundings& to, const std::string& message) {
   to.problems.flush();
 }
 
+// What a reader of the table should know: on a terminal under the table, where a pager keeps it; else apart from it.
+void note(const Surroundings& to, const std::string& message) {
+  if (to.style.terminal_width == 0) return tell(to, message);
+  to.out.write(toned(message, Tone::kFaint, to.style.colour) + "\n");
+  to.out.flush();
+}
+
 // The end of gRPC's chain of causes: "…; last error: UNKNOWN: ipv4:…: Failed to connect …: Connection refused".
 std::string last_cause(const std::string& message) {
   const size_t colon = message.rfind(": ");
@@ -123,7 +130,7 @@ int query(Client& client, const Options& options, const Surroundings& to) {
   printer.finish();
   if (!end) return fail(end.error(), options, to);
   if (to.style.terminal_width != 0 && options.limit != 0 && rows == options.limit) {
-    tell(to, std::string("these are the ") + (options.oldest_first ? "oldest " : "newest ") + std::to_string(rows) +
+    note(to, std::string("these are the ") + (options.oldest_first ? "oldest " : "newest ") + std::to_string(rows) +
                  "; --limit 0 shows all");
   }
   return kExitOk;
@@ -214,7 +221,7 @@ int session(Client& client, const Options& options, const Surroundings& to) {
   }
   if (!end) return fail(end.error(), options, to);
   if (options.limit != 0 && rows == options.limit)
-    tell(to, "these are its first " + std::to_string(rows) + " events; --limit 0 shows all");
+    note(to, "these are its first " + std::to_string(rows) + " events; --limit 0 shows all");
   return kExitOk;
 }
 

@@ -262,6 +262,21 @@ void take_command(Options& out, const Raw& raw, const Commands& commands, uint64
   }
 }
 
+// CLI11's own words, but for the first word: it does not say what that could have been.
+std::string parse_problem(const CLI::App& app, const std::vector<std::string>& arguments, const CLI::ParseError& error) {
+  std::string names;
+  bool known = false;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names += (names.empty() ? "" : ", ") + command->get_name();
+    known = known || (!arguments.empty() && arguments.front() == command->get_name());
+  }
+  if (arguments.empty()) return "a command is missing: " + names;
+  const std::string& first = arguments.front();
+  if (!first.starts_with('-') && !known)
+    return "there is no command `" + safe(first) + "`: there are " + names;
+  return safe(error.what());
+}
+
 }  // namespace
 
 std::string explain_filter_error(std::string_view filter, const rules::FilterError& error) {
@@ -282,15 +297,14 @@ tl::expected<Options, Answered> parse_options(std::vector<std::string> arguments
   CLI::App app("Ask a Gatehouse collector what happened in your databases, and who did it.", "gatehouse");
   Raw raw;
   const Commands commands = declare(app, raw);
-  std::ranges::reverse(arguments);  // as CLI11 wants them
   try {
-    app.parse(arguments);
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes them off the end
   } catch (const CLI::ParseError& error) {
     std::ostringstream out;
     std::ostringstream problems;
     const int code = app.exit(error, out, problems);
     if (code == 0) return tl::unexpected(Answered{kExitOk, out.str()});
-    return tl::unexpected(mistake(safe(error.what()) + "; `gatehouse --help` shows how it is written"));
+    return tl::unexpected(mistake(parse_problem(app, arguments, error) + "; `gatehouse --help` shows how it is written"));
   }
   if (commands.version->parsed())
     return tl::unexpected(Answered{kExitOk, std::string("gatehouse ") + kVersion + "\n"});

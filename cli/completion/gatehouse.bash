@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for gatehouse. Field names come from `gatehouse fields`, which needs no collector.
+
+_gatehouse_fields() {
+  gatehouse fields --json 2>/dev/null | sed -n 's/^{"name":"\([^"]*\)".*/\1/p'
+}
+
+_gatehouse() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command='' word
+  local commands='tail query session top agents token fields version'
+  local options='--help --collector --credentials --output --json --no-color --no-pager'
+  for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    [[ " $commands " == *" $word "* ]] && command=$word && break
+  done
+  case $previous in
+    --output) COMPREPLY=($(compgen -W 'table json' -- "$current")); return ;;
+    --credentials) COMPREPLY=($(compgen -d -- "$current")); return ;;
+    --since|--until) COMPREPLY=($(compgen -W '5m 1h 1d today yesterday now' -- "$current")); return ;;
+    --by) COMPREPLY=($(compgen -W "$(_gatehouse_fields)" -- "$current")); return ;;
+    --columns)
+      local done=''
+      [[ $current == *,* ]] && done=${current%,*},
+      COMPREPLY=($(compgen -P "$done" -W "actor database session outcome rows what $(_gatehouse_fields)" -- "${current##*,}"))
+      compopt -o nospace
+      return ;;
+    --collector|--limit|--valid) return ;;
+  esac
+  case $command in
+    '') COMPREPLY=($(compgen -W "$commands $options" -- "$current")); return ;;
+    tail) options+=' --since --columns' ;;
+    query) options+=' --since --until --limit --oldest-first --columns' ;;
+    session) options+=' --limit --columns' ;;
+    top) options+=' --by --since --until --limit' ;;
+    token) options+=' --valid'; [[ $previous == token ]] && options+=' create' ;;
+  esac
+  if [[ $command =~ ^(tail|query|top)$ && $current != -* ]]; then
+    COMPREPLY=($(compgen -W "$(_gatehouse_fields)" -- "$current"))
+    compopt -o nospace
+    return
+  fi
+  COMPREPLY=($(compgen -W "$options" -- "$current"))
+}
+complete -F _gatehouse gatehouse
