@@ -13,6 +13,8 @@ void Session::on_response_frame(const Frame& frame, std::span<const std::byte> b
     return on_answer_byte(frame.tag, time_ns);
   }
   has_answered_ = true;
+  // The server talks to somebody whose start-up was not seen.
+  if (phase_ == Phase::kStartup) lose(Direction::kRequest, Reason::kGapInHeader);
   const auto tag = static_cast<ResponseTag>(frame.tag);
   switch (tag) {
     case ResponseTag::kAuthentication: return on_authentication(body, time_ns);
@@ -61,6 +63,13 @@ Pending* Session::head() {
   return queue_.empty() ? nullptr : &queue_.front();
 }
 
+// An answer to nothing: its request was lost, and the jump in the client's stream that proves it is yet to come.
+Pending* Session::head_or_lost() {
+  if (Pending* entry = head(); entry != nullptr) return entry;
+  lose(Direction::kRequest, Reason::kGapInHeader);
+  return head();
+}
+
 void Session::pop() {
   queue_.pop();
   uint64_t keep = queue_.empty() ? fifo_.end() : queue_.front().payload;
@@ -84,8 +93,8 @@ void Session::pop_into_group() {
 }
 
 void Session::on_answer(ResponseTag tag, std::span<const std::byte> body, uint64_t time_ns) {
-  const Pending* entry = head();
-  if (entry == nullptr || is_skipping_) return surprise();
+  if (is_skipping_) return surprise();
+  const Pending* entry = head_or_lost();
   if (entry->kind == Pending::Kind::kUnknown) return on_unknown_answer(tag, body, time_ns);
   if (entry->kind == Pending::Kind::kQuery && !query_begun_) begin_query(*entry);
   answer_.is_damaged = answer_.is_damaged || response_.is_damaged || response_.is_cut;
@@ -152,8 +161,14 @@ TextRef Session::make_text(std::string_view text, uint64_t text_bytes, Fidelity 
 
 TextRef Session::find_statement(std::string_view name) {
   if (TextRef* shadow = shadow_statements_.find(name); shadow != nullptr) return *shadow;
-  TextRef* found = statements_.find(name);
+  TextRef* found = shadow_hides_statements_ ? nullptr : statements_.find(name);
   return found != nullptr ? *found : TextRef{};
+}
+
+PortalRef Session::find_portal(std::string_view name) {
+  if (PortalRef* shadow = shadow_portals_.find(name); shadow != nullptr) return *shadow;
+  PortalRef* found = shadow_hides_portals_ ? nullptr : portals_.find(name);
+  return found != nullptr ? *found : PortalRef{};
 }
 
 void Session::install_statement(std::string_view name, TextRef text) {
@@ -211,7 +226,8 @@ PortalRef Session::make_portal(const Pending& entry, const TextRef& statement) {
 
 // Of a statement that the server has, but this session has not: forgotten for room, or from before.
 Fidelity Session::unknown_name_fidelity() const {
-  return are_names_known_ ? Fidelity::kComplete : std::max(Fidelity::kAfterGap, floor_fidelity());
+  const bool is_known = are_names_known_ && !shadow_hides_statements_ && !shadow_hides_portals_;
+  return is_known ? Fidelity::kComplete : std::max(Fidelity::kAfterGap, floor_fidelity());
 }
 
 void Session::on_bind_complete() {
@@ -261,7 +277,11 @@ void Session::on_command_complete(std::span<const std::byte> body, uint64_t time
   if (!complete) {
     ++totals_.malformed;
     answer_.is_damaged = true;
-    return on_complete(Outcome::kOk, "", std::nullopt, time_ns);
+    const Pending entry = queue_.front();
+    on_complete(Outcome::kOk, "", std::nullopt, time_ns);
+    if (response_.is_lost) return;
+    // The tag would have said what it did to names.
+    return forget_names_of(entry);
   }
   on_complete(Outcome::kOk, complete->tag.substr(0, kTagBytesMax), complete->rows, time_ns);
 }
@@ -286,10 +306,11 @@ void Session::on_execute_complete(Outcome outcome, std::string_view tag, uint64_
 
 // What the client sent of a COPY stands behind the statement that began it. The server also swallows a Sync that a
 // client sent before it knew that its statement was a COPY. Returns the payload's size.
-uint64_t Session::fold_copy_requests() {
+uint64_t Session::fold_copy_requests(Outcome outcome) {
   uint64_t copy_bytes = 0, frame_bytes = 0;
   uint64_t folded_frame_bytes = 0;
   size_t folded = 0;
+  bool has_end = false;
   for (size_t i = 1; i < queue_.size(); ++i) {
     const Pending& entry = queue_.at(i);
     const bool is_copy = entry.kind == Pending::Kind::kCopyData || entry.kind == Pending::Kind::kCopyEnd;
@@ -299,8 +320,11 @@ uint64_t Session::fold_copy_requests() {
     if (!is_copy) continue;
     folded = i;
     folded_frame_bytes = frame_bytes;
-    if (entry.kind == Pending::Kind::kCopyEnd) break;
+    has_end = entry.kind == Pending::Kind::kCopyEnd;
+    if (has_end) break;
   }
+  // A COPY that went well without an end was not seen whole.
+  answer_.is_damaged = answer_.is_damaged || request_.is_lost || (outcome == Outcome::kOk && !has_end);
   if (folded > 0) queue_.erase_behind_front(folded);
   queue_.front().frame_bytes += folded_frame_bytes;
   return copy_bytes;
@@ -334,10 +358,12 @@ void Session::on_error(std::span<const std::byte> body, uint64_t time_ns) {
     if (phase_ == Phase::kAnswer) fatal_ = error_;  // the whole answer to an encryption request it does not know
     return on_startup_error(time_ns);
   }
-  if (head() == nullptr || is_skipping_) {
+  if (is_skipping_) {
     if (!known.is_fatal()) surprise();
     return;
   }
+  if (head() == nullptr && known.is_fatal()) return;
+  head_or_lost();
   answer_.is_damaged = answer_.is_damaged || !is_whole;
   on_statement_error(time_ns);
 }
@@ -388,7 +414,6 @@ void Session::on_ready(std::span<const std::byte> body, uint64_t time_ns) {
     answer_ = {};
     return;
   }
-  if (phase_ != Phase::kActive) return surprise();
   if (!finish_cycle(time_ns)) return surprise();
   group_ = {};
   answer_ = {};
@@ -405,8 +430,7 @@ bool Session::finish_cycle(uint64_t time_ns) {
     finish_skipped(time_ns);
     return true;
   }
-  const Pending* entry = head();
-  if (entry == nullptr) return false;
+  const Pending* entry = head_or_lost();
   switch (entry->kind) {
     case Pending::Kind::kQuery:
       finish_query(time_ns);
@@ -442,6 +466,10 @@ void Session::finish_skipped(uint64_t time_ns) {
 
 // Portals live as long as their transaction; cursors WITH HOLD longer, once it has committed.
 void Session::end_transaction() {
+  if (transaction_ == TransactionState::kUnknown) {
+    portals_.clear();
+    are_names_known_ = false;
+  }
   if (transaction_ != TransactionState::kIdle || portals_.empty()) return;
   portals_.erase_if([this](PortalData& portal) {
     if (!portal.is_hold || (last_command_rolled_back_ && !portal.is_committed)) return true;

@@ -57,7 +57,7 @@ void Session::fill_error(Activity& activity) const {
 void Session::hold(const Pending& entry, Outcome outcome, std::string_view tag, uint64_t rows, uint64_t time_ns) {
   flush_held(transaction_ == TransactionState::kFailed ? TransactionState::kFailed : TransactionState::kActive);
   const bool folds = answer_.copies_in && !queue_.empty() && queue_.front().offset == entry.offset;
-  const uint64_t sent = folds ? fold_copy_requests() : 0;
+  const uint64_t sent = folds ? fold_copy_requests(outcome) : 0;
   held_.is_held = true;
   held_.entry = entry;
   if (folds) held_.entry.frame_bytes = queue_.front().frame_bytes;
@@ -68,7 +68,8 @@ void Session::hold(const Pending& entry, Outcome outcome, std::string_view tag, 
   held_.copy_bytes = answer_.copy_bytes + sent;
   held_.tag_size = static_cast<uint8_t>(tag.copy(held_.tag.data(), held_.tag.size()));
   held_.fidelity = entry_fidelity(entry);
-  if (answer_.is_damaged) held_.fidelity = std::max(held_.fidelity, Fidelity::kAfterGap);
+  const bool is_ambiguous = entry.kind == Pending::Kind::kQuery && query_is_ambiguous_;
+  if (answer_.is_damaged || is_ambiguous) held_.fidelity = std::max(held_.fidelity, Fidelity::kAfterGap);
 
   const bool is_alone = entry.kind == Pending::Kind::kQuery || entry.kind == Pending::Kind::kFunctionCall;
   if (is_alone) {
@@ -91,18 +92,17 @@ void Session::hold(const Pending& entry, Outcome outcome, std::string_view tag, 
 void Session::find_texts() {
   const auto body = payload(held_.entry);
   switch (held_.entry.kind) {
-    case Pending::Kind::kQuery: held_.resolved = resolve(text_head(body)); return;
+    case Pending::Kind::kQuery: held_.resolved = resolve(text_head(body), held_.fidelity); return;
     case Pending::Kind::kExecute: {
       const auto execute = decode_execute(body);
-      PortalRef* portal = execute ? shadow_portals_.find(execute->portal) : nullptr;
-      if (portal == nullptr && execute) portal = portals_.find(execute->portal);
-      if (portal == nullptr) {
+      held_.portal = execute ? find_portal(execute->portal) : PortalRef{};
+      if (!held_.portal) {
         if (held_.outcome != Outcome::kError) held_.fidelity = std::max(held_.fidelity, unknown_name_fidelity());
         return;
       }
-      held_.portal = *portal;
       held_.fidelity = std::max(held_.fidelity, held_.portal->fidelity);
-      if (held_.portal->statement && !held_.portal->is_cursor) held_.resolved = resolve(held_.portal->statement->text);
+      if (held_.portal->statement && !held_.portal->is_cursor) 
+        held_.resolved = resolve(held_.portal->statement->text, held_.fidelity);
       return;
     }
     case Pending::Kind::kBind:
@@ -112,8 +112,8 @@ void Session::find_texts() {
       if (const auto target = decode_target(body)) {
         if (!target->is_portal) {
           held_.statement = find_statement(target->name);
-        } else if (PortalRef* portal = portals_.find(target->name); portal != nullptr) {
-          held_.statement = (*portal)->statement;
+        } else if (const PortalRef portal = find_portal(target->name)) {
+          held_.statement = portal->statement;
         }
       }
       return;
@@ -260,8 +260,9 @@ void Session::drain(Outcome outcome, bool only_to_sync, uint64_t time_ns) {
   }
   shadow_statements_.clear();
   shadow_portals_.clear();
+  shadow_hides_statements_ = shadow_hides_portals_ = false;
   is_skipping_ = copy_failed_ = false;
-  query_begun_ = false;
+  query_begun_ = query_is_ambiguous_ = false;
   answer_ = {};
   group_ = {};
 }
@@ -294,14 +295,22 @@ void Session::assume_names(const Pending& entry, bool is_uncertain) {
   const auto body = payload(entry);
   if (entry.kind == Pending::Kind::kParse) {
     const auto parse = decode_parse(body, extent_of(entry));
-    if (!parse) return;
+    if (!parse) {
+      if (is_uncertain) return forget_all_names();
+      shadow_hides_statements_ = true;
+      return shadow_statements_.clear();
+    }
     TextRef text = text_of_parse(entry, *parse);
     if (!is_uncertain) return put_shadow(shadow_statements_, parse->statement, std::move(text));
     text->fidelity = std::max(text->fidelity, Fidelity::kAfterGap);
     install_statement(parse->statement, std::move(text));
   } else if (entry.kind == Pending::Kind::kBind) {
     const auto bind = decode_bind(body, extent_of(entry));
-    if (!bind) return;
+    if (!bind) {
+      if (is_uncertain) return portals_.clear();
+      shadow_hides_portals_ = true;
+      return shadow_portals_.clear();
+    }
     PortalRef portal = make_portal(entry, find_statement(bind->statement));
     if (!is_uncertain) return put_shadow(shadow_portals_, bind->portal, std::move(portal));
     install_portal(bind->portal, std::move(portal));

@@ -40,21 +40,27 @@ sql::LexicalMode Session::lexical_mode() const {
 void Session::begin_query(const Pending& entry) {
   query_begun_ = true;
   query_is_whole_ = true;
-  query_has_error_ = query_error_is_placed_ = false;
+  query_has_error_ = query_error_is_placed_ = query_is_ambiguous_ = false;
   parts_.clear();
   ranges_.clear();
   if (entry.is_cut || entry.is_damaged) return;
   const std::string_view sql = sql_of(payload(entry));
   if (!sql::may_have_several(sql) || (is_replication_ && is_replication_command(sql))) return;
+  if (split(sql)) query_is_whole_ = ranges_.size() < 2;
+}
+
+// False: not to be cut, because the server cannot read it either, or because it is not known how the server reads it.
+bool Session::split(std::string_view sql) {
   sql::LexicalMode mode = lexical_mode();
-  if (sql::split_statements(sql, mode, kStatementsPerQueryMax, ranges_) != sql::SplitOutcome::kOk) return;
-  if (!is_lexical_mode_known_) {
+  const auto outcome = sql::split_statements(sql, mode, kStatementsPerQueryMax, ranges_);
+  if (!is_escape_mode_known_ || (!is_charset_known_ && has_high_byte(sql))) {
     // A hole may have hidden a change of mode: both readings must agree.
     mode.standard_conforming_strings = !mode.standard_conforming_strings;
-    const auto outcome = sql::split_statements(sql, mode, kStatementsPerQueryMax, other_ranges_);
-    if (outcome != sql::SplitOutcome::kOk || !same_ranges(ranges_, other_ranges_) || has_high_byte(sql)) return;
+    const auto other = sql::split_statements(sql, mode, kStatementsPerQueryMax, other_ranges_);
+    query_is_ambiguous_ = outcome != other || !same_ranges(ranges_, other_ranges_) ||
+                          (!is_charset_known_ && has_high_byte(sql));
   }
-  query_is_whole_ = ranges_.size() < 2;
+  return outcome == sql::SplitOutcome::kOk && !query_is_ambiguous_;
 }
 
 void Session::on_query_complete(Outcome outcome, std::string_view tag, uint64_t rows, uint64_t time_ns) {
@@ -64,7 +70,7 @@ void Session::on_query_complete(Outcome outcome, std::string_view tag, uint64_t 
     hold(entry, outcome, tag, rows, time_ns);
   } else {
     // More answers than one for what is reported as one text.
-    if (answer_.copies_in) held_.copy_bytes += fold_copy_requests();
+    if (answer_.copies_in) held_.copy_bytes += fold_copy_requests(outcome);
     held_.rows += rows;
     held_.copy_bytes += answer_.copy_bytes;
     held_.group.request_bytes = queue_.front().frame_bytes;
@@ -83,7 +89,7 @@ void Session::on_query_complete(Outcome outcome, std::string_view tag, uint64_t 
 
 void Session::add_part(std::string_view tag, uint64_t rows, uint64_t time_ns) {
   Part part{.rows = rows, .copy_bytes = answer_.copy_bytes, .response_bytes = answer_.bytes, .end_ns = time_ns};
-  if (answer_.copies_in) part.copy_bytes += fold_copy_requests();
+  if (answer_.copies_in) part.copy_bytes += fold_copy_requests(query_has_error_ ? Outcome::kError : Outcome::kOk);
   part.tag_size = static_cast<uint8_t>(tag.copy(part.tag.data(), part.tag.size()));
   part.is_damaged = answer_.is_damaged;
   answer_ = {};
@@ -118,7 +124,7 @@ void Session::finish_query(uint64_t time_ns) {
     if (!parts_.empty()) parts_.back().response_bytes += answer_.bytes;
     parts_agree() ? emit_parts(entry) : emit_whole(entry, time_ns);
   }
-  query_begun_ = false;
+  query_begun_ = query_is_ambiguous_ = false;
   // A simple query does away with the unnamed statement and portal.
   statements_.erase("");
   portals_.erase("");
@@ -156,7 +162,7 @@ void Session::emit_parts(const Pending& entry) {
     }
     activity.end_ns = start_ns;
     if (has_failed) fill_error(activity);
-    const TextRef resolved = resolve(sql);
+    const TextRef resolved = resolve(sql, activity.fidelity);
     if (resolved) activity.resolved_text = resolved->text;
     emit(activity);
     if (activity.outcome == Outcome::kOk) apply_effects(sql, activity.command_tag, activity.fidelity);
@@ -184,14 +190,21 @@ void Session::emit_whole(const Pending& entry, uint64_t time_ns) {
 }
 
 // EXECUTE, FETCH and MOVE, also inside EXPLAIN and CREATE TABLE AS: the statement that runs.
-TextRef Session::resolve(std::string_view sql) {
+// `fidelity` becomes worse where that is not known, or not well known.
+TextRef Session::resolve(std::string_view sql, Fidelity& fidelity) {
   const std::string_view verb = sql::first_verb(sql);
   if (verb.empty() || std::string_view("eEfFmMcC").find(verb.front()) == std::string_view::npos) return {};
   const sql::NamedCommand command = sql::parse_named_command(sql, lexical_mode());
-  if (command.kind == sql::NamedCommand::Kind::kExecute) return find_statement(command.name.view());
-  if (command.kind != sql::NamedCommand::Kind::kFetch) return {};
-  const PortalRef* portal = portals_.find(command.name.view());
-  return portal != nullptr ? (*portal)->statement : TextRef{};
+  TextRef found;
+  if (command.kind == sql::NamedCommand::Kind::kExecute) {
+    found = find_statement(command.name.view());
+  } else if (command.kind == sql::NamedCommand::Kind::kFetch) {
+    if (const PortalRef* portal = portals_.find(command.name.view()); portal != nullptr) found = (*portal)->statement;
+  } else {
+    return {};
+  }
+  fidelity = std::max(fidelity, found ? found->fidelity : unknown_name_fidelity());
+  return found;
 }
 
 // What a statement that succeeded did to names. The server's tag says which kind it was, so that ordinary statements
@@ -206,6 +219,7 @@ void Session::apply_effects(std::string_view sql, std::string_view tag, Fidelity
   if (tag == "CLOSE CURSOR ALL") return portals_.clear();
   const bool concerns_names = tag == "PREPARE" || tag == "DEALLOCATE" || tag == "DECLARE CURSOR" || tag == "CLOSE CURSOR";
   if (!concerns_names) return;
+  if (fidelity >= Fidelity::kAfterGap) return forget_all_names();
   const sql::NamedCommand command = sql::parse_named_command(sql, lexical_mode());
   const std::string_view body = trim_end(command.body);
   switch (command.kind) {

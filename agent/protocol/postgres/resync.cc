@@ -81,10 +81,8 @@ void Session::lose(Direction direction, Reason reason) {
   const bool is_first = phase_ == Phase::kStartup || phase_ == Phase::kAnswer ||
                         (direction == Direction::kResponse && phase_ == Phase::kAuthenticate && !has_answered_);
   if (is_first && !is_hole) return become_opaque("not-postgresql", time_ns);
-  if (phase_ != Phase::kActive) {
-    is_startup_known_ = false;
-    enter(Phase::kActive);
-  }
+  if (phase_ == Phase::kStartup || phase_ == Phase::kAnswer) is_startup_known_ = false;
+  enter(Phase::kActive);
   side.is_lost = true;
   side.is_cut = side.is_damaged = false;
   side.body.clear();
@@ -94,7 +92,7 @@ void Session::lose(Direction direction, Reason reason) {
     mark_unknown_requests();
     return;
   }
-  is_lexical_mode_known_ = false;
+  is_escape_mode_known_ = is_charset_known_ = false;
   flush_held(TransactionState::kUnknown);
   drain(Outcome::kUnknown, false, time_ns);
   transaction_ = TransactionState::kUnknown;
@@ -142,6 +140,7 @@ bool Session::take_safe_point(std::span<const std::byte> bytes, const ByteContex
   portals_.clear();
   request_.is_lost = response_.is_lost = false;
   is_provisional_ = true;
+  if (is_startup_known_ && !is_authenticated_) emit_authentication(Outcome::kUnknown, context.time_ns);
   ++totals_.resyncs;
   return true;
 }
@@ -168,9 +167,10 @@ void Session::forget_names_of(const Pending& entry) {
   TextRef text;
   if (entry.kind == Pending::Kind::kExecute) {
     const auto execute = decode_execute(body);
-    PortalRef* portal = execute ? portals_.find(execute->portal) : nullptr;
-    if (portal == nullptr || !(*portal)->statement) return;
-    text = (*portal)->statement;
+    const PortalRef portal = execute ? find_portal(execute->portal) : PortalRef{};
+    // What ran is not known, so neither is what it did to names.
+    if (!portal || !portal->statement) return forget_all_names();
+    text = portal->statement;
     sql = text->text;
   }
   if (entry.is_cut || entry.is_damaged || contains_word(sql, "prepare") || contains_word(sql, "deallocate") ||

@@ -49,7 +49,7 @@ Session::Session(ActivitySink& sink, const Options& options)
   if (!options_.joined) return;
   enter(Phase::kActive);
   request_.is_lost = response_.is_lost = true;
-  is_startup_known_ = is_lexical_mode_known_ = are_names_known_ = false;
+  is_startup_known_ = is_escape_mode_known_ = is_charset_known_ = are_names_known_ = false;
   mark_unknown_requests();
 }
 

@@ -191,10 +191,11 @@ class Session final : public ProtocolSession {
   void on_parameter_description(std::span<const std::byte> body);
   void surprise() { lose(Direction::kResponse, Reason::kNone); }
   Pending* head();
+  Pending* head_or_lost();
   void pop();
   void pop_into_group();
   void add_to_group(const Pending& entry);
-  uint64_t fold_copy_requests();
+  uint64_t fold_copy_requests(Outcome outcome);
   TextRef make_text(std::string_view text, uint64_t text_bytes, Fidelity fidelity);
   TextRef text_of_parse(const Pending& entry, const Parse& parse);
   PortalRef make_portal(const Pending& entry, const TextRef& statement);
@@ -204,17 +205,19 @@ class Session final : public ProtocolSession {
     return entry.is_cut || entry.is_damaged ? Body::kHead : Body::kWhole;
   }
   TextRef find_statement(std::string_view name);
+  PortalRef find_portal(std::string_view name);
   void install_statement(std::string_view name, TextRef text);
   void install_portal(std::string_view name, PortalRef portal);
 
   // query.cc: simple queries
   void begin_query(const Pending& entry);
+  bool split(std::string_view sql);
   void add_part(std::string_view tag, uint64_t rows, uint64_t time_ns);
   void finish_query(uint64_t time_ns);
   void emit_parts(const Pending& entry);
   void emit_whole(const Pending& entry, uint64_t time_ns);
   [[nodiscard]] bool parts_agree() const;
-  TextRef resolve(std::string_view sql);
+  TextRef resolve(std::string_view sql, Fidelity& fidelity);
   void apply_effects(std::string_view sql, std::string_view tag, Fidelity fidelity);
   [[nodiscard]] sql::LexicalMode lexical_mode() const;
 
@@ -255,7 +258,8 @@ class Session final : public ProtocolSession {
   TransactionState transaction_ = TransactionState::kUnknown;
   bool is_replication_ = false;
   bool standard_conforming_strings_ = true;
-  bool is_lexical_mode_known_ = true;
+  bool is_escape_mode_known_ = true;  // false: a hole may have hidden a change of standard_conforming_strings …
+  bool is_charset_known_ = true;      // … or of client_encoding
   bool are_names_known_ = true;   // false: a name that is not in the table may exist
   bool is_startup_known_ = true;  // false: StartupMessage was not seen
   std::string_view method_ = "none";
@@ -278,6 +282,8 @@ class Session final : public ProtocolSession {
   NameTable<PortalRef> portals_;
   NameTable<TextRef> shadow_statements_;  // what skipped requests would have made, until their Sync
   NameTable<PortalRef> shadow_portals_;
+  bool shadow_hides_statements_ = false;  // one of them could not be read: any name may be meant
+  bool shadow_hides_portals_ = false;
   PendingQueue queue_;
   ByteFifo fifo_;
   Answer answer_{};
@@ -290,6 +296,7 @@ class Session final : public ProtocolSession {
   // The simple query at the head.
   bool query_begun_ = false;
   bool query_is_whole_ = true;  // one activity for all of it
+  bool query_is_ambiguous_ = false;  // … because a hole hid how to read it
   bool query_has_error_ = false;
   bool query_error_is_placed_ = false;  // it is known which statement failed
   std::vector<sql::TextRange> ranges_, other_ranges_;

@@ -124,13 +124,19 @@ void Session::on_parameter_status(std::span<const std::byte> body) {
   const auto setting = decode_parameter_status(body);
   if (!setting || response_.is_damaged || response_.is_cut) {
     ++totals_.malformed;
-    is_lexical_mode_known_ = false;
+    is_escape_mode_known_ = is_charset_known_ = false;
     return;
   }
   if (setting->name == "application_name") set_text(application_name_, setting->value);
   if (setting->name == "server_version") set_text(server_version_, setting->value);
-  if (setting->name == "client_encoding") set_text(client_encoding_, setting->value);
-  if (setting->name == "standard_conforming_strings") standard_conforming_strings_ = setting->value == "on";
+  if (setting->name == "client_encoding") {
+    set_text(client_encoding_, setting->value);
+    is_charset_known_ = true;
+  }
+  if (setting->name == "standard_conforming_strings") {
+    standard_conforming_strings_ = setting->value == "on";
+    is_escape_mode_known_ = true;
+  }
 }
 
 void Session::become_opaque(std::string_view reason, uint64_t time_ns) {

@@ -95,11 +95,11 @@ consteval BodyBounds response_body_bounds() {
   for (const auto tag : {ResponseTag::kCopyData, ResponseTag::kDataRow, ResponseTag::kErrorResponse,
                          ResponseTag::kFunctionCallResponse, ResponseTag::kNoticeResponse,
                          ResponseTag::kNotificationResponse, ResponseTag::kRowDescription,
-                         ResponseTag::kParameterDescription, ResponseTag::kParameterStatus})
+                         ResponseTag::kParameterDescription})
     set(tag, kLargeBodyBytesMax);
   for (const auto tag : {ResponseTag::kAuthentication, ResponseTag::kBackendKeyData, ResponseTag::kCommandComplete,
                          ResponseTag::kCopyBothResponse, ResponseTag::kCopyInResponse, ResponseTag::kCopyOutResponse,
-                         ResponseTag::kNegotiateProtocolVersion})
+                         ResponseTag::kNegotiateProtocolVersion, ResponseTag::kParameterStatus})
     set(tag, kShortResponseBodyBytesMax);
   for (const auto tag : {ResponseTag::kBindComplete, ResponseTag::kCloseComplete, ResponseTag::kCopyDone,
                          ResponseTag::kEmptyQueryResponse, ResponseTag::kNoData, ResponseTag::kParseComplete,
