@@ -199,11 +199,13 @@ static __always_inline void skip(struct gh_stream *stream, __u32 direction, __u6
 {
 	struct gh_parse *p = &stream->parse;
 
+	if (p->mode == MODE_COUNT) {
+		stream->offset += bytes;
+		return;
+	}
 	lose(stream, reason, bytes + p->header_fill);
 	stream->offset += bytes + p->header_fill;
 	p->header_fill = 0;
-	if (p->mode == MODE_COUNT)
-		return;
 	if (bytes <= p->frame_left) {
 		p->frame_left -= bytes;
 		p->keep_left -= min(p->keep_left, (__u32)bytes);
@@ -304,8 +306,10 @@ static __always_inline __u32 say_span(struct gh_scratch *s, struct gh_conn *conn
 	}
 	bpf_iter_num_destroy(&it);
 	stream->parse = w->parse;
-	if (w->seen & SEEN_NOT_PROTOCOL)
+	if (w->seen & SEEN_NOT_PROTOCOL) {
+		stream->offset += w->prefix_bytes + w->end;
 		return w->seen;
+	}
 	if (w->seen & SEEN_STARTUP)
 		conn->flags |= CONN_DECIDED;
 	emit(s, conn, span, from);
