@@ -227,6 +227,17 @@ static __always_inline bool find_ready(const struct gh_span *span, __u32 *from)
 	       (tail[5] == 'I' || tail[5] == 'T' || tail[5] == 'E');
 }
 
+/* An idle session's next write begins a message: does this look like one? */
+static __always_inline bool is_message_start(const struct gh_span *span)
+{
+	__u8 header[5];
+
+	if (span->bytes < sizeof(header) || span_read(span, header, sizeof(header), 0))
+		return false;
+	return is_request_tag(header[0]) && !header[1] &&
+	       (__u32)(header[2] << 16 | header[3] << 8 | header[4]) < span->bytes;
+}
+
 static __always_inline void begin_walk(struct gh_scratch *s, struct gh_conn *conn,
 				       const struct gh_span *span)
 {
@@ -249,6 +260,10 @@ static __always_inline void begin_walk(struct gh_scratch *s, struct gh_conn *con
 	w->small = span->bytes <= GH_SMALL_BYTES_MAX;
 	w->full = 0;
 	w->keep_bytes_max = s->walk.direction == GH_REQUEST ? gh_request_bytes_max : GH_RESPONSE_BODY_BYTES_MAX;
+	if (w->parse.mode == MODE_UNSYNCED && s->walk.direction == GH_REQUEST && is_message_start(span)) {
+		w->parse.mode = MODE_FRAMES;
+		w->seen |= SEEN_JOINED;
+	}
 	w->prefix_bytes = w->parse.header_fill;
 	if (w->prefix_bytes)
 		__builtin_memcpy(w->prefix, w->parse.header, sizeof(w->prefix));
