@@ -4,6 +4,7 @@
  * or counts what it drops. docs/bpf-hooks.md has each hook with what it cannot see.
  */
 #include "unix_plane.h"
+#include "snapshot.h"
 #include "who.h"
 
 char LICENSE[] SEC("license") = "GPL";

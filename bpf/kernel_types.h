@@ -121,8 +121,13 @@ struct sock {
 	__u16 sk_protocol;
 	__u16 sk_type;
 	__u8 sk_shutdown;
+	kuid_t sk_uid;
 	struct pid *sk_peer_pid;
 	const struct cred *sk_peer_cred;
+};
+
+struct socket {
+	struct sock *sk;
 };
 
 struct tcp_sock {

@@ -199,11 +199,13 @@ static __always_inline void skip(struct gh_stream *stream, __u32 direction, __u6
 {
 	struct gh_parse *p = &stream->parse;
 
+	if (p->mode == MODE_COUNT) {
+		stream->offset += bytes;
+		return;
+	}
 	lose(stream, reason, bytes + p->header_fill);
 	stream->offset += bytes + p->header_fill;
 	p->header_fill = 0;
-	if (p->mode == MODE_COUNT)
-		return;
 	if (bytes <= p->frame_left) {
 		p->frame_left -= bytes;
 		p->keep_left -= min(p->keep_left, (__u32)bytes);
@@ -223,6 +225,17 @@ static __always_inline bool find_ready(const struct gh_span *span, __u32 *from)
 	*from = span->bytes - sizeof(tail);
 	return tail[0] == 'Z' && !tail[1] && !tail[2] && !tail[3] && tail[4] == 5 &&
 	       (tail[5] == 'I' || tail[5] == 'T' || tail[5] == 'E');
+}
+
+/* An idle session's next write begins a message: does this look like one? */
+static __always_inline bool is_message_start(const struct gh_span *span)
+{
+	__u8 header[5];
+
+	if (span->bytes < sizeof(header) || span_read(span, header, sizeof(header), 0))
+		return false;
+	return is_request_tag(header[0]) && !header[1] &&
+	       (__u32)(header[2] << 16 | header[3] << 8 | header[4]) < span->bytes;
 }
 
 static __always_inline void begin_walk(struct gh_scratch *s, struct gh_conn *conn,
@@ -247,6 +260,10 @@ static __always_inline void begin_walk(struct gh_scratch *s, struct gh_conn *con
 	w->small = span->bytes <= GH_SMALL_BYTES_MAX;
 	w->full = 0;
 	w->keep_bytes_max = s->walk.direction == GH_REQUEST ? gh_request_bytes_max : GH_RESPONSE_BODY_BYTES_MAX;
+	if (w->parse.mode == MODE_UNSYNCED && s->walk.direction == GH_REQUEST && is_message_start(span)) {
+		w->parse.mode = MODE_FRAMES;
+		w->seen |= SEEN_JOINED;
+	}
 	w->prefix_bytes = w->parse.header_fill;
 	if (w->prefix_bytes)
 		__builtin_memcpy(w->prefix, w->parse.header, sizeof(w->prefix));
@@ -304,8 +321,10 @@ static __always_inline __u32 say_span(struct gh_scratch *s, struct gh_conn *conn
 	}
 	bpf_iter_num_destroy(&it);
 	stream->parse = w->parse;
-	if (w->seen & SEEN_NOT_PROTOCOL)
+	if (w->seen & SEEN_NOT_PROTOCOL) {
+		stream->offset += w->prefix_bytes + w->end;
 		return w->seen;
+	}
 	if (w->seen & SEEN_STARTUP)
 		conn->flags |= CONN_DECIDED;
 	emit(s, conn, span, from);

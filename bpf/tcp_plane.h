@@ -44,7 +44,7 @@ static __always_inline void describe(struct gh_opened *opened, const struct gh_s
 		describe_tcp(opened, speech->conn, speech->sk);
 }
 
-#define SEEN_BY_OTHER (SEEN_SSL_REQUEST | SEEN_READY | SEEN_TLS | SEEN_GSS)
+#define SEEN_BY_OTHER (SEEN_SSL_REQUEST | SEEN_READY | SEEN_TLS | SEEN_GSS | SEEN_JOINED)
 
 /* What one direction's walk found changes the other direction. `other` holds that one's state. */
 static __always_inline void learn_other(struct gh_conn *other, __u32 seen)
@@ -58,6 +58,9 @@ static __always_inline void learn_other(struct gh_conn *other, __u32 seen)
 	/* Idle: whatever the client sends next begins a frame. */
 	if (seen & SEEN_READY && (p->mode == MODE_RAW || p->mode == MODE_UNSYNCED))
 		p->mode = MODE_FRAMES;
+	/* It was idle: the answer begins a frame too. If not, its walk will notice. */
+	if (seen & SEEN_JOINED && other->stream[GH_RESPONSE].parse.mode == MODE_UNSYNCED)
+		other->stream[GH_RESPONSE].parse.mode = MODE_FRAMES;
 	if (seen & (SEEN_TLS | SEEN_GSS)) {
 		other->stream[0].parse.mode = MODE_COUNT;
 		other->stream[1].parse.mode = MODE_COUNT;

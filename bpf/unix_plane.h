@@ -119,7 +119,7 @@ static __always_inline bool unix_join(struct gh_conn *conn, const struct sock *s
 	if (!is_named_path(s->opened.path, s->opened.path_bytes))
 		return false;
 	conn->flags |= CONN_DECIDED | CONN_JOINED;
-	p->mode = MODE_FRAMES;
+	p->mode = MODE_UNSYNCED;
 	return true;
 }
 

@@ -33,6 +33,7 @@
 #define SEEN_UNSYNCED 64
 #define SEEN_DIRECT_TLS 128
 #define SEEN_TERMINATE 256
+#define SEEN_JOINED 512	    /* an open session's first request */
 
 struct gh_walk {
 	__u32 position; /* in the span */

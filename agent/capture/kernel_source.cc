@@ -65,6 +65,22 @@ Status configure(gatehouse_bpf& skeleton, const CaptureConfig& config) {
   return {};
 }
 
+// Runs the programs' search for open sessions: clients' ends first.
+Status join_open_sockets(gatehouse_bpf& skeleton) {
+  for (const uint32_t clients : {1U, 0U}) {
+    skeleton.bss->gh_join_clients = clients;
+    bpf_link* link = bpf_program__attach_iter(skeleton.progs.join_open_sockets, nullptr);
+    if (link == nullptr) return Error::system("capture: searching open sessions");
+    const UniqueFd run(bpf_iter_create(bpf_link__fd(link)));
+    bpf_link__destroy(link);
+    if (!run.valid()) return Error::system("capture: searching open sessions");
+    std::array<char, 64> nothing{};  // the program writes no text; reading is what runs it
+    while (read(run.get(), nothing.data(), nothing.size()) > 0) {
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 struct KernelSource::State {
@@ -86,6 +102,8 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   state->skeleton.reset(gatehouse_bpf::open(nullptr));
   if (!state->skeleton) return Error::system("capture: opening the BPF object");
   GH_TRY(configure(*state->skeleton, config));
+  // It is not attached to an event but run once, by join_open_sockets().
+  bpf_program__set_autoattach(state->skeleton->progs.join_open_sockets, false);
   if (gatehouse_bpf::load(state->skeleton.get()) != 0) return Error::system("capture: loading the BPF programs");
 
   const std::array<std::pair<bpf_map*, const char*>, kRings> maps{{
@@ -103,6 +121,7 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
     if (epoll_ctl(state->epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) return Error::system("capture: epoll");
   }
   if (gatehouse_bpf::attach(state->skeleton.get()) != 0) return Error::system("capture: attaching the BPF programs");
+  if (config.join_open_sockets) GH_TRY(join_open_sockets(*state->skeleton));
   return std::unique_ptr<KernelSource>(new KernelSource(std::move(state)));
 }
 

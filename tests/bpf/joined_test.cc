@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sessions that were open before the capture.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <memory>
+
+#include "tests/bpf/recorder.h"
+#include "tests/bpf/wire.h"
+
+namespace gatehouse::capture::test {
+namespace {
+
+constexpr uint16_t kPort = 15406;
+const std::string kPath = "/tmp/.s.PGSQL." + std::to_string(getpid());
+
+struct Where {
+  Family family;
+  bool client_end;
+};
+
+std::string name_of(const testing::TestParamInfo<Where>& info) {
+  static constexpr std::array<const char*, 3> kNames{"Tcp4", "Tcp6", "Unix"};
+  return std::string(kNames[static_cast<size_t>(info.param.family)]) + (info.param.client_end ? "" : "ServerEnd");
+}
+
+class Joined : public testing::TestWithParam<Where> {
+ protected:
+  Joined() : pair(GetParam().family, kPort, GetParam().family == Family::kUnix ? kPath : "") {
+    pair.request(startup());
+    pair.respond(welcome());
+    before_requests = pair.requests_moved;
+    before_responses = pair.responses_moved;
+  }
+  void start() {
+    capture = std::make_unique<Capture>(CaptureConfig{.ports = {kPort}, .client_ends = GetParam().client_end});
+    ASSERT_TRUE(capture->ok());
+  }
+  SeenSocket* finish() {
+    pair.close();
+    const auto find = [this] {
+      return GetParam().family == Family::kUnix ? capture->seen.at(kPath) : capture->seen.at(kPort);
+    };
+    EXPECT_TRUE(capture->until([&] { return !find().empty() && find()[0]->closed; }));
+    EXPECT_EQ(find().size(), 1U);
+    return find().empty() ? nullptr : find()[0];
+  }
+
+  Pair pair;
+  uint64_t before_requests, before_responses;
+  std::unique_ptr<Capture> capture;
+};
+
+TEST_P(Joined, IdleSessionLosesNothing) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  const std::string answer = frame('T', pattern(30)) + frame('C', "SELECT 0") + ready();
+  for (int i = 0; i < 3; ++i) {
+    pair.request(query("select " + std::to_string(i)));
+    pair.respond(answer);
+  }
+  SeenSocket* socket = finish();
+  ASSERT_NE(socket, nullptr);
+  EXPECT_TRUE(socket->opened.joined);
+  EXPECT_EQ(socket->requests().data, query("select 0") + query("select 1") + query("select 2"));
+  EXPECT_EQ(socket->responses().data, answer + answer + answer);
+  EXPECT_EQ(imbalance(*socket, pair.requests_moved - before_requests, pair.responses_moved - before_responses), "");
+}
+
+// On a Unix socket nothing but a message's beginning tells a session from another protocol.
+using JoinedBusy = Joined;
+
+TEST_P(JoinedBusy, IsJoinedWhenItIsIdle) {
+  // In the middle of a message of either side.
+  const std::string request = query(pattern(500));
+  const std::string answer = frame('E', pattern(500)) + ready();
+  pair.request(request.substr(0, 100));
+  pair.respond(answer.substr(0, 100));
+  const uint64_t requests = pair.requests_moved, responses = pair.responses_moved;
+  ASSERT_NO_FATAL_FAILURE(start());
+  pair.request(request.substr(100));
+  pair.respond(answer.substr(100));
+  pair.request(query("select 1"));
+  pair.respond(welcome());
+  SeenSocket* socket = finish();
+  ASSERT_NE(socket, nullptr);
+  EXPECT_EQ(socket->requests().data, query("select 1"));
+  EXPECT_EQ(socket->responses().data, ready() + welcome());
+  EXPECT_EQ(imbalance(*socket, pair.requests_moved - requests, pair.responses_moved - responses), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Everywhere, Joined,
+                         testing::Values(Where{Family::kTcp4, true}, Where{Family::kTcp6, true},
+                                         Where{Family::kUnix, true}, Where{Family::kTcp4, false}),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Tcp, JoinedBusy, testing::Values(Where{Family::kTcp4, true}, Where{Family::kTcp4, false}),
+                         name_of);
+
+}  // namespace
+}  // namespace gatehouse::capture::test

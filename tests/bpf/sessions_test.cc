@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernel side makes of a session: what it leaves out, what it refuses, and who did what.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+
+#include "tests/bpf/recorder.h"
+#include "tests/bpf/wire.h"
+
+namespace gatehouse::capture::test {
+namespace {
+
+constexpr uint16_t kPort = 15404;
+constexpr uint16_t kUnnamedPort = 15405;  // not in the configuration
+const std::string kPath = "/tmp/.gatehouse-sessions-" + std::to_string(getpid());
+
+class Sessions : public testing::Test {
+ protected:
+  Sessions() : capture({.ports = {kPort}}) {}
+  void SetUp() override { ASSERT_TRUE(capture.ok()); }
+
+  SeenSocket* finish(Pair& pair, uint16_t port = kPort) {
+    pair.close();
+    const bool closed =
+        capture.until([&] { return !capture.seen.at(port).empty() && capture.seen.at(port).back()->closed; });
+    EXPECT_TRUE(closed);
+    return closed ? capture.seen.at(port).back() : nullptr;
+  }
+
+  Capture capture;
+};
+
+// Whole frames with this tag at the front of each message of `data`.
+size_t count_frames(std::string_view data, char tag) {
+  size_t count = 0;
+  while (data.size() >= 5) {
+    size_t bytes = 1;
+    for (size_t i = 1, length = 0; i < 5; ++i) {
+      length = length << 8 | static_cast<unsigned char>(data[i]);
+      if (i == 4) bytes += length;
+    }
+    count += data[0] == tag ? 1 : 0;
+    data.remove_prefix(std::min(bytes, data.size()));
+  }
+  return count;
+}
+
+// Wherever a result is cut into reads, each row is counted once and everything else is kept.
+TEST_F(Sessions, RowsAreCountedNotKept) {
+  for (const size_t read_step : {7U, 64U, 1000U, 1500U, 4096U, 65536U}) {
+    Pair pair(Family::kTcp4, kPort);
+    pair.request(startup());
+    pair.respond(welcome());
+    const std::string description = frame('T', pattern(40));
+    const std::string tail = frame('C', "SELECT 2000") + ready();
+    std::string result = description;
+    for (size_t i = 0; i < 2000; ++i) result += row(i * 7 % 300);
+    pair.respond(result + tail, 8192, read_step);
+    SeenSocket* socket = finish(pair);
+    ASSERT_NE(socket, nullptr);
+    SeenStream& responses = socket->responses();
+    EXPECT_EQ(imbalance(*socket, pair.requests_moved, pair.responses_moved), "") << read_step;
+    EXPECT_EQ(responses.captured, pair.responses_moved) << read_step;
+    EXPECT_TRUE(responses.data.starts_with(welcome() + description)) << read_step;
+    EXPECT_TRUE(responses.data.ends_with(tail)) << read_step;
+    // A small read keeps the rows that are whole in it: either way each row is told once.
+    EXPECT_EQ(responses.rows + count_frames(responses.data, 'D'), 2000U) << read_step;
+    if (read_step > 1024) {
+      EXPECT_LT(responses.data.size(), 2000U) << read_step;
+    }
+  }
+}
+
+TEST_F(Sessions, LongMessageOfTheServerIsCut) {
+  Pair pair(Family::kTcp4, kPort);
+  pair.request(startup());
+  const std::string error = frame('E', pattern(100'000));
+  pair.respond(error + ready());
+  SeenSocket* socket = finish(pair);
+  ASSERT_NE(socket, nullptr);
+  EXPECT_EQ(socket->responses().data, error.substr(0, 5 + (16U << 10)) + ready());
+  EXPECT_EQ(imbalance(*socket, pair.requests_moved, pair.responses_moved), "");
+}
+
+TEST_F(Sessions, CopyDataOfTheClientIsCounted) {
+  Pair pair(Family::kTcp4, kPort);
+  pair.request(startup());
+  std::string copy;
+  for (size_t i = 0; i < 5000; ++i) copy += frame('d', pattern(50 + i % 100));
+  pair.request(query("copy t from stdin"));
+  pair.request(copy + frame('c', "") + query("select 2"), 8192);
+  SeenSocket* socket = finish(pair);
+  ASSERT_NE(socket, nullptr);
+  EXPECT_EQ(socket->requests().rows, 5000U);
+  EXPECT_EQ(socket->requests().data, startup() + query("copy t from stdin") + frame('c', "") + query("select 2"));
+  EXPECT_EQ(imbalance(*socket, pair.requests_moved, 0), "");
+}
+
+TEST_F(Sessions, PasswordsAreNeverKept) {
+  Pair pair(Family::kTcp4, kPort);
+  pair.request(startup());
+  pair.respond(frame('R', std::string("\0\0\0\3", 4)));
+  pair.request(frame('p', std::string("secret\0", 7)));
+  SeenSocket* socket = finish(pair);
+  ASSERT_NE(socket, nullptr);
+  EXPECT_EQ(socket->requests().data.find("secret"), std::string::npos);
+  EXPECT_EQ(socket->requests().cut, 7U);
+}
+
+TEST_F(Sessions, EncryptedSessionIsOpaque) {
+  Pair pair(Family::kTcp4, kPort);
+  pair.request(ssl_request());
+  pair.respond("S");
+  pair.request(std::string("\x16\x03\x01", 3) + pattern(500));
+  pair.respond(pattern(3000));
+  SeenSocket* socket = finish(pair);
+  ASSERT_NE(socket, nullptr);
+  EXPECT_EQ(socket->opaque, SocketOpaque::Reason::kTls);
+  EXPECT_EQ(socket->requests().data, ssl_request());
+  EXPECT_EQ(socket->responses().data, "S");
+  EXPECT_EQ(socket->closed->stream_bytes[0], pair.requests_moved);
+  EXPECT_EQ(socket->closed->stream_bytes[1], pair.responses_moved);
+}
+
+TEST_F(Sessions, RefusedEncryptionGoesOnInPlain) {
+  Pair pair(Family::kTcp4, kPort);
+  pair.request(ssl_request());
+  pair.respond("N");
+  pair.request(startup());
+  pair.respond(welcome());
+  pair.request(query("select 1"));
+  SeenSocket* socket = finish(pair);
+  ASSERT_NE(socket, nullptr);
+  EXPECT_FALSE(socket->opaque);
+  EXPECT_EQ(socket->requests().data, ssl_request() + startup() + query("select 1"));
+  EXPECT_EQ(socket->responses().data, "N" + welcome());
+}
+
+TEST_F(Sessions, DirectTlsOnANamedPort) {
+  Pair pair(Family::kTcp4, kPort);
+  pair.request(std::string("\x16\x03\x01", 3) + pattern(500));
+  SeenSocket* socket = finish(pair);
+  ASSERT_NE(socket, nullptr);
+  EXPECT_EQ(socket->opaque, SocketOpaque::Reason::kTls);
+}
+
+TEST_F(Sessions, AnotherProtocolOnANamedPort) {
+  Pair pair(Family::kTcp4, kPort);
+  pair.request("GET / HTTP/1.1\r\n\r\n");
+  SeenSocket* socket = finish(pair);
+  ASSERT_NE(socket, nullptr);
+  EXPECT_EQ(socket->opaque, SocketOpaque::Reason::kNotProtocol);
+  EXPECT_EQ(socket->requests().data, "");
+  EXPECT_EQ(socket->closed->stream_bytes[0], pair.requests_moved);
+}
+
+TEST_F(Sessions, OtherTrafficIsForgotten) {
+  Pair http(Family::kTcp4, kUnnamedPort);
+  http.request("GET / HTTP/1.1\r\n\r\n");
+  http.close();
+  Pair greeting(Family::kTcp4, kUnnamedPort);
+  greeting.respond("220 mail\r\n");
+  greeting.request("EHLO x\r\n");
+  greeting.close();
+  Pair local(Family::kUnix, 0, kPath);
+  local.request("hello world");
+  local.close();
+  capture.drain();
+  EXPECT_TRUE(capture.seen.sockets.empty());
+  EXPECT_GE(capture.source().counters().sockets_forgotten, 3U);
+}
+
+TEST_F(Sessions, ASessionIsKnownByItsFirstPacketOnAnyPort) {
+  Pair pair(Family::kTcp4, kUnnamedPort);
+  pair.request(startup("bob"), 3);
+  SeenSocket* socket = finish(pair, kUnnamedPort);
+  ASSERT_NE(socket, nullptr);
+  EXPECT_EQ(socket->requests().data, startup("bob"));
+}
+
+TEST_F(Sessions, LocalConnectionIsCapturedOnce) {
+  const uint64_t before = capture.source().counters().other_ends;
+  Pair pair(Family::kTcp6, kPort);
+  pair.request(startup());
+  SeenSocket* socket = finish(pair);
+  ASSERT_NE(socket, nullptr);
+  EXPECT_EQ(capture.seen.at(kPort).size(), 1U);
+  EXPECT_TRUE(socket->opened.captured_at_client);
+  EXPECT_EQ(socket->opened.transport, Transport::kTcp6);
+  EXPECT_EQ(socket->opened.client_opener.pid, static_cast<uint32_t>(getpid()));
+  EXPECT_EQ(socket->opened.client_uid, getuid());
+  EXPECT_GT(capture.source().counters().other_ends, before);
+}
+
+// The child writes on the socket that the parent opened.
+void write_in_child(int fd, const std::string& bytes) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool sent = send(fd, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size());
+    _exit(sent ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(Sessions, WritersThatShareASocketAreToldApart) {
+  for (const bool is_unix : {false, true}) {
+    Pair pair(is_unix ? Family::kUnix : Family::kTcp4, kPort, is_unix ? kPath : "");
+    pair.request(startup());
+    write_in_child(pair.client.get(), query("from the child"));
+    read_exactly(pair.server.get(), query("from the child").size());
+    pair.request(query("from the parent"));
+    // Both are written before either is read.
+    write_in_child(pair.client.get(), query("child again"));
+    send_exactly(pair.client.get(), query("parent again"));
+    read_exactly(pair.server.get(), query("child again").size() + query("parent again").size());
+    pair.close();
+    const auto find = [&] { return is_unix ? capture.seen.at(kPath) : capture.seen.at(kPort); };
+    ASSERT_TRUE(capture.until([&] { return !find().empty() && find().back()->closed; }));
+    SeenSocket& socket = *find().back();
+    const auto self = static_cast<uint32_t>(getpid());
+    ASSERT_EQ(socket.requests().chunks.size(), 5U);
+    for (const SeenChunk& chunk : socket.requests().chunks) {
+      const bool by_child = chunk.data.find("child") != std::string::npos;
+      EXPECT_NE(chunk.writer.pid, 0U) << chunk.data;
+      EXPECT_EQ(chunk.writer.pid != self, by_child) << is_unix << ' ' << chunk.data;
+    }
+    EXPECT_EQ(socket.opened.client_opener.pid, self);
+  }
+}
+
+// A send that is cut short, and then continued with other bytes: what counts is what the server reads.
+TEST_F(Sessions, WhatWasNotSentIsNotReported) {
+  Pair pair(Family::kTcp4, kPort);
+  pair.request(startup());
+  const int small = 16 << 10;
+  setsockopt(pair.client.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+  setsockopt(pair.server.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+  fcntl(pair.client.get(), F_SETFL, O_NONBLOCK);
+  size_t sent_bytes = 0, short_sends = 0;
+  std::string received;
+  for (int i = 0; i < 400; ++i) {
+    // Each attempt says something else, also where the one before was not taken.
+    const std::string text = query("attempt " + std::to_string(i) + " " + pattern(2000 + static_cast<size_t>(i) * 37));
+    const ssize_t sent = send(pair.client.get(), text.data(), text.size(), 0);
+    if (sent > 0) sent_bytes += static_cast<size_t>(sent);
+    if (sent < static_cast<ssize_t>(text.size())) {
+      ++short_sends;
+      received += read_exactly(pair.server.get(), sent_bytes - received.size());
+    }
+    capture.drain();
+  }
+  received += read_exactly(pair.server.get(), sent_bytes - received.size());
+  pair.requests_moved += sent_bytes;
+  SeenSocket* socket = finish(pair);
+  ASSERT_NE(socket, nullptr);
+  EXPECT_GT(short_sends, 3U);
+  EXPECT_EQ(socket->requests().overlaps, 0U);
+  EXPECT_EQ(imbalance(*socket, pair.requests_moved, 0), "");
+  EXPECT_TRUE(socket->requests().data == startup() + received);
+}
+
+TEST_F(Sessions, ProcessesAreKnownAsTheyExec) {
+  const pid_t child = fork();
+  if (child == 0) {
+    if (chdir("/usr") != 0) _exit(1);
+    execl("/bin/true", "not-true", "an argument", nullptr);
+    _exit(1);
+  }
+  waitpid(child, nullptr, 0);
+  const auto is_child = [child](const SeenExec& exec) {
+    return exec.record.process.pid == static_cast<uint32_t>(child);
+  };
+  auto& execs = capture.seen.execs;
+  ASSERT_TRUE(capture.until([&] { return std::ranges::any_of(execs, is_child); }));
+  const SeenExec& exec = *std::ranges::find_if(execs, is_child);
+  struct stat file {};
+  ASSERT_EQ(stat("/usr/bin/true", &file), 0);
+  EXPECT_EQ(exec.exe, "/usr/bin/true");
+  EXPECT_EQ(exec.arguments, std::string("not-true\0an argument", 20));
+  EXPECT_EQ(exec.cwd, "/usr");
+  EXPECT_EQ(exec.record.exe_inode, file.st_ino);
+  EXPECT_EQ(exec.record.parent.pid, static_cast<uint32_t>(getpid()));
+  EXPECT_EQ(exec.record.uid, getuid());
+  EXPECT_NE(exec.record.process.start_ns, 0U);
+  ASSERT_TRUE(capture.until([&] {
+    return std::ranges::any_of(capture.seen.exits, [&](const ProcessExit& e) { return e.process == exec.record.process; });
+  }));
+  EXPECT_TRUE(std::ranges::any_of(capture.seen.forks,
+                                  [&](const ProcessFork& f) { return f.child == exec.record.process; }));
+}
+
+// Rings far too small, and nobody reads them: what is lost is lost, but every byte of it is told.
+TEST(Losses, EveryLostByteIsCounted) {
+  for (const Family family : {Family::kTcp4, Family::kUnix}) {
+    Capture capture({.ports = {kPort}, .request_ring_bytes = 64U << 10, .response_ring_bytes = 64U << 10});
+    ASSERT_TRUE(capture.ok());
+    Pair pair(family, kPort, family == Family::kUnix ? kPath : "");
+    pair.request(startup());
+    pair.respond(welcome());
+    for (size_t i = 0; i < 300; ++i) {
+      pair.request(query(pattern(i * 13)), i % 2 == 0 ? 1U << 20 : 100);
+      pair.respond(frame('N', pattern(i * 11)) + ready(), 1U << 20, i % 3 == 0 ? 333 : 1U << 20);
+      if (i % 100 == 99) capture.drain();
+    }
+    pair.close();
+    const auto find = [&] { return family == Family::kUnix ? capture.seen.at(kPath) : capture.seen.at(kPort); };
+    ASSERT_TRUE(capture.until([&] { return !find().empty() && find()[0]->closed; }));
+    SeenSocket& socket = *find()[0];
+    EXPECT_GT(socket.closed->lost_bytes[0][0], 0U);
+    EXPECT_GT(socket.closed->lost_bytes[1][0], 0U);
+    EXPECT_GT(socket.requests().gaps, 0U);
+    EXPECT_EQ(imbalance(socket, pair.requests_moved, pair.responses_moved), "");
+    EXPECT_GT(capture.source().counters().request_ring_full, 0U);
+  }
+}
+
+TEST(Losses, FramingThatMakesNoSenseIsToldAndLeft) {
+  Capture capture({.ports = {kPort}});
+  ASSERT_TRUE(capture.ok());
+  Pair pair(Family::kTcp4, kPort);
+  pair.request(startup());
+  pair.respond(welcome());
+  pair.respond("\x01garbage that is no frame");
+  pair.respond(pattern(5000));
+  pair.respond(frame('C', "SELECT 1") + ready());
+  pair.respond(frame('C', "SELECT 2") + ready());
+  pair.close();
+  ASSERT_TRUE(capture.until([&] { return !capture.seen.at(kPort).empty() && capture.seen.at(kPort)[0]->closed; }));
+  SeenSocket& socket = *capture.seen.at(kPort)[0];
+  EXPECT_EQ(imbalance(socket, pair.requests_moved, pair.responses_moved), "");
+  EXPECT_GT(socket.closed->lost_bytes[1][static_cast<size_t>(LostReason::kUnsynced)], 5000U);
+  EXPECT_EQ(socket.responses().data, welcome() + ready() + frame('C', "SELECT 2") + ready());
+}
+
+}  // namespace
+}  // namespace gatehouse::capture::test
