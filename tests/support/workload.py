@@ -54,7 +54,8 @@ class Programs:
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        include = subprocess.run(["pg_config", "--includedir"], check=True, capture_output=True, text=True).stdout.strip()
+        include = subprocess.run(["pg_config", "--includedir"], check=True, capture_output=True,
+                                 text=True).stdout.strip()
         for name in ("pipeline", "share_socket"):
             subprocess.run(["cc", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{postgres.ROOT}", f"-I{include}", "-o",
                             self.directory / name, CLIENTS / f"{name}.c", "-lpq"], check=True)
