@@ -10,11 +10,11 @@ Measures, for pgbench -S with 4 clients over TCP, in the simple and the prepared
   pgaudit     pgaudit.log=all to the same kind of file
 
 Arms are interleaved in rounds, in turning order, on the same data; a ratio compares an arm with the plain run of its
-own round. The figure to judge by is CPU per statement summed over client, server and agent (cgroup accounting, kernel time
-included): on a saturated host it is what throughput tends to, and it is far steadier than throughput on a busy one. The
-collector runs on another machine in real life: its CPU stands in its own column and in no sum, but on this machine it
-takes time from the others, which TPS and latencies show. pgaudit must be preloaded, so it has a server of its own, with
-the same settings.
+own round. The figure to judge by is CPU per statement summed over client, server and agent (cgroup accounting, kernel
+time included): on a saturated host it is what throughput tends to, and it is far steadier than throughput on a busy
+one. The collector runs on another machine in real life: its CPU stands in its own column and in no sum, but on this
+machine it takes time from the others, which TPS and latencies show. pgaudit must be preloaded, so it has a server of
+its own, with the same settings.
 
 Budget: the CPU ratio plain/watched is at least 0.90 at the median, in both protocols. Exit code 1 if it is missed, or
 if a statement was not recorded.
