@@ -9,12 +9,12 @@ Measures, for pgbench -S with 4 clients over TCP, in the simple and the prepared
   statements  log_statement=all to a file
   pgaudit     pgaudit.log=all to the same kind of file
 
-Arms are interleaved in rounds, in turning order, on the same data; a ratio compares an arm with the plain run of its own
-round. The figure to judge by is CPU per statement summed over client, server and agent (cgroup accounting, kernel time
-included): on a saturated host it is what throughput tends to, and it is far steadier than throughput on a busy one. The
-collector runs on another machine in real life: its CPU stands in its own column and in no sum, but on this machine it
-takes time from the others, which TPS and latencies show. pgaudit must be preloaded, so it has a server of its own, with
-the same settings.
+Arms are interleaved in rounds, in turning order, on the same data; a ratio compares an arm with the plain run of its
+own round. The figure to judge by is CPU per statement summed over client, server and agent (cgroup accounting, kernel
+time included): on a saturated host it is what throughput tends to, and it is far steadier than throughput on a busy
+one. The collector runs on another machine in real life: its CPU stands in its own column and in no sum, but on this
+machine it takes time from the others, which TPS and latencies show. pgaudit must be preloaded, so it has a server of
+its own, with the same settings.
 
 Budget: the CPU ratio plain/watched is at least 0.90 at the median, in both protocols. Exit code 1 if it is missed, or
 if a statement was not recorded.
@@ -98,8 +98,8 @@ class Bench:
             for sql in ("create role bench login superuser", "create role logged login superuser",
                         "alter role logged set log_statement = 'all'", "create database bench owner bench"):
                 server.psql(sql)
-            subprocess.run([postgres.PGBENCH, "-i", "-q", "-s", str(SCALE), "-h", server.socket_dir, "-p", str(server.port),
-                            "-U", "bench", "bench"], check=True, capture_output=True)
+            subprocess.run([postgres.PGBENCH, "-i", "-q", "-s", str(SCALE), "-h", server.socket_dir, "-p",
+                            str(server.port), "-U", "bench", "bench"], check=True, capture_output=True)
         if "watched" in arms:
             self.collector.start()
 
@@ -129,8 +129,8 @@ class Bench:
         recorded_before = self._recorded() if is_watched else 0
         pgbench = subprocess.Popen(
             [*self.groups["client"].prefix, str(postgres.PGBENCH), "-n", "-S", "-c", str(CLIENTS), "-M", mode, "-T",
-             str(math.ceil(WARM_SECONDS + self.seconds)), "-l", "--log-prefix", str(logs / "l"), "-h", "127.0.0.1", "-p",
-             str(server.port), "-U", "logged" if arm == "statements" else "bench", "bench"],
+             str(math.ceil(WARM_SECONDS + self.seconds)), "-l", "--log-prefix", str(logs / "l"), "-h", "127.0.0.1",
+             "-p", str(server.port), "-U", "logged" if arm == "statements" else "bench", "bench"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PGSSLMODE": "disable"})
         time.sleep(WARM_SECONDS)
         names = ("client", "audited" if arm == "pgaudit" else "server", "agent", "collector")

@@ -36,7 +36,8 @@ def configuration(context):
         _require(_run([program, "--config", config]), CONFIGURATION, f"{config}:3", "state_dir",
                  what=f"{section}: unknown key")
         config.write_text(f"log:\n  level: loud\n{section}:\n  name: x\n")
-        _require(_run([program, "--config", config]), CONFIGURATION, f"{config}:2", "level", what=f"{section}: bad value")
+        _require(_run([program, "--config", config]), CONFIGURATION, f"{config}:2", "level",
+                 what=f"{section}: bad value")
         missing = context.directory / "no-such.yaml"
         _require(_run([program, "--config", missing]), CONFIGURATION, str(missing), what=f"{section}: no such file")
 

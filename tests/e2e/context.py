@@ -48,7 +48,9 @@ def new_directory(parent=None):
 
 
 def log_of(server):
-    return serverlog.ServerLog(server.log_text()).by_application("gh:")
+    """The clients' sessions. What fails its password has told the server no application name yet."""
+    log = serverlog.ServerLog(server.log_text())
+    return log.by_application("gh:") + [s for s in log.sessions.values() if s.fatal_sqlstate == "28P01"]
 
 
 def statements_in(sessions):

@@ -72,8 +72,8 @@ def _short_sessions(load, label):
     script = load.directory / f"{label}.sql"
     script.write_text(f"select 1 /*gh:{label}*/;\nselect :client_id /*gh:{label}*/;\n")
     for host in load.endpoints():
-        load.launch("pgbench", [postgres.PGBENCH, "-n", "-C", "-c", "2", "-j", "2", "-T", "7", "-R", "60", "-f", script],
-                    host, "app", "shop")
+        load.launch("pgbench", [postgres.PGBENCH, "-n", "-C", "-c", "2", "-j", "2", "-T", "7", "-R", "60", "-f",
+                                script], host, "app", "shop")
         load.launch("pgbench", [postgres.PGBENCH, "-n", "-S", "-c", "1", "-T", "7", "-R", "100"], host, "app", "shop")
 
 

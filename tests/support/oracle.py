@@ -247,6 +247,7 @@ def _compare_knowledge(verdict, events, knowledge):
                 if field(event, "result.sqlstate") != known["sqlstate"]:
                     verdict.wrong("wrong sqlstate", f"{tag}: {field(event, 'result.sqlstate')!r} for {known}")
             elif field(event, "result.rows", 0) != known["rows"]:
-                verdict.wrong("wrong rows", f"{tag}: {field(event, 'result.rows', 0)} for {known['rows']} {_text(event)}")
+                rows = field(event, "result.rows", 0)
+                verdict.wrong("wrong rows", f"{tag}: {rows} for {known['rows']} {_text(event)}")
         if len(got) < len(list_of_known):
             verdict.wrong("missing", f"{tag}: the client ran it {len(list_of_known)} times, recorded {len(got)}")

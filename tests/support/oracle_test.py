@@ -59,7 +59,8 @@ class ServerLogTest(unittest.TestCase):
     def test_reads_what_ran(self):
         (session,) = serverlog.ServerLog(LOG).sessions.values()
         self.assertEqual([(s.protocol, s.sqlstate, s.failed_in, s.is_fetch) for s in session.statements],
-                         [("simple", "", "", False), ("simple", "22012", "", False), ("simple", "42601", "parse", False),
+                         [("simple", "", "", False), ("simple", "22012", "", False),
+                          ("simple", "42601", "parse", False),
                           ("extended", "", "", False), ("extended", "", "", True), ("extended", "22P02", "bind", False),
                           ("function-call", "", "", False)])
         self.assertEqual(session.statements[3].parameters, ["it's", None])

@@ -18,6 +18,7 @@ CLIENT_BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 PSQL = CLIENT_BIN / "psql"  # not /usr/bin/psql, a Perl wrapper that would be seen first as the process
 PGBENCH = CLIENT_BIN / "pgbench"
 SERVER_USER = "postgres"
+PASSWORD_USER = "keeper"  # the one role that must prove itself, where a test makes it
 
 _SERVER_BIN = {
     15: pathlib.Path("/usr/lib/postgresql/15/bin"),
@@ -72,7 +73,8 @@ class Postgres:
             "wal_level": "logical",
             **(settings or {}),
         }
-        self.hba = hba or ["local all all trust", "host all all 127.0.0.1/32 trust", "host all all ::1/128 trust",
+        self.hba = hba or [f"local all {PASSWORD_USER} scram-sha-256", f"host all {PASSWORD_USER} all scram-sha-256",
+                           "local all all trust", "host all all 127.0.0.1/32 trust", "host all all ::1/128 trust",
                            "local replication all trust", "host replication all 127.0.0.1/32 trust"]
         self.prefix = list(prefix)  # what starts the server, e.g. in a cgroup
         self._server = None

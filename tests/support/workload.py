@@ -22,6 +22,8 @@ PYTHON = "/usr/bin/python3"  # Debian's, which has the database drivers
 JDBC_JAR = "/usr/share/java/postgresql.jar"
 CLIENT_SECONDS_MAX = 180
 
+PASSWORD = "never-to-be-recorded"
+
 # user, database: names that need quoting on the way are part of the test.
 USERS = ("app", "report", "o'user \"x\"")
 DATABASES = ("shop", "data base")
@@ -41,6 +43,7 @@ def prepare(server):
     """Roles, databases and tables, and pgbench's tables in the first database."""
     for user in USERS:
         server.psql('create role "{}" login superuser'.format(user.replace('"', '""')))
+    server.psql(f"create role {postgres.PASSWORD_USER} login superuser password '{PASSWORD}'")
     for database in DATABASES:
         server.psql(f'create database "{database}"')
         server.psql(SCHEMA, database=database)
@@ -54,7 +57,8 @@ class Programs:
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        include = subprocess.run(["pg_config", "--includedir"], check=True, capture_output=True, text=True).stdout.strip()
+        include = subprocess.run(["pg_config", "--includedir"], check=True, capture_output=True,
+                                 text=True).stdout.strip()
         for name in ("pipeline", "share_socket"):
             subprocess.run(["cc", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{postgres.ROOT}", f"-I{include}", "-o",
                             self.directory / name, CLIENTS / f"{name}.c", "-lpq"], check=True)
@@ -193,6 +197,12 @@ class Workload:
         """Sessions that the server refuses before the first statement."""
         self.launch("psql", [postgres.PSQL, "-X", "-c", "select 1"], host, "app", "no such database")
         self.launch("psql", [postgres.PSQL, "-X", "-c", "select 1"], host, "no such user", "shop")
+        self.launch("psql", [postgres.PSQL, "-X", "-c", "select 1"], host, postgres.PASSWORD_USER, "shop",
+                    {"PGPASSWORD": "wrong"})
+
+    def passwords(self, host):
+        self.launch("psql", [postgres.PSQL, "-X", "-q", "-c", f"select 1 /*gh:{self.tag()}*/"], host,
+                    postgres.PASSWORD_USER, "shop", {"PGPASSWORD": PASSWORD})
 
     def replication(self, host):
         self.launch("psql", [postgres.PSQL, "-X", "-c", "IDENTIFY_SYSTEM", "-c", f"select 1 /*gh:{self.tag()}*/",
