@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstdarg>
+#include <cstdio>
 #include <string>
 #include <utility>
 
@@ -15,6 +17,7 @@
 #include <bpf/libbpf.h>
 
 #include "agent/capture/delivery.h"
+#include "agent/capture/probe.h"
 #include "agent/capture/ring.h"
 #include "bpf/gatehouse_abi.h"
 #include "common/clock.h"
@@ -33,6 +36,25 @@ constexpr size_t kRingBytesMin = 64U << 10;
 
 // Which ring is read first matters: see take_snapshots().
 enum RingIndex : size_t { kResponses, kRequests, kControl, kRings };
+
+// What libbpf says goes into our error, one line of it, instead of onto standard error. One source is opened at a time
+// per thread.
+thread_local std::string t_library_message;
+
+int keep_message(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level != LIBBPF_WARN) return 0;
+  std::array<char, 512> line{};
+  vsnprintf(line.data(), line.size(), format, arguments);
+  const std::string_view text(line.data());
+  // The first warning names the cause; a verifier's log is many lines and no help to whoever runs this.
+  if (t_library_message.empty()) t_library_message = text.substr(0, text.find('\n'));
+  return 0;
+}
+
+Error library_error(std::string_view what, int error_number = errno) {
+  Error error = Error::system(what, error_number);
+  return t_library_message.empty() ? error : Error(error.message() + " (" + t_library_message + ")");
+}
 
 struct SkeletonDeleter {
   void operator()(gatehouse_bpf* skeleton) const { gatehouse_bpf::destroy(skeleton); }
@@ -70,10 +92,10 @@ Status join_open_sockets(gatehouse_bpf& skeleton) {
   for (const uint32_t clients : {1U, 0U}) {
     skeleton.bss->gh_join_clients = clients;
     bpf_link* link = bpf_program__attach_iter(skeleton.progs.join_open_sockets, nullptr);
-    if (link == nullptr) return Error::system("capture: searching open sessions");
+    if (link == nullptr) return library_error("capture: searching open sessions");
     const UniqueFd run(bpf_iter_create(bpf_link__fd(link)));
     bpf_link__destroy(link);
-    if (!run.valid()) return Error::system("capture: searching open sessions");
+    if (!run.valid()) return library_error("capture: searching open sessions");
     std::array<char, 64> nothing{};  // the program writes no text; reading is what runs it
     while (read(run.get(), nothing.data(), nothing.size()) > 0) {
     }
@@ -98,13 +120,16 @@ KernelSource::~KernelSource() = default;
 
 Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& config) {
   GH_TRY(check_config(config));
+  GH_TRY(check_requirements());
+  t_library_message.clear();
+  libbpf_set_print(keep_message);
   auto state = std::make_unique<State>();
   state->skeleton.reset(gatehouse_bpf::open(nullptr));
-  if (!state->skeleton) return Error::system("capture: opening the BPF object");
+  if (!state->skeleton) return library_error("capture: opening the BPF object");
   GH_TRY(configure(*state->skeleton, config));
   // It is not attached to an event but run once, by join_open_sockets().
   bpf_program__set_autoattach(state->skeleton->progs.join_open_sockets, false);
-  if (gatehouse_bpf::load(state->skeleton.get()) != 0) return Error::system("capture: loading the BPF programs");
+  if (gatehouse_bpf::load(state->skeleton.get()) != 0) return library_error("capture: loading the BPF programs");
 
   const std::array<std::pair<bpf_map*, const char*>, kRings> maps{{
       {state->skeleton->maps.gh_responses, "responses"},
@@ -120,7 +145,7 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
     if (epoll_ctl(state->epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) return Error::system("capture: epoll");
   }
-  if (gatehouse_bpf::attach(state->skeleton.get()) != 0) return Error::system("capture: attaching the BPF programs");
+  if (gatehouse_bpf::attach(state->skeleton.get()) != 0) return library_error("capture: attaching the BPF programs");
   if (config.join_open_sockets) GH_TRY(join_open_sockets(*state->skeleton));
   return std::unique_ptr<KernelSource>(new KernelSource(std::move(state)));
 }
