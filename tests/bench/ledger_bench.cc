@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Durable append of sealed batches: hash, chain, write, fdatasync. Target of the collector: 500 000 events per second
-// and core with batches passed through, acknowledgement p50 <= 2 ms. The payload is what a batch of statements packs to.
+// and core with batches passed through, acknowledgement p50 <= 2 ms. Payload: what a batch of statements packs to.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
