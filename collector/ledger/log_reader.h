@@ -15,7 +15,7 @@ namespace gatehouse::ledger {
 
 struct Record {
   Position position{};
-  RecordHeader header{};               // names and payload are valid until the next call of the reader
+  RecordHeader header{};  // names and payload are valid until the next call of the reader
   std::span<const std::byte> payload{};
 };
 
@@ -30,7 +30,8 @@ class LogReader {
 
   explicit LogReader(SegmentLog& log, Position from = {});
 
-  // Moves position() to where the next record stands, if it is past a sealed segment's last. False if there is none now.
+  // Moves position() to where the next record stands, if it is past a sealed segment's last. False if there is none
+  // now.
   Result<bool> settle();
 
   // Reads the record at position() and steps over it. An Error is a failed read; the position stays.
@@ -45,7 +46,7 @@ class LogReader {
 
   SegmentLog* log_;
   Position position_;
-  SegmentInfo segment_{};   // as of the last look
+  SegmentInfo segment_{};  // as of the last look
   UniqueFd file_;
   uint64_t open_segment_ = 0;
   std::vector<std::byte> buffer_;

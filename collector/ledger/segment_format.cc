@@ -200,7 +200,8 @@ FormatFault decode_footer(std::span<const std::byte> in, SegmentFooter& footer) 
   footer.first_received_ns = r.le<uint64_t>();
   footer.last_received_ns = r.le<uint64_t>();
   take(r, footer.chain_head);
-  if (source_count > r.left() / kSourceBytesMin || entry_count > r.left() / kEntryBytes) return FormatFault::kInconsistent;
+  if (source_count > r.left() / kSourceBytesMin || entry_count > r.left() / kEntryBytes)
+    return FormatFault::kInconsistent;
   footer.sources.reserve(source_count);
   for (size_t i = 0; i < source_count; ++i) {
     const size_t agent_bytes = r.le<uint16_t>();

@@ -37,8 +37,8 @@ struct RecordHeader {
   Digest chain_previous{};   // this log's chain: `hash` of the record before, or the hash of the segment's header
   std::string_view agent_id;
   std::string_view boot_id;
-  Digest hash{};             // of everything above; set by decoding and encoding
-  size_t header_bytes = 0;   // fixed part, names and hash; the payload follows
+  Digest hash{};            // of everything above; set by decoding and encoding
+  size_t header_bytes = 0;  // fixed part, names and hash; the payload follows
 
   [[nodiscard]] size_t record_bytes() const { return header_bytes + payload_bytes; }
 };
@@ -70,12 +70,12 @@ struct SegmentFooter {
 // Why bytes are not what they should be.
 enum class FormatFault : uint8_t {
   kNone,
-  kShort,          // the bytes end before the thing does
-  kMagic,          // something else stands here
-  kLimit,          // a length above its limit, or a name that is empty
-  kHash,           // the bytes do not have the hash that is written with them
-  kChain,          // the record is whole, but was not written after the one before it
-  kInconsistent,   // lengths or counts that contradict each other
+  kShort,         // the bytes end before the thing does
+  kMagic,         // something else stands here
+  kLimit,         // a length above its limit, or a name that is empty
+  kHash,          // the bytes do not have the hash that is written with them
+  kChain,         // the record is whole, but was not written after the one before it
+  kInconsistent,  // lengths or counts that contradict each other
 };
 std::string_view to_string(FormatFault fault);
 
@@ -110,7 +110,7 @@ struct SegmentScan {
   uint64_t good_bytes = 0;             // header and those records
   Digest chain_head{};                 // after them
   bool is_sealed = false;
-  SegmentFooter footer;                // if sealed
+  SegmentFooter footer;                    // if sealed
   FormatFault fault = FormatFault::kNone;  // of what stands at good_bytes
 };
 SegmentScan scan_segment(std::span<const std::byte> file);

@@ -180,11 +180,11 @@ Status SegmentLog::State::commit(const std::vector<Pending>& group, SegmentInfo&
     vectors.push_back(vector_of(headers.back()));
     vectors.push_back(vector_of(batch.payload_zstd));
 
-    const auto [source, is_new] = footer_sources_.try_emplace(
-        {std::string(batch.agent_id), std::string(batch.boot_id)}, static_cast<uint32_t>(footer_.sources.size()));
+    const auto [source, is_new] = footer_sources_.try_emplace({std::string(batch.agent_id), std::string(batch.boot_id)},
+                                                              static_cast<uint32_t>(footer_.sources.size()));
     if (is_new) footer_.sources.push_back({std::string(batch.agent_id), std::string(batch.boot_id)});
-    footer_.entries.push_back({grown.durable_bytes, batch.first_sequence, now_ns, batch.event_count, source->second,
-                               batch.payload_sha256});
+    footer_.entries.push_back(
+        {grown.durable_bytes, batch.first_sequence, now_ns, batch.event_count, source->second, batch.payload_sha256});
     grown.chain_head = header.hash;
     grown.durable_bytes += header.record_bytes();
     grown.events += batch.event_count;
@@ -201,8 +201,11 @@ Status SegmentLog::State::commit(const std::vector<Pending>& group, SegmentInfo&
     return std::move(written).context(segment.path);
   }
   if (Status synced = sync_data(file_.get()); !synced) {
-    Error error = std::move(synced).error().with_context(segment.path).with_context(
-        "the ledger stops: what is on disk is unknown; restart the collector when the disk is well");
+    Error error =
+        std::move(synced)
+            .error()
+            .with_context(segment.path)
+            .with_context("the ledger stops: what is on disk is unknown; restart the collector when the disk is well");
     const std::lock_guard lock(mutex_);
     failed_ = error;
     return error;
@@ -222,8 +225,8 @@ void SegmentLog::State::settle(const std::vector<Pending>& group, const SegmentI
     if (info.events == 0) info.first_received_ns = segment.last_received_ns;
     info.last_received_ns = segment.last_received_ns;
     info.events += pending.batch->event_count;
-    info.acknowledged_sequence = std::max(info.acknowledged_sequence,
-                                          pending.batch->first_sequence + pending.batch->event_count - 1);
+    info.acknowledged_sequence =
+        std::max(info.acknowledged_sequence, pending.batch->first_sequence + pending.batch->event_count - 1);
     info.missing = info.acknowledged_sequence - info.events;
   }
   if (has_grown) more_.notify_all();
@@ -278,8 +281,8 @@ Status SegmentLog::State::write_footer_and_next(SegmentInfo& segment) {
 Status SegmentLog::State::create_segment(uint64_t number, const Digest& previous_head, SegmentInfo& segment) {
   std::string bytes;
   append_segment_header(bytes, {.number = number, .created_ns = unix_ns(), .previous_head = previous_head});
-  SegmentInfo made{.number = number, .path = path_of(number), .durable_bytes = bytes.size(),
-                   .chain_head = sha256(as_bytes(bytes))};
+  SegmentInfo made{
+      .number = number, .path = path_of(number), .durable_bytes = bytes.size(), .chain_head = sha256(as_bytes(bytes))};
   GH_ASSIGN(UniqueFd file, open_file(made.path, O_RDWR | O_CREAT | O_TRUNC));
   GH_TRY(write_all(file.get(), as_bytes(bytes)).context(made.path));
   GH_TRY(sync_data(file.get()).context(made.path));

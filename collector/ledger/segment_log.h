@@ -26,7 +26,7 @@ struct Batch {
   uint64_t first_sequence = 0;
   uint32_t event_count = 0;
   std::string_view payload_zstd;
-  Digest payload_sha256{};         // already compared with the payload by the caller
+  Digest payload_sha256{};           // already compared with the payload by the caller
   std::string_view previous_sha256;  // empty or 32 bytes: what the agent says its batch before was
 };
 
@@ -39,8 +39,8 @@ struct AppendOutcome {
 // Where a record stands. Ordered as the log is.
 struct Position {
   uint64_t segment = 0;
-  uint32_t record = 0;   // within the segment
-  uint64_t offset = 0;   // of that record in the segment's file
+  uint32_t record = 0;  // within the segment
+  uint64_t offset = 0;  // of that record in the segment's file
   auto operator<=>(const Position&) const = default;
 };
 
@@ -51,10 +51,10 @@ struct SourceInfo {
   uint64_t first_received_ns = 0;  // Unix time
   uint64_t last_received_ns = 0;
   uint64_t acknowledged_sequence = 0;
-  uint64_t events = 0;             // durable
-  uint64_t missing = 0;            // sequence numbers below acknowledged_sequence that never came
-  uint64_t changed = 0;            // refused redeliveries since start: same sequence, other bytes
-  uint64_t unchained = 0;          // durable batches whose previous_sha256 is not the batch before, since start
+  uint64_t events = 0;     // durable
+  uint64_t missing = 0;    // sequence numbers below acknowledged_sequence that never came
+  uint64_t changed = 0;    // refused redeliveries since start: same sequence, other bytes
+  uint64_t unchained = 0;  // durable batches whose previous_sha256 is not the batch before, since start
 };
 
 struct SegmentInfo {
@@ -66,7 +66,7 @@ struct SegmentInfo {
   uint64_t durable_bytes = 0;  // of records, and of the header before them
   uint64_t first_received_ns = 0;
   uint64_t last_received_ns = 0;
-  Digest chain_head{};         // hash of the last record, or of the header if there is none
+  Digest chain_head{};  // hash of the last record, or of the header if there is none
 };
 
 // What open() found and did about it.
@@ -93,7 +93,7 @@ class SegmentLog {
  public:
   struct Options {
     std::string folder;
-    uint64_t segment_bytes_max = 32U << 20;               // about 160 000 events: one bulk load of the store
+    uint64_t segment_bytes_max = 32U << 20;                // about 160 000 events: one bulk load of the store
     uint64_t segment_age_ns_max = 900ULL * 1'000'000'000;  // so that little-used hosts reach the store's files too
   };
 

@@ -47,7 +47,7 @@ Result<std::string> read_at(int fd, const std::string& path, uint64_t offset, ui
 }
 
 Result<uint64_t> size_of(const UniqueFd& file, const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.get(), &status) != 0) return Error::system(path);
   return static_cast<uint64_t>(status.st_size);
 }
@@ -226,7 +226,8 @@ Result<VerifyReport> SegmentLog::verify() const {
     if (scan.fault != FormatFault::kNone)
       report.first_bad = name + ", record " + std::to_string(scan.records.size()) + " at byte " +
                          std::to_string(scan.good_bytes) + ": " + std::string(to_string(scan.fault));
-    else if (report.first_bad.empty() && (scan.chain_head != segment.chain_head || scan.records.size() != segment.records))
+    else if (report.first_bad.empty() &&
+             (scan.chain_head != segment.chain_head || scan.records.size() != segment.records))
       report.first_bad = name + ": holds " + std::to_string(scan.records.size()) + " records, not the " +
                          std::to_string(segment.records) + " written to it";
     if (!report.first_bad.empty()) return report;

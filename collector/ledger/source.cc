@@ -24,7 +24,8 @@ std::vector<Source::Entry>::const_iterator Source::after(uint64_t first_sequence
 }
 
 Source::Admission Source::classify(uint64_t first_sequence, uint32_t event_count, const Digest& payload_sha256) const {
-  if (first_sequence == 0 || event_count == 0 || first_sequence > UINT64_MAX - event_count) return Admission::kMalformed;
+  if (first_sequence == 0 || event_count == 0 || first_sequence > UINT64_MAX - event_count)
+    return Admission::kMalformed;
   const auto next = after(first_sequence);
   if (next != entries_.begin()) {
     const Entry& before = *std::prev(next);

@@ -12,8 +12,8 @@
 namespace gatehouse::query {
 namespace {
 
-using rules::Comparison;
 using rules::CompareOp;
+using rules::Comparison;
 using rules::FieldType;
 using store::kRecordColumn;
 using store::kSegmentColumn;
@@ -122,9 +122,9 @@ SqlQuery to_sql(const FindSessions& find) {
   std::string part = "SELECT DISTINCT session FROM {table} WHERE session <> '' AND (starts_with(session, " + text +
                      ") OR starts_with(split_part(session, '/', 3), " + text + "))";
   // The best fits first: all of the id, all of its last part, a start of either.
-  return writer.finish(std::move(part),
-                       "SELECT session FROM {parts} GROUP BY session ORDER BY session <> " + text +
-                           ", split_part(session, '/', 3) <> " + text + ", session" + limit_to(find.limit));
+  return writer.finish(std::move(part), "SELECT session FROM {parts} GROUP BY session ORDER BY session <> " + text +
+                                            ", split_part(session, '/', 3) <> " + text + ", session" +
+                                            limit_to(find.limit));
 }
 
 SqlQuery to_sql(const Top& top) {
@@ -132,7 +132,8 @@ SqlQuery to_sql(const Top& top) {
   const std::string column(top.by->member);
   const std::string value = top.by->type == FieldType::kList ? "unnest(" + column + ")" : column + "::VARCHAR";
   std::string part =
-      "SELECT value, count(*) AS events, count(*) FILTER (outcome = 'error') AS errors, sum(result_rows) AS total_rows, "
+      "SELECT value, count(*) AS events, count(*) FILTER (outcome = 'error') AS errors, sum(result_rows) AS "
+      "total_rows, "
       "sum(duration_ns) AS total_ns, max(time_ns) AS last_ns FROM (SELECT " +
       value + " AS value, outcome, result_rows, duration_ns, time_ns FROM {table}" + where(top.selection, writer) +
       ") GROUP BY value";
@@ -145,9 +146,8 @@ SqlQuery to_sql(const Top& top) {
 
 SqlQuery to_sql(const LastStatus& /*last_status*/) {
   Writer writer;
-  const std::string place =
-      "struct_pack(a := " + std::string(kSegmentColumn) + ", b := " + std::string(kRecordColumn) + ", c := " +
-      std::string(kSequenceColumn) + ")";
+  const std::string place = "struct_pack(a := " + std::string(kSegmentColumn) + ", b := " + std::string(kRecordColumn) +
+                            ", c := " + std::string(kSequenceColumn) + ")";
   std::string part = "SELECT agent_id, arg_max(host, " + place + ") AS host, arg_max(detail, " + place +
                      ") AS detail, max(" + place + ") AS place FROM {table} WHERE kind = 'agent' GROUP BY agent_id";
   return writer.finish(std::move(part),

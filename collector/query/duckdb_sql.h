@@ -12,8 +12,8 @@ store::SqlQuery to_sql(const Search& search);
 store::SqlQuery to_sql(const OneSession& session);
 
 // Values, for Store::values():
-store::SqlQuery to_sql(const FindSessions& find);      // session
-store::SqlQuery to_sql(const Top& top);                // value, events, errors, rows, duration_ns, last_time_ns
+store::SqlQuery to_sql(const FindSessions& find);       // session
+store::SqlQuery to_sql(const Top& top);                 // value, events, errors, rows, duration_ns, last_time_ns
 store::SqlQuery to_sql(const LastStatus& last_status);  // agent_id, host, detail
 
 }  // namespace gatehouse::query

@@ -144,18 +144,19 @@ Result<v1::AgentsResponse> Queries::agents(const IsCancelled& is_cancelled) {
   return response;
 }
 
-Status Queries::tail(const rules::Filter& filter, uint64_t since_ns, const ledger::Position& start,
-                     const OnRow& on_row, const IsCancelled& is_cancelled) {
+Status Queries::tail(const rules::Filter& filter, uint64_t since_ns, const ledger::Position& start, const OnRow& on_row,
+                     const IsCancelled& is_cancelled) {
   if (since_ns != 0) {
     while (!pipeline_.store().wait_indexed(start, kCatchUpStep))
       if (is_cancelled && is_cancelled()) return Error("cancelled");
     bool has_enough = false;
-    GH_TRY(search({.selection = {.filter = filter, .since_ns = since_ns, .before = start}, .oldest_first = true},
-                  [&](v1::Row&& row) {
-                    has_enough = !on_row(std::move(row));
-                    return !has_enough;
-                  },
-                  is_cancelled));
+    GH_TRY(search(
+        {.selection = {.filter = filter, .since_ns = since_ns, .before = start}, .oldest_first = true},
+        [&](v1::Row&& row) {
+          has_enough = !on_row(std::move(row));
+          return !has_enough;
+        },
+        is_cancelled));
     if (has_enough) return {};
   }
   // The search took its time: what came meanwhile is read from the log, until the hub can take over without a seam.

@@ -28,9 +28,9 @@ class Queries {
   Result<v1::TopResponse> top(const Top& top, const IsCancelled& is_cancelled);
   Result<v1::AgentsResponse> agents(const IsCancelled& is_cancelled);
 
-  // If `since_ns` is not 0 what matches and was durable at `start`, oldest first; then what became durable since, in that
-  // order, until `on_row` says no, the caller cancels or the pipeline closes. Nothing twice; what is lost to slowness is
-  // told by a gap row.
+  // If `since_ns` is not 0 what matches and was durable at `start`, oldest first; then what became durable since, in
+  // that order, until `on_row` says no, the caller cancels or the pipeline closes. Nothing twice; what is lost to
+  // slowness is told by a gap row.
   Status tail(const rules::Filter& filter, uint64_t since_ns, const ledger::Position& start, const OnRow& on_row,
               const IsCancelled& is_cancelled);
   // Where a tail that begins now starts.

@@ -48,13 +48,12 @@ class QueriesTest : public ::testing::Test {
   }
   std::vector<v1::Row> rows(const Search& search) {
     std::vector<v1::Row> found;
-    const Status status = queries_->search(
-        search,
-        [&](v1::Row&& row) {
-          found.push_back(std::move(row));
-          return true;
-        },
-        {});
+    const Status status = queries_->search(search,
+                                           [&](v1::Row&& row) {
+                                             found.push_back(std::move(row));
+                                             return true;
+                                           },
+                                           {});
     EXPECT_TRUE(status) << status.error().message();
     return found;
   }
@@ -77,18 +76,23 @@ TEST_F(QueriesTest, SearchBoundsOrderAndLimit) {
   EXPECT_THAT(sequences({.limit = 3, .oldest_first = true}), ElementsAre(1, 2, 3));
   EXPECT_EQ(sequences({}).size(), 600U);
   const uint64_t millisecond = 1'000'000;
-  EXPECT_THAT(sequences({.selection = {.since_ns = kTestTime + 10 * millisecond, .until_ns = kTestTime + 13 * millisecond}}),
-              ElementsAre(12, 11, 10));
+  EXPECT_THAT(
+      sequences({.selection = {.since_ns = kTestTime + 10 * millisecond, .until_ns = kTestTime + 13 * millisecond}}),
+      ElementsAre(12, 11, 10));
   EXPECT_THAT(sequences({.selection = {.filter = filter("id == \"db1/b0/77\"")}}), ElementsAre(77));
-  EXPECT_THAT(sequences({.selection = {.filter = filter("outcome == \"error\" && statement.verb == \"UPDATE\"")}, .limit = 2}),
-              ElementsAre(600, 570));
+  EXPECT_THAT(
+      sequences({.selection = {.filter = filter("outcome == \"error\" && statement.verb == \"UPDATE\"")}, .limit = 2}),
+      ElementsAre(600, 570));
 }
 
 // The filter's meaning is rules::matches(); the engine must agree on every field and operator, hostile text included.
 TEST_F(QueriesTest, SqlAgreesWithMatches) {
   std::mt19937 random(7);
-  std::vector<std::string> texts{"", "%", "_", "'", "\\", "a'; DROP TABLE events; --", "SELECT 1", "select 1", "\xc3\xa9t\xc3\xa9",
-                                 "$1", "?", std::string("nul\0byte", 8), "\"", "{table}", "{parts}"};
+  std::vector<std::string> texts{"",         "%",        "_",
+                                 "'",        "\\",       "a'; DROP TABLE events; --",
+                                 "SELECT 1", "select 1", "\xc3\xa9t\xc3\xa9",
+                                 "$1",       "?",        std::string("nul\0byte", 8),
+                                 "\"",       "{table}",  "{parts}"};
   v1::Batch batch = store::statement_batch(1, 60);
   for (v1::Event& event : *batch.mutable_events()) {
     v1::Statement& statement = *event.mutable_statement();
@@ -232,13 +236,12 @@ TEST_F(QueriesTest, TailHasNoSeams) {
   std::vector<std::vector<int>> seen(3);
   for (auto& mine : seen) {
     tails.emplace_back([&] {
-      const Status status = queries_->tail(
-          {}, 1, queries_->now(),
-          [&](v1::Row&& row) {
-            mine.push_back(std::stoi(row.id().substr(row.id().rfind('/') + 1)));
-            return mine.size() < kBatches * kEvents;
-          },
-          {});
+      const Status status = queries_->tail({}, 1, queries_->now(),
+                                           [&](v1::Row&& row) {
+                                             mine.push_back(std::stoi(row.id().substr(row.id().rfind('/') + 1)));
+                                             return mine.size() < kBatches * kEvents;
+                                           },
+                                           {});
       EXPECT_TRUE(status) << status.error().message();
     });
   }

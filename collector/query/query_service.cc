@@ -53,9 +53,9 @@ grpc::Status QueryService::Search(grpc::ServerContext* context, const v1::Search
                        .limit = request->limit(),
                        .oldest_first = request->oldest_first()};
   if (auto wrong = parse(*context, request->filter(), search.selection.filter)) return *std::move(wrong);
-  return status_of(*context, queries_.search(
-                                 search, [&](v1::Row&& row) { return writer->Write(row); },
-                                 [&] { return context->IsCancelled(); }));
+  return status_of(
+      *context, queries_.search(
+                    search, [&](v1::Row&& row) { return writer->Write(row); }, [&] { return context->IsCancelled(); }));
 }
 
 grpc::Status QueryService::Tail(grpc::ServerContext* context, const v1::TailRequest* request,
@@ -84,12 +84,12 @@ grpc::Status QueryService::Session(grpc::ServerContext* context, const v1::Sessi
     for (const std::string& candidate : *found) message += " " + candidate;
     return refused(message + (found->size() == kSessionCandidatesMax ? " and others" : ""));
   }
-  return status_of(*context, queries_.session({.session = found->front(), .limit = request->limit()},
-                                              [&](v1::Row&& row) { return writer->Write(row); }, is_cancelled));
+  return status_of(*context, queries_.session(
+                                 {.session = found->front(), .limit = request->limit()},
+                                 [&](v1::Row&& row) { return writer->Write(row); }, is_cancelled));
 }
 
-grpc::Status QueryService::Top(grpc::ServerContext* context, const v1::TopRequest* request,
-                               v1::TopResponse* response) {
+grpc::Status QueryService::Top(grpc::ServerContext* context, const v1::TopRequest* request, v1::TopResponse* response) {
   if (!options_.is_operator(*context)) return denied();
   query::Top top{.selection = {.since_ns = request->since_ns(), .until_ns = request->until_ns()},
                  .by = rules::find_field(request->by()),

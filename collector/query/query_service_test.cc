@@ -26,10 +26,11 @@ class QueryServiceTest : public ::testing::Test {
     ASSERT_TRUE(pipeline) << pipeline.error().message();
     pipeline_ = *std::move(pipeline);
     service_ = std::make_unique<QueryService>(
-        *pipeline_, QueryService::Options{.is_operator = [this](const grpc::ServerContext&) { return is_operator_.load(); },
-                                          .create_token = [](uint32_t seconds) -> Result<Token> {
-                                            return Token{"token-for-" + std::to_string(seconds), 42};
-                                          }});
+        *pipeline_,
+        QueryService::Options{.is_operator = [this](const grpc::ServerContext&) { return is_operator_.load(); },
+                              .create_token = [](uint32_t seconds) -> Result<Token> {
+                                return Token{"token-for-" + std::to_string(seconds), 42};
+                              }});
     grpc::ServerBuilder builder;
     builder.RegisterService(service_.get());
     server_ = builder.BuildAndStart();

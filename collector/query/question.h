@@ -14,8 +14,8 @@ namespace gatehouse::query {
 // Which events: all of the conditions.
 struct Selection {
   rules::Filter filter;
-  uint64_t since_ns = 0;  // Unix time, inclusive
-  uint64_t until_ns = 0;  // exclusive; 0: no bound
+  uint64_t since_ns = 0;                   // Unix time, inclusive
+  uint64_t until_ns = 0;                   // exclusive; 0: no bound
   std::optional<ledger::Position> before;  // only what stands before this in the log
 };
 

@@ -168,7 +168,8 @@ void ChunkWriter::add(const v1::Row& row, const RowOrigin& origin) {
   GH_CHECK(!is_full());
   const idx_t index = row_count_++;
   idx_t column = 0;
-#define GH_FIELD(name, member, type, help) put(duckdb_data_chunk_get_vector(chunk_.get(), column++), index, row.member());
+#define GH_FIELD(name, member, type, help) \
+  put(duckdb_data_chunk_get_vector(chunk_.get(), column++), index, row.member());
 #include "proto/fields.def"
 #undef GH_FIELD
   put(duckdb_data_chunk_get_vector(chunk_.get(), column++), index, origin.segment);

@@ -265,7 +265,8 @@ void Flattener::add_actor(const v1::Event& event, const v1::Session* session, v1
   if (found == actors_.end()) return;
   const v1::Process& opener = *found->second.process;
   // The same process after an exec has another image but is no other process.
-  if (process != nullptr && opener.pid() == process->pid() && opener.start_time_ns() == process->start_time_ns()) return;
+  if (process != nullptr && opener.pid() == process->pid() && opener.start_time_ns() == process->start_time_ns())
+    return;
   row.set_actor_opener_pid(opener.pid());
   row.set_actor_opener_exe(opener.exe());
 }

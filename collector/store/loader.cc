@@ -59,9 +59,9 @@ Status Store::State::load_segment(const ledger::SegmentInfo& segment) {
   Status status = fresh ? duck::execute(load_connection_, "INSERT INTO main.events SELECT * FROM " + fresh->name)
                         : load_from_log(segment, rows, unreadable);
   if (status)
-    status = duck::execute(load_connection_, "INSERT INTO main.segments VALUES (" + std::to_string(segment.number) +
-                                                 ", '" + to_hex(segment.chain_head) + "', " + std::to_string(rows) +
-                                                 ")");
+    status =
+        duck::execute(load_connection_, "INSERT INTO main.segments VALUES (" + std::to_string(segment.number) + ", '" +
+                                            to_hex(segment.chain_head) + "', " + std::to_string(rows) + ")");
   if (status) status = duck::execute(load_connection_, "COMMIT");
   if (!status) {
     // An error may have ended the transaction by itself.

@@ -26,13 +26,14 @@ class Pipeline {
     Store::Options store{};             // so is this one's
   };
 
-  // Opens the log (a torn tail is cut and reported in the log line), then the store, which catches up in the background.
+  // Opens the log (a torn tail is cut and reported in the log line), then the store, which catches up in the
+  // background.
   static Result<std::unique_ptr<Pipeline>> open(Options options);
   ~Pipeline();  // close() if it was not called
 
-  // Durable, or refused by name: one outcome per request, in order. Blocks until an fdatasync covers every accepted one;
-  // concurrent callers share it. Any thread. `agent_id` is the subject of the peer's certificate.
-  // An Error is the environment's (disk full, I/O error): nothing of this call may be acknowledged; the peer retries.
+  // Durable, or refused by name: one outcome per request, in order. Blocks until an fdatasync covers every accepted
+  // one; concurrent callers share it. Any thread. `agent_id` is the subject of the peer's certificate. An Error is the
+  // environment's (disk full, I/O error): nothing of this call may be acknowledged; the peer retries.
   //
   //   outcome       | meaning                                             | the caller
   //   --------------|-----------------------------------------------------|-------------------------------------------

@@ -64,7 +64,8 @@ Result<bool> Store::State::is_usable() {
   if (tables.size() != 3) return false;
   GH_ASSIGN(const auto version, duck::table_of(load_connection_, "SELECT version FROM schema_version"));
   if (version.size() != 1 || version[0][0] != schema_text()) return false;
-  GH_ASSIGN(const auto loaded, duck::table_of(load_connection_, "SELECT number, chain_head, rows FROM segments ORDER BY number"));
+  GH_ASSIGN(const auto loaded,
+            duck::table_of(load_connection_, "SELECT number, chain_head, rows FROM segments ORDER BY number"));
   GH_ASSIGN(const auto count, duck::table_of(load_connection_, "SELECT count(*) FROM events"));
   const auto of_log = log_.segments();
   uint64_t rows = 0;
@@ -84,8 +85,10 @@ Result<bool> Store::State::is_usable() {
 Status Store::State::create_schema() {
   GH_TRY(duck::execute(load_connection_, "BEGIN TRANSACTION"));
   GH_TRY(duck::execute(load_connection_, create_table_sql("main.events", true)));
-  GH_TRY(duck::execute(load_connection_, "CREATE TABLE main.segments (number UBIGINT, chain_head VARCHAR, rows UBIGINT)"));
-  GH_TRY(duck::execute(load_connection_, "CREATE TABLE main.schema_version AS SELECT " + quoted_literal(schema_text()) + " AS version"));
+  GH_TRY(
+      duck::execute(load_connection_, "CREATE TABLE main.segments (number UBIGINT, chain_head VARCHAR, rows UBIGINT)"));
+  GH_TRY(duck::execute(load_connection_,
+                       "CREATE TABLE main.schema_version AS SELECT " + quoted_literal(schema_text()) + " AS version"));
   loaded_to_ = log_.segments().front().number - 1;
   return duck::execute(load_connection_, "COMMIT");
 }
@@ -205,8 +208,7 @@ ledger::Position Store::indexed_to() const {
 
 bool Store::wait_indexed(const ledger::Position& position, std::chrono::milliseconds timeout) {
   std::unique_lock lock(state_->mutex_);
-  state_->changed_.wait_for(lock, timeout,
-                            [&] { return state_->is_closing_ || state_->visible_to() >= position; });
+  state_->changed_.wait_for(lock, timeout, [&] { return state_->is_closing_ || state_->visible_to() >= position; });
   return state_->visible_to() >= position;
 }
 

@@ -3,9 +3,9 @@
 // and it builds itself again.
 //
 // Two threads keep it current. The indexer reads the log's durable records and appends their rows to an in-memory table
-// per segment, at most kFreshDelayMsMax after they became durable. The loader moves a sealed segment's rows into the file in
-// one transaction. A query sees each event exactly once at any moment, because it asks for "segments up to N of the file
-// and the fresh tables after N", and a fresh table lives until the last such query has ended.
+// per segment, at most kFreshDelayMsMax after they became durable. The loader moves a sealed segment's rows into the
+// file in one transaction. A query sees each event exactly once at any moment, because it asks for "segments up to N of
+// the file and the fresh tables after N", and a fresh table lives until the last such query has ended.
 #pragma once
 
 #include <chrono>
@@ -25,8 +25,8 @@ namespace gatehouse::store {
 using Value = std::variant<std::string, uint64_t, bool>;
 
 // A question in the engine's SQL. The events are in several tables, each event in one: `part` is asked of each of them,
-// which `{table}` stands for; `whole` of all their answers, which `{parts}` stands for. So that each table can limit and
-// group by itself. Values are only ever in `parameters`, for `$1`, `$2`, … in both.
+// which `{table}` stands for; `whole` of all their answers, which `{parts}` stands for. So that each table can limit
+// and group by itself. Values are only ever in `parameters`, for `$1`, `$2`, … in both.
 struct SqlQuery {
   std::string part;
   std::string whole;
@@ -42,11 +42,11 @@ class Store {
   };
 
   struct Counters {
-    uint64_t rows_fresh = 0;      // in memory
-    uint64_t rows_loaded = 0;     // in the file
+    uint64_t rows_fresh = 0;   // in memory
+    uint64_t rows_loaded = 0;  // in the file
     uint64_t segments_loaded = 0;
     uint64_t batches_unreadable = 0;  // records whose payload is not a Batch: shown as one row of kind "gap"
-    bool rebuilt = false;         // the files were missing or unusable at open
+    bool rebuilt = false;             // the files were missing or unusable at open
   };
 
   // Opens or rebuilds. `log` must outlive the store. Returns at once; indexed_to() tells how far it is.

@@ -63,8 +63,8 @@ class Store::State {
     uint64_t loaded_to = 0;  // segments up to this one are read from the file
     std::vector<std::shared_ptr<FreshTable>> fresh;
   };
-  [[nodiscard]] Snapshot snapshot() const;              // mutex_ held
-  [[nodiscard]] ledger::Position visible_to() const;    // mutex_ held
+  [[nodiscard]] Snapshot snapshot() const;            // mutex_ held
+  [[nodiscard]] ledger::Position visible_to() const;  // mutex_ held
   Status run(const SqlQuery& query, const std::function<bool(duckdb_data_chunk)>& on_chunk,
              const IsCancelled& is_cancelled);
 
@@ -106,7 +106,7 @@ class Store::State {
   Counters counters_;
   std::set<duckdb_connection> asking_;  // connections of running questions
 
-  std::mutex garbage_mutex_;  // taken last
+  std::mutex garbage_mutex_;          // taken last
   std::vector<std::string> garbage_;  // tables to drop
 
   // The indexer's.

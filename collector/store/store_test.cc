@@ -65,8 +65,8 @@ class StoreTest : public ::testing::Test {
   // Every row, serialized, in order of arrival.
   std::vector<std::string> all_rows() {
     std::vector<std::string> rows;
-    const std::string order = std::string(kSegmentColumn) + ", " + std::string(kRecordColumn) + ", " +
-                              std::string(kSequenceColumn);
+    const std::string order =
+        std::string(kSegmentColumn) + ", " + std::string(kRecordColumn) + ", " + std::string(kSequenceColumn);
     const Status status = store_->rows({.part = "SELECT " + row_columns() + ", " + order + " FROM {table}",
                                         .whole = "SELECT " + row_columns() + " FROM {parts} ORDER BY " + order,
                                         .parameters = {}},
@@ -80,14 +80,13 @@ class StoreTest : public ::testing::Test {
   // count(*), count(distinct id)
   std::pair<uint64_t, uint64_t> counts() {
     std::pair<uint64_t, uint64_t> found;
-    const Status status = store_->values(
-        {.part = "SELECT id FROM {table}",
-         .whole = "SELECT count(*)::VARCHAR, count(DISTINCT id)::VARCHAR FROM {parts}",
-         .parameters = {}},
-        [&](std::vector<std::string>&& values) {
-          found = {std::stoull(values[0]), std::stoull(values[1])};
-          return true;
-        });
+    const Status status = store_->values({.part = "SELECT id FROM {table}",
+                                          .whole = "SELECT count(*)::VARCHAR, count(DISTINCT id)::VARCHAR FROM {parts}",
+                                          .parameters = {}},
+                                         [&](std::vector<std::string>&& values) {
+                                           found = {std::stoull(values[0]), std::stoull(values[1])};
+                                           return true;
+                                         });
     EXPECT_TRUE(status) << status.error().message();
     return found;
   }
@@ -231,9 +230,9 @@ TEST_F(StoreTest, QueryErrorIsReportedAndCancelledQueryEnds) {
   const Status bad = store_->rows({.part = "SELECT nothing FROM {table}", .whole = "SELECT * FROM {parts}"},
                                   [](v1::Row&&) { return true; });
   ASSERT_FALSE(bad);
-  const Status cancelled = store_->rows({.part = "SELECT " + row_columns() + " FROM {table}",
-                                         .whole = "SELECT * FROM {parts}"},
-                                        [](v1::Row&&) { return true; }, [] { return true; });
+  const Status cancelled = store_->rows(
+      {.part = "SELECT " + row_columns() + " FROM {table}", .whole = "SELECT * FROM {parts}"},
+      [](v1::Row&&) { return true; }, [] { return true; });
   ASSERT_FALSE(cancelled);
   EXPECT_EQ(cancelled.error().message(), "cancelled");
 }
