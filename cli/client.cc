@@ -60,14 +60,19 @@ CallError error_of(const grpc::Status& status) {
       if (tells("SSL_ERROR") || tells("andshake failed") || tells("certificate")) return {Kind::kRejected, message};
       return {Kind::kUnreachable, message};
     case grpc::StatusCode::CANCELLED:
-    case grpc::StatusCode::ABORTED: return {Kind::kUnreachable, message};
+    case grpc::StatusCode::ABORTED:
+      return {Kind::kUnreachable, message};
     case grpc::StatusCode::UNAUTHENTICATED:
-    case grpc::StatusCode::PERMISSION_DENIED: return {Kind::kRejected, message};
-    case grpc::StatusCode::INVALID_ARGUMENT: return {Kind::kRequest, message};
-    case grpc::StatusCode::DEADLINE_EXCEEDED: return {Kind::kOther, "no answer within a minute"};
+    case grpc::StatusCode::PERMISSION_DENIED:
+      return {Kind::kRejected, message};
+    case grpc::StatusCode::INVALID_ARGUMENT:
+      return {Kind::kRequest, message};
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return {Kind::kOther, "no answer within a minute"};
     case grpc::StatusCode::UNIMPLEMENTED:
       return {Kind::kOther, "the collector does not know this question: it is older than this command"};
-    default: return {Kind::kOther, message};
+    default:
+      return {Kind::kOther, message};
   }
 }
 

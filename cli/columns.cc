@@ -113,8 +113,12 @@ Cell field_cell(const FieldSpec& field, const Row& row) {
 TableColumn field_layout(const FieldSpec& field) {
   TableColumn layout{.title = std::string(field.name)};
   switch (field.type) {
-    case FieldType::kTime: layout.min_width = layout.usual_width = 23; break;
-    case FieldType::kBool: layout.usual_width = 5; break;
+    case FieldType::kTime:
+      layout.min_width = layout.usual_width = 23;
+      break;
+    case FieldType::kBool:
+      layout.usual_width = 5;
+      break;
     case FieldType::kUint32:
     case FieldType::kUint64:
       layout.usual_width = 9;

@@ -66,9 +66,13 @@ int fail(const CallError& error, const Options& options, const Surroundings& to)
                    " do not belong together (" + last_cause(error.message) +
                    "): copy the operator folder of that collector, or name it with --credentials");
       return kExitEnvironment;
-    case CallError::Kind::kRequest: tell(to, "the collector does not accept this: " + error.message); return kExitUsage;
-    case CallError::Kind::kCancelled: return kExitOk;
-    case CallError::Kind::kOther: break;
+    case CallError::Kind::kRequest:
+      tell(to, "the collector does not accept this: " + error.message);
+      return kExitUsage;
+    case CallError::Kind::kCancelled:
+      return kExitOk;
+    case CallError::Kind::kOther:
+      break;
   }
   tell(to, "the collector at " + options.collector + " failed: " + error.message);
   return kExitEnvironment;
@@ -78,7 +82,10 @@ int fail(const CallError& error, const Options& options, const Surroundings& to)
 class EventPrinter {
  public:
   EventPrinter(const Options& options, const Surroundings& to, std::vector<EventColumn> usual, bool live)
-      : json_(options.json), live_(live), to_(to), columns_(options.columns.empty() ? std::move(usual) : options.columns) {
+      : json_(options.json),
+        live_(live),
+        to_(to),
+        columns_(options.columns.empty() ? std::move(usual) : options.columns) {
     if (live_ && !json_) start();
   }
 
@@ -290,13 +297,19 @@ int run(const Options& options, const Surroundings& to) {
   if (options.command == Command::kTail) return tail(options, *credentials, to);
   Client client(options.collector, *credentials);
   switch (options.command) {
-    case Command::kQuery: return query(client, options, to);
-    case Command::kSession: return session(client, options, to);
-    case Command::kTop: return top(client, options, to);
-    case Command::kAgents: return agents(client, options, to);
-    case Command::kTokenCreate: return token_create(client, options, to);
+    case Command::kQuery:
+      return query(client, options, to);
+    case Command::kSession:
+      return session(client, options, to);
+    case Command::kTop:
+      return top(client, options, to);
+    case Command::kAgents:
+      return agents(client, options, to);
+    case Command::kTokenCreate:
+      return token_create(client, options, to);
     case Command::kTail:
-    case Command::kFields: break;
+    case Command::kFields:
+      break;
   }
   return kExitOk;
 }

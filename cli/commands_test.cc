@@ -108,7 +108,8 @@ class Commands : public testing::Test {
 TEST_F(Commands, QueryAsksAndPrints) {
   collector_->add(row(1, "SELECT 1"));
   collector_->add(row(2, "SELECT 2"));
-  EXPECT_EQ(command({"query", "result.rows > 1", "--since", "1h", "--until", "now", "--limit", "7", "--oldest-first"}), 0);
+  EXPECT_EQ(command({"query", "result.rows > 1", "--since", "1h", "--until", "now", "--limit", "7", "--oldest-first"}),
+            0);
   EXPECT_THAT(out_.text(), HasSubstr("SELECT 2"));
   EXPECT_THAT(out_.text(), Not(HasSubstr("SELECT 1")));
   EXPECT_EQ(problems_.text(), "");
@@ -176,7 +177,8 @@ TEST_F(Commands, NobodyListens) {
   collector_->stop();
   for (const char* name : {"query", "agents", "tail", "top"}) {
     EXPECT_EQ(command({name}), kExitEnvironment) << name;
-    EXPECT_THAT(problems_.text(), HasSubstr("no collector answers at " + collector_->address() + " (Connection refused)"));
+    EXPECT_THAT(problems_.text(),
+                HasSubstr("no collector answers at " + collector_->address() + " (Connection refused)"));
   }
   const std::string problems = problems_.text();
   EXPECT_EQ(std::count(problems.begin(), problems.end(), '\n'), 4);  // one line each

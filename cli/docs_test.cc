@@ -139,7 +139,8 @@ TEST(Help, EveryCommandTeachesExamplesAndExitCodes) {
     }
     EXPECT_GE(examples, 1U) << words.front();
   }
-  for (const std::string_view code : {"| 0 |", "| 1 |", "| 2 |", "| 78 |"}) EXPECT_THAT(cli, HasSubstr(std::string(code)));
+  for (const std::string_view code : {"| 0 |", "| 1 |", "| 2 |", "| 78 |"})
+    EXPECT_THAT(cli, HasSubstr(std::string(code)));
 }
 
 struct Wrong {

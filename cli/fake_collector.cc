@@ -90,7 +90,8 @@ class FakeCollector::Service final : public v1::Query::Service {
     return Status::OK;
   }
 
-  Status CreateToken(ServerContext*, const v1::CreateTokenRequest* request, v1::CreateTokenResponse* response) override {
+  Status CreateToken(ServerContext*, const v1::CreateTokenRequest* request,
+                     v1::CreateTokenResponse* response) override {
     response->set_token("token-for-" + std::to_string(request->valid_seconds()));
     response->set_expires_ns(1'795'568'523'000'000'000);
     return Status::OK;

@@ -90,8 +90,9 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* description, 
 }
 
 void add_globals(CLI::App& app, Raw& raw) {
-  app.add_option("--collector", raw.collector,
-                 std::string("Where the collector listens (") + kCollectorVariable + "; default " + kCollectorDefault + ")")
+  app.add_option(
+         "--collector", raw.collector,
+         std::string("Where the collector listens (") + kCollectorVariable + "; default " + kCollectorDefault + ")")
       ->type_name("HOST:PORT");
   app.add_option("--credentials", raw.credentials,
                  std::string("Folder of ca.pem, cert.pem and key.pem (") + kCredentialsVariable + "; default " +
@@ -128,7 +129,9 @@ Commands declare(CLI::App& app, Raw& raw) {
   add_columns(*out.query, raw);
 
   out.session = add_command(app, "session", "Show one session from its beginning to its end", help::kSession);
-  out.session->add_option("id", raw.session, "A session.id, or the beginning of its number")->type_name("ID")->required();
+  out.session->add_option("id", raw.session, "A session.id, or the beginning of its number")
+      ->type_name("ID")
+      ->required();
   add_limit(*out.session, raw.session_limit, "At most so many events");
   add_columns(*out.session, raw);
 
@@ -144,7 +147,9 @@ Commands declare(CLI::App& app, Raw& raw) {
   out.token = add_command(app, "token", "Make enrolment tokens for agents", help::kToken);
   out.token->require_subcommand(1);
   out.token_create = add_command(*out.token, "create", "Make a token that enrols one agent", help::kToken);
-  out.token_create->add_option("--valid", raw.valid, "How long it can be used")->type_name("SPAN")->capture_default_str();
+  out.token_create->add_option("--valid", raw.valid, "How long it can be used")
+      ->type_name("SPAN")
+      ->capture_default_str();
 
   out.fields = add_command(app, "fields", "List the fields that filters can name", help::kFields);
   out.version = add_command(app, "version", "Print the version", help::kVersion);
@@ -177,9 +182,9 @@ std::optional<Answered> take_globals(Options& out, const Raw& raw, const Environ
   const Sourced collector = sourced(raw.collector, kCollectorVariable, kCollectorDefault, environment);
   if (!is_address(collector.value)) {
     const std::string source = collector.from_environment ? kCollectorVariable : "--collector";
-    return mistake(source + ": `" + safe(collector.value) + "` is not HOST:PORT, such as " + kCollectorDefault +
-                       " or [::1]:7443",
-                   collector.from_environment ? kExitConfiguration : kExitUsage);
+    return mistake(
+        source + ": `" + safe(collector.value) + "` is not HOST:PORT, such as " + kCollectorDefault + " or [::1]:7443",
+        collector.from_environment ? kExitConfiguration : kExitUsage);
   }
   out.collector = collector.value;
   out.credentials = sourced(raw.credentials, kCredentialsVariable, kCredentialsDefault, environment).value;
@@ -212,7 +217,8 @@ std::optional<Answered> take_columns(Options& out, const std::string& columns) {
     auto column = find_column(name);
     if (!column) {
       return mistake("--columns: there is no column `" + safe(name) + "`; did you mean `" +
-                     std::string(rules::nearest_field(name)->name) + "`? Besides fields there are " + summary_columns());
+                     std::string(rules::nearest_field(name)->name) + "`? Besides fields there are " +
+                     summary_columns());
     }
     out.columns.push_back(std::move(*column));
   }
@@ -263,7 +269,8 @@ void take_command(Options& out, const Raw& raw, const Commands& commands, uint64
 }
 
 // CLI11's own words, but for the first word: it does not say what that could have been.
-std::string parse_problem(const CLI::App& app, const std::vector<std::string>& arguments, const CLI::ParseError& error) {
+std::string parse_problem(const CLI::App& app, const std::vector<std::string>& arguments,
+                          const CLI::ParseError& error) {
   std::string names;
   bool known = false;
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
@@ -272,8 +279,7 @@ std::string parse_problem(const CLI::App& app, const std::vector<std::string>& a
   }
   if (arguments.empty()) return "a command is missing: " + names;
   const std::string& first = arguments.front();
-  if (!first.starts_with('-') && !known)
-    return "there is no command `" + safe(first) + "`: there are " + names;
+  if (!first.starts_with('-') && !known) return "there is no command `" + safe(first) + "`: there are " + names;
   return safe(error.what());
 }
 
@@ -304,10 +310,10 @@ tl::expected<Options, Answered> parse_options(std::vector<std::string> arguments
     std::ostringstream problems;
     const int code = app.exit(error, out, problems);
     if (code == 0) return tl::unexpected(Answered{kExitOk, out.str()});
-    return tl::unexpected(mistake(parse_problem(app, arguments, error) + "; `gatehouse --help` shows how it is written"));
+    return tl::unexpected(
+        mistake(parse_problem(app, arguments, error) + "; `gatehouse --help` shows how it is written"));
   }
-  if (commands.version->parsed())
-    return tl::unexpected(Answered{kExitOk, std::string("gatehouse ") + kVersion + "\n"});
+  if (commands.version->parsed()) return tl::unexpected(Answered{kExitOk, std::string("gatehouse ") + kVersion + "\n"});
   Options out;
   if (auto answer = take_globals(out, raw, environment)) return tl::unexpected(std::move(*answer));
   if (auto answer = take_rest(out, raw, now_ns)) return tl::unexpected(std::move(*answer));

@@ -35,10 +35,10 @@ struct Options {
   bool colour = true;  // where there is a terminal
   bool pager = true;   // where there is a terminal
 
-  std::string filter;       // known to parse
-  uint64_t since_ns = 0;    // 0: not said
-  uint64_t until_ns = 0;    // 0: not said
-  uint32_t limit = 0;       // 0: none
+  std::string filter;     // known to parse
+  uint64_t since_ns = 0;  // 0: not said
+  uint64_t until_ns = 0;  // 0: not said
+  uint32_t limit = 0;     // 0: none
   bool oldest_first = false;
   std::vector<EventColumn> columns;  // empty: the usual ones
   const rules::FieldSpec* by = nullptr;

@@ -37,9 +37,12 @@ std::string render_agents(const v1::AgentsResponse& answer, TableStyle style, ui
 
 std::string render_top(const v1::TopResponse& answer, const rules::FieldSpec& by, TableStyle style) {
   std::vector<TableColumn> columns = {
-      {.title = "events", .max_width = 24, .right = true}, {.title = "errors", .max_width = 24, .right = true},
-      {.title = "rows", .max_width = 24, .right = true},   {.title = "duration", .right = true},
-      {.title = "average", .right = true},                 {.title = "last", .min_width = 23},
+      {.title = "events", .max_width = 24, .right = true},
+      {.title = "errors", .max_width = 24, .right = true},
+      {.title = "rows", .max_width = 24, .right = true},
+      {.title = "duration", .right = true},
+      {.title = "average", .right = true},
+      {.title = "last", .min_width = 23},
       {.title = std::string(by.name), .max_width = 4096, .takes_rest = true},
   };
   std::vector<std::vector<Cell>> rows;
@@ -118,7 +121,8 @@ std::string SessionTotals::head() const {
   }
   line("user", safe(row.session_user()));
   std::string database = safe(row.database_name());
-  if (!row.database_address().empty()) database += (database.empty() ? "" : " ") + ("at " + safe(row.database_address()));
+  if (!row.database_address().empty())
+    database += (database.empty() ? "" : " ") + ("at " + safe(row.database_address()));
   if (!row.database_version().empty())
     database += " (" + safe(row.database_engine()) + " " + safe(row.database_version()) + ")";
   line("database", database);

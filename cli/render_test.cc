@@ -103,7 +103,9 @@ TEST_F(Render, StatementFitsEveryTerminal) {
 
 TEST_F(Render, HostileRowKeepsToItsLine) {
   v1::Row row = statement_row();
-  const std::string attack = "\x1b[2J\x1b]0;x\x07\r\n\xe2\x80\xae\xc2\x9b" "6n\x08\x7f";
+  const std::string attack =
+      "\x1b[2J\x1b]0;x\x07\r\n\xe2\x80\xae\xc2\x9b"
+      "6n\x08\x7f";
   for (const rules::FieldSpec& field : rules::fields()) {
     const auto* descriptor = v1::Row::descriptor()->FindFieldByName(std::string(field.member));
     if (field.type == rules::FieldType::kString) row.GetReflection()->SetString(&row, descriptor, attack);
@@ -141,7 +143,8 @@ TEST_F(Render, HostileRowKeepsToItsLine) {
 
 TEST_F(Render, ColoursTheOutcomeOnlyWhenAsked) {
   v1::Row row = statement_row();
-  EXPECT_THAT(table_of(row, {.terminal_width = 140, .colour = true}, event_columns(140)), HasSubstr("\x1b[32mok\x1b[0m"));
+  EXPECT_THAT(table_of(row, {.terminal_width = 140, .colour = true}, event_columns(140)),
+              HasSubstr("\x1b[32mok\x1b[0m"));
   EXPECT_THAT(table_of(row, {.terminal_width = 140}, event_columns(140)), Not(HasSubstr("\x1b")));
   row.set_outcome("error");
   row.set_result_sqlstate("42P01");
@@ -193,7 +196,8 @@ TEST_F(Render, ActorAndDatabaseSayWhatIsKnown) {
 
 TEST_F(Render, JsonNestsFieldsAndLeavesOutWhatIsUnknown) {
   const std::string line = to_json(statement_row());
-  EXPECT_EQ(line.find("{\"id\":\"a1/b2/77\",\"time\":\"2026-11-25T01:02:03.123456789Z\",\"duration\":4210000,"), 0U) << line;
+  EXPECT_EQ(line.find("{\"id\":\"a1/b2/77\",\"time\":\"2026-11-25T01:02:03.123456789Z\",\"duration\":4210000,"), 0U)
+      << line;
   const json row = json::parse(line);
   EXPECT_EQ(row["statement"]["text"], "SELECT *\n  FROM orders\n WHERE id = $1");
   EXPECT_EQ(row["statement"]["parameters"], json::array({"4711"}));

@@ -53,8 +53,8 @@ constexpr Range kWide[] = {
 
 template <size_t N>
 bool is_in(const Range (&ranges)[N], uint32_t point) {
-  const auto range =
-      std::lower_bound(std::begin(ranges), std::end(ranges), point, [](const Range& r, uint32_t p) { return r.last < p; });
+  const auto range = std::lower_bound(std::begin(ranges), std::end(ranges), point,
+                                      [](const Range& r, uint32_t p) { return r.last < p; });
   return range != std::end(ranges) && range->first <= point;
 }
 

@@ -15,8 +15,8 @@ namespace gatehouse::cli {
 void append_safe(std::string& out, std::string_view text);
 std::string safe(std::string_view text);
 
-// Appends `text` as a JSON string with quotes. What append_safe would escape is escaped (\u001b, \u202e), so that JSON on a
-// terminal is as harmless; everything else stays UTF-8. Bytes that are not UTF-8 become U+FFFD.
+// Appends `text` as a JSON string with quotes. What append_safe would escape is escaped (\u001b, \u202e), so that JSON
+// on a terminal is as harmless; everything else stays UTF-8. Bytes that are not UTF-8 become U+FFFD.
 void append_json_string(std::string& out, std::string_view text);
 
 // Columns that `text` takes on a terminal: wide East Asian characters and emoji two, combining ones none.

@@ -9,7 +9,7 @@
 namespace gatehouse::cli {
 namespace {
 
-constexpr size_t kGap = 2;           // spaces between columns
+constexpr size_t kGap = 2;            // spaces between columns
 constexpr size_t kRestWidthMin = 24;  // what takes_rest gets before the others shrink
 
 }  // namespace
@@ -17,11 +17,20 @@ constexpr size_t kRestWidthMin = 24;  // what takes_rest gets before the others 
 std::string toned(std::string_view text, Tone tone, bool colour) {
   std::string_view start;
   switch (tone) {
-    case Tone::kPlain: break;
-    case Tone::kGood: start = "\x1b[32m"; break;
-    case Tone::kBad: start = "\x1b[31m"; break;
-    case Tone::kOdd: start = "\x1b[33m"; break;
-    case Tone::kFaint: start = "\x1b[2m"; break;
+    case Tone::kPlain:
+      break;
+    case Tone::kGood:
+      start = "\x1b[32m";
+      break;
+    case Tone::kBad:
+      start = "\x1b[31m";
+      break;
+    case Tone::kOdd:
+      start = "\x1b[33m";
+      break;
+    case Tone::kFaint:
+      start = "\x1b[2m";
+      break;
   }
   if (!colour || start.empty() || text.empty()) return std::string(text);
   return std::string(start).append(text).append("\x1b[0m");
@@ -34,7 +43,8 @@ Table::Table(std::vector<TableColumn> columns, TableStyle style, std::span<const
     size_t width = std::max(column.min_width, display_width(column.title));
     if (sample.empty()) width = std::max(width, column.usual_width);
     for (const auto& row : sample) width = std::max(width, display_width(row[i].text));
-    widths_.push_back(style_.terminal_width == 0 ? width : std::min(width, std::max(column.max_width, column.min_width)));
+    widths_.push_back(style_.terminal_width == 0 ? width
+                                                 : std::min(width, std::max(column.max_width, column.min_width)));
   }
   if (style_.terminal_width != 0) fit();
 }
@@ -44,8 +54,7 @@ void Table::fit() {
   if (columns_.empty()) return;
   const size_t gaps = kGap * (columns_.size() - 1);
   const size_t room = style_.terminal_width > gaps ? style_.terminal_width - gaps : 0;
-  const auto rest = static_cast<size_t>(
-      std::ranges::find(columns_, true, &TableColumn::takes_rest) - columns_.begin());
+  const auto rest = static_cast<size_t>(std::ranges::find(columns_, true, &TableColumn::takes_rest) - columns_.begin());
   const bool has_rest = rest < columns_.size();
   const auto used = [&] {
     const size_t all = std::accumulate(widths_.begin(), widths_.end(), size_t{0});

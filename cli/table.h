@@ -20,11 +20,11 @@ struct Cell {
 
 struct TableColumn {
   std::string title;
-  size_t min_width = 4;       // never narrower, unless the terminal is
-  size_t usual_width = 12;    // where no rows are known yet to measure
-  size_t max_width = 40;      // never wider; cut with …
-  bool right = false;         // numbers
-  bool takes_rest = false;    // the column that gets what is left of the line
+  size_t min_width = 4;     // never narrower, unless the terminal is
+  size_t usual_width = 12;  // where no rows are known yet to measure
+  size_t max_width = 40;    // never wider; cut with …
+  bool right = false;       // numbers
+  bool takes_rest = false;  // the column that gets what is left of the line
 };
 
 // `terminal_width` 0: no limit (a pipe, a file): nothing is cut, max_width does not bind.

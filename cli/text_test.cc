@@ -28,16 +28,24 @@ const SafeCase kSafe[] = {
     {"\x1b]0;owned\x07", "\\x1b]0;owned\\x07"},
     {"a\0b"sv, "a\\x00b"},
     {"back\x08\x7f", "back\\x08\\x7f"},
-    {"\xc2\x9b" "31m", "\\u{009b}31m"},                  // C1 CSI as UTF-8
-    {"\x9b" "31m", "\\x9b31m"},                          // and as a byte
-    {"x\xe2\x80\xaetxt", "x\\u{202e}txt"},               // right-to-left override
+    {"\xc2\x9b"
+     "31m",
+     "\\u{009b}31m"},  // C1 CSI as UTF-8
+    {"\x9b"
+     "31m",
+     "\\x9b31m"},                                          // and as a byte
+    {"x\xe2\x80\xaetxt", "x\\u{202e}txt"},                 // right-to-left override
     {"\xe2\x81\xa6x\xe2\x81\xa9", "\\u{2066}x\\u{2069}"},  // isolates
-    {"a\xe2\x80\x8b" "b", "a\\u{200b}b"},                // zero width space
-    {"a\xe2\x80\xa8" "b", "a\\u{2028}b"},                // line separator
+    {"a\xe2\x80\x8b"
+     "b",
+     "a\\u{200b}b"},  // zero width space
+    {"a\xe2\x80\xa8"
+     "b",
+     "a\\u{2028}b"},  // line separator
     {"\xef\xbb\xbfx", "\\u{feff}x"},
     {"\xf3\xa0\x81\x81", "\\u{e0041}"},  // tag character
     {"caf\xc3\xa9 \xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x98\x80", "café 日本 😀"},
-    {"caf\xe9", "caf\\xe9"},  // Latin-1
+    {"caf\xe9", "caf\\xe9"},     // Latin-1
     {"\xe6\x97", "\\xe6\\x97"},  // cut in the middle
     {"\xed\xa0\x80", "\\xed\\xa0\\x80"},
     {"\xf0\x9f\x98", "\\xf0\\x9f\\x98"},
@@ -89,8 +97,16 @@ TEST(SafeText, WidthsAndCuts) {
     std::string_view want;
   };
   const Case cases[] = {
-      {"abc", 3, "abc"}, {"abcd", 3, "ab…"}, {"abc", 1, "…"},    {"abc", 0, ""},    {"", 0, ""},
-      {"日本語", 6, "日本語"}, {"日本語", 5, "日本…"}, {"日本語", 4, "日…"}, {"日本語", 3, "日…"}, {"日本語", 2, "…"},
+      {"abc", 3, "abc"},
+      {"abcd", 3, "ab…"},
+      {"abc", 1, "…"},
+      {"abc", 0, ""},
+      {"", 0, ""},
+      {"日本語", 6, "日本語"},
+      {"日本語", 5, "日本…"},
+      {"日本語", 4, "日…"},
+      {"日本語", 3, "日…"},
+      {"日本語", 2, "…"},
       {"e\xcc\x81x", 2, "e\xcc\x81x"},
   };
   for (const Case& c : cases) {
@@ -171,8 +187,8 @@ TEST_F(When, UnderstandsWhatPeopleWrite) {
 }
 
 TEST_F(When, SaysWhatCanBeWritten) {
-  for (const std::string_view text : {"", "soon", "5", "-5m", "now+5m", "25:00", "2026-13-01", "2026-11-25T", "d", "1dx",
-                                      "99999999999999999d", "now-", "2026-11-25 00:30:00 CET", "99999999h"}) {
+  for (const std::string_view text : {"", "soon", "5", "-5m", "now+5m", "25:00", "2026-13-01", "2026-11-25T", "d",
+                                      "1dx", "99999999999999999d", "now-", "2026-11-25 00:30:00 CET", "99999999h"}) {
     const auto when = parse_when(text, kNow);
     ASSERT_FALSE(when) << text;
     EXPECT_NE(when.error().find("now-5m"), std::string_view::npos);

@@ -60,7 +60,8 @@ const FieldSpec* find_field(std::string_view name) {
 }
 
 const FieldSpec* nearest_field(std::string_view name) {
-  return std::ranges::min_element(kFields, {}, [&](const FieldSpec& field) { return meant_distance(name, field.name); });
+  return std::ranges::min_element(kFields, {},
+                                  [&](const FieldSpec& field) { return meant_distance(name, field.name); });
 }
 
 bool holds_duration(const FieldSpec& field) {
@@ -69,12 +70,18 @@ bool holds_duration(const FieldSpec& field) {
 
 std::string_view type_name(const FieldSpec& field) {
   switch (field.type) {
-    case FieldType::kString: return "string";
-    case FieldType::kUint32: return "number";
-    case FieldType::kUint64: return holds_duration(field) ? "duration" : "number";
-    case FieldType::kBool: return "bool";
-    case FieldType::kTime: return "timestamp";
-    case FieldType::kList: return "list of strings";
+    case FieldType::kString:
+      return "string";
+    case FieldType::kUint32:
+      return "number";
+    case FieldType::kUint64:
+      return holds_duration(field) ? "duration" : "number";
+    case FieldType::kBool:
+      return "bool";
+    case FieldType::kTime:
+      return "timestamp";
+    case FieldType::kList:
+      return "list of strings";
   }
   return "";
 }

@@ -31,9 +31,7 @@ struct Operand {
     const auto* pointer = std::get_if<const FieldSpec*>(&is);
     return pointer == nullptr ? nullptr : *pointer;
   }
-  [[nodiscard]] const std::vector<Comparison>* conditions() const {
-    return std::get_if<std::vector<Comparison>>(&is);
-  }
+  [[nodiscard]] const std::vector<Comparison>* conditions() const { return std::get_if<std::vector<Comparison>>(&is); }
 };
 
 struct OperatorText {
@@ -42,12 +40,9 @@ struct OperatorText {
   CompareOp mirrored;  // the same with sides exchanged
 };
 constexpr OperatorText kOperators[] = {
-    {"==", CompareOp::kEqual, CompareOp::kEqual},
-    {"!=", CompareOp::kNotEqual, CompareOp::kNotEqual},
-    {"<", CompareOp::kLess, CompareOp::kGreater},
-    {"<=", CompareOp::kLessEqual, CompareOp::kGreaterEqual},
-    {">", CompareOp::kGreater, CompareOp::kLess},
-    {">=", CompareOp::kGreaterEqual, CompareOp::kLessEqual},
+    {"==", CompareOp::kEqual, CompareOp::kEqual}, {"!=", CompareOp::kNotEqual, CompareOp::kNotEqual},
+    {"<", CompareOp::kLess, CompareOp::kGreater}, {"<=", CompareOp::kLessEqual, CompareOp::kGreaterEqual},
+    {">", CompareOp::kGreater, CompareOp::kLess}, {">=", CompareOp::kGreaterEqual, CompareOp::kLessEqual},
 };
 
 struct MethodText {
@@ -62,11 +57,16 @@ constexpr MethodText kMethods[] = {
 
 std::string_view literal_name(LiteralKind kind) {
   switch (kind) {
-    case LiteralKind::kString: return "a string";
-    case LiteralKind::kNumber: return "a number";
-    case LiteralKind::kBool: return "a bool";
-    case LiteralKind::kDuration: return "a duration";
-    case LiteralKind::kTimestamp: return "a timestamp";
+    case LiteralKind::kString:
+      return "a string";
+    case LiteralKind::kNumber:
+      return "a number";
+    case LiteralKind::kBool:
+      return "a bool";
+    case LiteralKind::kDuration:
+      return "a duration";
+    case LiteralKind::kTimestamp:
+      return "a timestamp";
   }
   return "";
 }
@@ -74,22 +74,32 @@ std::string_view literal_name(LiteralKind kind) {
 LiteralKind wanted_literal(const FieldSpec& field) {
   switch (field.type) {
     case FieldType::kString:
-    case FieldType::kList: return LiteralKind::kString;
-    case FieldType::kUint32: return LiteralKind::kNumber;
-    case FieldType::kUint64: return holds_duration(field) ? LiteralKind::kDuration : LiteralKind::kNumber;
-    case FieldType::kBool: return LiteralKind::kBool;
-    case FieldType::kTime: return LiteralKind::kTimestamp;
+    case FieldType::kList:
+      return LiteralKind::kString;
+    case FieldType::kUint32:
+      return LiteralKind::kNumber;
+    case FieldType::kUint64:
+      return holds_duration(field) ? LiteralKind::kDuration : LiteralKind::kNumber;
+    case FieldType::kBool:
+      return LiteralKind::kBool;
+    case FieldType::kTime:
+      return LiteralKind::kTimestamp;
   }
   return LiteralKind::kString;
 }
 
 std::string_view example_of(LiteralKind kind) {
   switch (kind) {
-    case LiteralKind::kString: return "\"text\"";
-    case LiteralKind::kNumber: return "42";
-    case LiteralKind::kBool: return "true or false";
-    case LiteralKind::kDuration: return "duration(\"5ms\")";
-    case LiteralKind::kTimestamp: return "timestamp(\"2026-11-25T01:02:03Z\")";
+    case LiteralKind::kString:
+      return "\"text\"";
+    case LiteralKind::kNumber:
+      return "42";
+    case LiteralKind::kBool:
+      return "true or false";
+    case LiteralKind::kDuration:
+      return "duration(\"5ms\")";
+    case LiteralKind::kTimestamp:
+      return "timestamp(\"2026-11-25T01:02:03Z\")";
   }
   return "";
 }
@@ -133,18 +143,24 @@ class Parser {
   std::nullopt_t unexpected() {
     const size_t at = token_.offset;
     switch (token_.kind) {
-      case TokenKind::kError: return fail(at, token_.string);
-      case TokenKind::kEnd: return fail(at, "the filter ends too early: a field or a value is missing here");
-      case TokenKind::kDouble: return fail(at, later("a number with decimals"));
-      case TokenKind::kBytes: return fail(at, later("a bytes literal"));
+      case TokenKind::kError:
+        return fail(at, token_.string);
+      case TokenKind::kEnd:
+        return fail(at, "the filter ends too early: a field or a value is missing here");
+      case TokenKind::kDouble:
+        return fail(at, later("a number with decimals"));
+      case TokenKind::kBytes:
+        return fail(at, later("a bytes literal"));
       case TokenKind::kString:
-      case TokenKind::kInteger: return fail(at, "a value stands here without an operator before it");
+      case TokenKind::kInteger:
+        return fail(at, "a value stands here without an operator before it");
       case TokenKind::kIdentifier:
         if (token_.text == "null") return fail(at, later("null"));
         if (token_.text == "and" || token_.text == "AND") return fail(at, "conditions are joined by &&");
         if (token_.text == "in") return fail(at, "`in` needs a string before it: \"text\" in statement.parameters");
         return fail(at, "`" + std::string(token_.text) + "` stands here without an operator before it");
-      case TokenKind::kPunctuation: break;
+      case TokenKind::kPunctuation:
+        break;
     }
     for (const std::string_view part : {"||", "!", "+", "-", "*", "/", "%", "?", ":", "[", "{"}) {
       if (token_.text == part) return fail(at, later("`" + std::string(part) + "`"));
@@ -194,8 +210,7 @@ class Parser {
     advance();
     auto right = operand();
     if (!right) return std::nullopt;
-    if (find_operator(token_) != nullptr)
-      return fail(token_.offset, "comparisons cannot be chained: join them by &&");
+    if (find_operator(token_) != nullptr) return fail(token_.offset, "comparisons cannot be chained: join them by &&");
     return compare(*left, *found, *right, at);
   }
 
@@ -221,8 +236,10 @@ class Parser {
         advance();
         return number;
       }
-      case TokenKind::kIdentifier: return name();
-      default: break;
+      case TokenKind::kIdentifier:
+        return name();
+      default:
+        break;
     }
     if (!token_.is("(")) {
       if (token_.is("-")) return fail(at, "no field of a filter is ever negative");
@@ -294,12 +311,14 @@ class Parser {
       if (candidate.name == name) found = &candidate;
     }
     if (found == nullptr) {
-      return fail(name_at, "the method `" + name +
-                               "` is not one of contains, startsWith, endsWith; others come with the full rule language");
+      return fail(name_at,
+                  "the method `" + name +
+                      "` is not one of contains, startsWith, endsWith; others come with the full rule language");
     }
     if (field.type == FieldType::kList)
       return fail(name_at, quoted_type(field) + ": write \"text\" in " + std::string(field.name));
-    if (field.type != FieldType::kString) return fail(name_at, quoted_type(field) + " and has no method `" + name + "`");
+    if (field.type != FieldType::kString)
+      return fail(name_at, quoted_type(field) + " and has no method `" + name + "`");
     advance();
     auto argument = operand();
     if (!argument) return std::nullopt;
@@ -307,16 +326,15 @@ class Parser {
     const Literal* literal = argument->literal();
     if (literal == nullptr) return fail(argument->offset, "`" + name + "` takes a string literal here");
     if (literal->kind != LiteralKind::kString)
-      return fail(argument->offset,
-                  "`" + name + "` takes a string, not " + std::string(literal_name(literal->kind)));
+      return fail(argument->offset, "`" + name + "` takes a string, not " + std::string(literal_name(literal->kind)));
     return comparison(at, field, found->op, literal->value);
   }
 
   std::optional<Operand> function(const std::string& name, size_t at) {
     const bool is_duration = name == "duration";
     if (!is_duration && name != "timestamp") {
-      return fail(at, "the function `" + name +
-                          "` is not one of duration, timestamp; others come with the full rule language");
+      return fail(
+          at, "the function `" + name + "` is not one of duration, timestamp; others come with the full rule language");
     }
     advance();
     const size_t argument_at = token_.offset;
@@ -329,11 +347,11 @@ class Parser {
     if (!accept(")")) return unexpected();
     const auto ns = is_duration ? parse_duration(text) : parse_timestamp(text);
     if (!ns) {
-      return fail(argument_at, is_duration ? "not a duration from 0 on in h, m, s, ms, us, ns: \"5ms\", \"1h30m\", \"0.5s\""
-                                           : "not an RFC 3339 time since 1970: \"2026-11-25T01:02:03Z\"");
+      return fail(argument_at, is_duration
+                                   ? "not a duration from 0 on in h, m, s, ms, us, ns: \"5ms\", \"1h30m\", \"0.5s\""
+                                   : "not an RFC 3339 time since 1970: \"2026-11-25T01:02:03Z\"");
     }
-    return Operand{.offset = at,
-                   .is = Literal{is_duration ? LiteralKind::kDuration : LiteralKind::kTimestamp, *ns}};
+    return Operand{.offset = at, .is = Literal{is_duration ? LiteralKind::kDuration : LiteralKind::kTimestamp, *ns}};
   }
 
   std::optional<Operand> compare(const Operand& left, const OperatorText& op, const Operand& right, size_t at) {
@@ -351,9 +369,8 @@ class Parser {
       return fail(at, quoted_type(field) + ": write \"text\" in " + std::string(field.name));
     const LiteralKind want = wanted_literal(field);
     if (literal.kind != want) {
-      return fail(literal_at, quoted_type(field) + ", but is compared with " +
-                                  std::string(literal_name(literal.kind)) + ": write " +
-                                  std::string(example_of(want)));
+      return fail(literal_at, quoted_type(field) + ", but is compared with " + std::string(literal_name(literal.kind)) +
+                                  ": write " + std::string(example_of(want)));
     }
     if (field.type == FieldType::kBool && compare_op != CompareOp::kEqual && compare_op != CompareOp::kNotEqual)
       return fail(at, quoted_type(field) + " and knows == and != only");
@@ -390,8 +407,8 @@ class Parser {
       if (field->type == FieldType::kBool)
         return std::vector<Comparison>{{.field = field, .op = CompareOp::kEqual, .value = true}};
       return fail(operand.offset, quoted_type(*field) + " and alone no condition: compare it, such as " +
-                                      std::string(field->name) + " == " +
-                                      std::string(example_of(wanted_literal(*field))));
+                                      std::string(field->name) +
+                                      " == " + std::string(example_of(wanted_literal(*field))));
     }
     return fail(operand.offset, "a value alone is no condition: compare a field with it");
   }

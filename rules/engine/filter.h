@@ -54,7 +54,7 @@ enum class CompareOp : uint8_t {
   kLessEqual,
   kGreater,
   kGreaterEqual,
-  kContains,    // these three: strings only, case counts
+  kContains,  // these three: strings only, case counts
   kStartsWith,
   kEndsWith,
 };

@@ -178,7 +178,8 @@ Token Lexer::quoted(size_t prefix) {
     }
     const size_t length = append_escape(value, text_.substr(at_));
     if (length == 0)
-      return fail(at_, "no escape of CEL: it knows \\n \\t \\\\ \\\" \\xHH \\uHHHH and the like, or write a raw string r\"…\"");
+      return fail(
+          at_, "no escape of CEL: it knows \\n \\t \\\\ \\\" \\xHH \\uHHHH and the like, or write a raw string r\"…\"");
     at_ += length;
   }
   at_ += close.size();

@@ -39,25 +39,36 @@ constexpr Getter kGetters[] = {
 template <typename T>
 bool ordered(const T& left, CompareOp op, const T& right) {
   switch (op) {
-    case CompareOp::kEqual: return left == right;
-    case CompareOp::kNotEqual: return left != right;
-    case CompareOp::kLess: return left < right;
-    case CompareOp::kLessEqual: return left <= right;
-    case CompareOp::kGreater: return left > right;
-    case CompareOp::kGreaterEqual: return left >= right;
+    case CompareOp::kEqual:
+      return left == right;
+    case CompareOp::kNotEqual:
+      return left != right;
+    case CompareOp::kLess:
+      return left < right;
+    case CompareOp::kLessEqual:
+      return left <= right;
+    case CompareOp::kGreater:
+      return left > right;
+    case CompareOp::kGreaterEqual:
+      return left >= right;
     case CompareOp::kContains:
     case CompareOp::kStartsWith:
-    case CompareOp::kEndsWith: break;
+    case CompareOp::kEndsWith:
+      break;
   }
   return false;
 }
 
 bool holds_text(std::string_view left, CompareOp op, std::string_view right) {
   switch (op) {
-    case CompareOp::kContains: return left.find(right) != std::string_view::npos;
-    case CompareOp::kStartsWith: return left.starts_with(right);
-    case CompareOp::kEndsWith: return left.ends_with(right);
-    default: return ordered(left, op, right);
+    case CompareOp::kContains:
+      return left.find(right) != std::string_view::npos;
+    case CompareOp::kStartsWith:
+      return left.starts_with(right);
+    case CompareOp::kEndsWith:
+      return left.ends_with(right);
+    default:
+      return ordered(left, op, right);
   }
 }
 

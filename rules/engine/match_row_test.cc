@@ -87,9 +87,13 @@ TEST(MatchRow, EveryFieldReadsItsOwnMember) {
         access->SetBool(&row, descriptor, true);
         comparison.value = true;
         break;
-      case FieldType::kUint32: access->SetUInt32(&row, descriptor, 7); break;
+      case FieldType::kUint32:
+        access->SetUInt32(&row, descriptor, 7);
+        break;
       case FieldType::kUint64:
-      case FieldType::kTime: access->SetUInt64(&row, descriptor, 7); break;
+      case FieldType::kTime:
+        access->SetUInt64(&row, descriptor, 7);
+        break;
     }
     EXPECT_TRUE(matches(Filter{{comparison}}, row)) << field.name;
     EXPECT_FALSE(matches(Filter{{comparison}}, v1::Row{})) << field.name;

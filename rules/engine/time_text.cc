@@ -202,8 +202,8 @@ std::optional<uint64_t> parse_duration(std::string_view text) {
 
 std::string format_duration(uint64_t ns) {
   if (ns == 0) return "0s";
-  constexpr Unit kBySize[] = {{"h", 3600 * kNsPerSecond}, {"m", 60 * kNsPerSecond}, {"s", kNsPerSecond},
-                              {"ms", 1'000'000},          {"us", 1000}};
+  constexpr Unit kBySize[] = {
+      {"h", 3600 * kNsPerSecond}, {"m", 60 * kNsPerSecond}, {"s", kNsPerSecond}, {"ms", 1'000'000}, {"us", 1000}};
   for (const Unit& unit : kBySize) {
     if (ns % unit.ns == 0) return std::to_string(ns / unit.ns) + std::string(unit.name);
   }
