@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Target gatehouse_duckdb: the pinned libduckdb.so and its C header, installed by scripts/install-duckdb (which runs here
+# Target gatehouse_duckdb: the pinned libduckdb.so and its C header, installed by scripts/install-duckdb (which runs
+# here
 # if they are not in place). Linked by collector/store only. Binaries find the library by their build rpath.
 include_guard()
 

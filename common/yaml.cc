@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "common/limits.h"
+#include "common/utf8.h"
 
 namespace gatehouse {
 namespace {
@@ -131,20 +132,19 @@ Error refused(std::string_view file, std::string_view text, const YAML::Mark& ma
 
 // The library stops in silence at a byte of its own choice (0x04) and guesses encodings from zeros, so bytes that no
 // text holds are refused first.
-std::optional<Error> refuse_controls(std::string_view text, std::string_view file) {
-  size_t line = 1, column = 1;
-  for (const char c : text) {
+std::optional<Error> refuse_odd_bytes(std::string_view text, std::string_view file) {
+  const auto is_odd = [](char c) {
     const auto byte = static_cast<unsigned char>(c);
-    if ((byte < 0x20 && c != '\n' && c != '\t' && c != '\r') || byte == 0x7f || byte >= 0xfe)
-      return Error::configuration(yaml_position(file, line, column) + "not a text file: it holds the byte " +
-                                  std::to_string(byte));
-    ++column;
-    if (c == '\n') {
-      ++line;
-      column = 1;
-    }
-  }
-  return std::nullopt;
+    return (byte < 0x20 && c != '\n' && c != '\t' && c != '\r') || byte == 0x7f;
+  };
+  const auto odd = static_cast<size_t>(std::ranges::find_if(text, is_odd) - text.begin());
+  const size_t at = std::min(odd, valid_utf8_prefix(text));
+  if (at == text.size()) return std::nullopt;
+  const std::string_view before = text.substr(0, at);
+  const auto line = 1 + static_cast<size_t>(std::ranges::count(before, '\n'));
+  const size_t column = at - (before.rfind('\n') + 1) + 1;
+  return Error::configuration(yaml_position(file, line, column) + "not UTF-8 text: it holds the byte " +
+                              std::to_string(static_cast<unsigned char>(text[at])));
 }
 
 }  // namespace
@@ -172,7 +172,7 @@ std::string printable(std::string_view text) {
 }
 
 Result<YamlNode> parse_yaml(std::string_view text, std::string_view file) {
-  if (std::optional<Error> error = refuse_controls(text, file)) return *std::move(error);
+  if (std::optional<Error> error = refuse_odd_bytes(text, file)) return *std::move(error);
   try {
     std::istringstream in{std::string(text) + std::string(kEndMarker)};
     YAML::Parser parser(in);

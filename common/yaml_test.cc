@@ -50,10 +50,11 @@ constexpr Case kRefused[] = {
     {"a:\n\t- 1\n", "f:2:2: not YAML: "},
     {"a: \"open\n", "f:1:9: not YAML: illegal EOF in scalar"},
     {"a: 'open\nb: 1", "f:2:5: not YAML: illegal EOF in scalar"},
-    {"a: 1\nb: \x04\nc: 2\n", "f:2:4: not a text file: it holds the byte 4"},
+    {"a: 1\nb: \x04\nc: 2\n", "f:2:4: not UTF-8 text: it holds the byte 4"},
+    {"a: 1\nb: \xc3(\n", "f:2:4: not UTF-8 text: it holds the byte 195"},
     {"\xff\xfe"
      "a",
-     "f:1:1: not a text file: it holds the byte 255"},
+     "f:1:1: not UTF-8 text: it holds the byte 255"},
 };
 
 TEST(Yaml, ATextMayEndAnywhere) {

@@ -14,15 +14,16 @@ uint64_t g_allocations = 0;
 
 }  // namespace
 
-void* operator new(size_t bytes) {
+// Not inlined: g++ would take the malloc and free inside for a mismatch with what it knows of new and delete.
+[[gnu::noinline]] void* operator new(size_t bytes) {
   ++g_allocations;
   if (void* const memory = std::malloc(bytes); memory != nullptr) return memory;
   std::abort();
 }
-void operator delete(void* memory) noexcept {
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory, size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
   std::free(memory);
 }
 
