@@ -40,21 +40,6 @@ class Sessions : public testing::Test {
   Capture capture;
 };
 
-// Whole frames with this tag at the front of each message of `data`.
-size_t count_frames(std::string_view data, char tag) {
-  size_t count = 0;
-  while (data.size() >= 5) {
-    size_t bytes = 1;
-    for (size_t i = 1, length = 0; i < 5; ++i) {
-      length = length << 8 | static_cast<unsigned char>(data[i]);
-      if (i == 4) bytes += length;
-    }
-    count += data[0] == tag ? 1 : 0;
-    data.remove_prefix(std::min(bytes, data.size()));
-  }
-  return count;
-}
-
 // Wherever a result is cut into reads, each row is counted once and everything else is kept.
 TEST_F(Sessions, RowsAreCountedNotKept) {
   for (const size_t read_step : {7U, 64U, 1000U, 1500U, 4096U, 65536U}) {

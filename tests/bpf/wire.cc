@@ -165,6 +165,17 @@ std::string welcome() {
   return frame('R', std::string(4, '\0')) + ready();
 }
 
+size_t count_frames(std::string_view frames, char tag) {
+  size_t count = 0;
+  while (frames.size() >= 5) {
+    size_t bytes = 0;
+    for (size_t i = 1; i < 5; ++i) bytes = bytes << 8 | static_cast<unsigned char>(frames[i]);
+    count += frames[0] == tag ? 1 : 0;
+    frames.remove_prefix(std::min(bytes + 1, frames.size()));
+  }
+  return count;
+}
+
 std::string pattern(size_t bytes) {
   std::string text(bytes, '\0');
   uint32_t state = 1;

@@ -45,6 +45,8 @@ std::string row(size_t value_bytes);
 std::string ready();
 // AuthenticationOk and ReadyForQuery: what a server says to a startup message.
 std::string welcome();
+// Frames with this tag in a row of whole frames.
+size_t count_frames(std::string_view frames, char tag);
 // `bytes` characters that differ by position, so that a shifted copy is not the same.
 std::string pattern(size_t bytes);
 
