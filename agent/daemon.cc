@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <csignal>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "agent/capture/kernel_source.h"
+#include "agent/commands.h"
+#include "agent/replay/ghcap.h"
+#include "agent/runtime/agent.h"
+#include "common/log.h"
+
+namespace gatehouse::agent {
+namespace {
+
+volatile std::sig_atomic_t g_stop = 0;
+
+void on_stop_signal(int) {
+  g_stop = 1;
+}
+
+void catch_stop_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_stop_signal;  // no SA_RESTART: a sleep ends at once
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+capture::CaptureConfig capture_config(const AgentConfig& config) {
+  capture::CaptureConfig capture;
+  std::set<uint16_t> ports{5432};
+  for (const AgentConfig::Database& database : config.databases)
+    for (const ListenAddress& listen : database.listen)
+      if (listen.port != 0) ports.insert(listen.port);
+  capture.ports.assign(ports.begin(), ports.end());
+  capture.request_bytes_max = static_cast<uint32_t>(config.capture.request_bytes_max);
+  capture.control_ring_bytes = config.capture.control_ring_bytes;
+  capture.request_ring_bytes = config.capture.request_ring_bytes;
+  capture.response_ring_bytes = config.capture.response_ring_bytes;
+  return capture;
+}
+
+runtime::Counters kernel_counters(const capture::KernelSource& source) {
+  const capture::CaptureCounters kernel = source.counters();
+  return {
+      {"kernel_records", kernel.records},
+      {"kernel_control_ring_full", kernel.control_ring_full},
+      {"kernel_request_ring_full", kernel.request_ring_full},
+      {"kernel_response_ring_full", kernel.response_ring_full},
+      {"kernel_storage_failed", kernel.storage_failed},
+      {"kernel_faults", kernel.faults},
+      {"kernel_unsynced", kernel.unsynced},
+      {"kernel_sockets_watched", kernel.sockets_watched},
+      {"kernel_other_ends", kernel.other_ends},
+      {"kernel_programs_missed", kernel.programs_missed},
+  };
+}
+
+}  // namespace
+
+Status run_daemon(const AgentConfig& config, const std::string& record_path) {
+  catch_stop_signals();
+  // The kernel first: what it refuses, no collector can mend.
+  GH_ASSIGN(const auto source, capture::KernelSource::open(capture_config(config)).context("watching"));
+  std::unique_ptr<replay::Writer> recorder;
+  if (!record_path.empty()) {
+    GH_ASSIGN(recorder, replay::Writer::create(record_path).context("--record"));
+  }
+  GH_ASSIGN(const auto agent, runtime::Agent::open(config));
+  const runtime::LiveSource live{
+      .source = *source,
+      .wait = [&](uint32_t timeout_ms) { source->wait(timeout_ms); },
+      .counters = [&] { return kernel_counters(*source); },
+      .plane = "socket",
+  };
+  GH_TRY(agent->run(live, recorder.get(), g_stop));
+  if (recorder) return recorder->flush().context(record_path);
+  return {};
+}
+
+}  // namespace gatehouse::agent

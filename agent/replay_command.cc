@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <google/protobuf/util/json_util.h>
+
+#include <cstdio>
+#include <unordered_map>
+
+#include "agent/commands.h"
+#include "agent/replay/ghcap.h"
+#include "agent/runtime/batch_builder.h"
+#include "agent/runtime/shard.h"
+#include "agent/runtime/table_directory.h"
+#include "common/utf8.h"
+#include "common/version.h"
+#include "gatehouse/v1/event.pb.h"
+
+namespace gatehouse::agent {
+namespace {
+
+std::string json_of(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  if (!google::protobuf::util::MessageToJsonString(message, &text, options).ok()) return "null";
+  return text;
+}
+
+// JSON has no raw bytes; SQL is shown as text, with what is not UTF-8 as \xNN. The two texts stand beside the event,
+// whose own bytes fields are base64 as protobuf's JSON prescribes.
+std::string quoted(std::string_view bytes) {
+  std::string text, out = "\"";
+  append_as_utf8(text, bytes);
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      char escape[8];
+      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c));
+      out += escape;
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+void print(const runtime::EncodedBatch& encoded) {
+  v1::Batch batch;
+  if (!batch.ParseFromString(encoded.bytes)) return;
+  std::unordered_map<uint64_t, std::string> sessions, processes;
+  for (const v1::Session& session : batch.sessions()) sessions[session.id()] = json_of(session);
+  for (const v1::Process& process : batch.processes()) processes[process.id()] = json_of(process);
+  uint64_t sequence = batch.first_sequence();
+  for (const v1::Event& event : batch.events()) {
+    std::string line = "{\"sequence\":" + std::to_string(sequence++);
+    if (event.has_statement()) {
+      line += ",\"text\":" + quoted(event.statement().text());
+      if (!event.statement().resolved_text().empty())
+        line += ",\"resolved_text\":" + quoted(event.statement().resolved_text());
+    }
+    line += ",\"event\":" + json_of(event);
+    if (const auto found = sessions.find(event.session()); found != sessions.end())
+      line += ",\"session\":" + found->second;
+    if (const auto found = processes.find(event.process()); found != processes.end())
+      line += ",\"process\":" + found->second;
+    line += "}\n";
+    std::fwrite(line.data(), 1, line.size(), stdout);
+  }
+}
+
+void replay_all(RecordSource& source, runtime::Shard& shard) {
+  while (!source.at_end())
+    if (source.poll(shard, 1024) == 0) break;
+}
+
+}  // namespace
+
+// Times are those of the recorded host's clock since boot.
+Status replay_file(const std::string& path, const AgentConfig& config) {
+  GH_ASSIGN(const auto source, replay::FileSource::open(path));
+  // No /proc: the processes of a recording ran elsewhere or long ago.
+  identity::ProcessTable processes({.proc_root = "/nonexistent", .passwd_path = "/nonexistent"});
+  runtime::TableDirectory directory(processes);
+  runtime::BatchBuilder builder({.agent_id = "replay", .boot_id = "replay", .host = "replay", .agent_version = kVersion},
+                                directory);
+  runtime::Shard shard(processes, builder, config.databases, print);
+  replay_all(*source, shard);
+  const uint64_t end_ns = shard.latest_record_ns();
+  shard.close_all(end_ns);
+  shard.flush(end_ns, true);
+  const replay::Outcome outcome = source->parser().outcome();
+  if (outcome == replay::Outcome::kEnd) return {};
+  // What was whole has been printed; a recorder that was killed leaves a cut end.
+  return Error(path + ": " + std::string(replay::outcome_text(outcome)) + " at byte " +
+               std::to_string(source->parser().offset()));
+}
+
+}  // namespace gatehouse::agent
