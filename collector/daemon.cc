@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collector/daemon.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <csignal>
+#include <memory>
+#include <vector>
+
+#include "collector/ingest/ingest_service.h"
+#include "collector/ingest/installation.h"
+#include "collector/ingest/peer.h"
+#include "collector/ingest/server.h"
+#include "collector/ingest/token_store.h"
+#include "collector/pipeline_sink.h"
+#include "collector/query/query_service.h"
+#include "collector/store/pipeline.h"
+#include "common/file.h"
+#include "common/log.h"
+#include "common/version.h"
+
+namespace gatehouse {
+namespace {
+
+constexpr std::string_view kComponent = "collector";
+// For agents' last batches and people's running queries.
+constexpr std::chrono::milliseconds kStopDeadline{3000};
+
+// Blocked in every thread that is started from here on, so that only wait() gets them.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+  }
+  [[nodiscard]] std::string_view wait() const {
+    int number = 0;
+    while (sigwait(&set_, &number) != 0) {
+    }
+    return number == SIGINT ? "SIGINT" : "SIGTERM";
+  }
+
+ private:
+  sigset_t set_{};
+};
+
+// What a certificate may be asked for on this host itself, whatever else it is called.
+std::vector<std::string> certificate_names(const CollectorConfig& config) {
+  std::vector<std::string> names = config.collector.hostnames;
+  for (const char* local : {"localhost", "127.0.0.1", "::1"}) {
+    if (std::ranges::find(names, local) == names.end()) names.emplace_back(local);
+  }
+  return names;
+}
+
+store::Pipeline::Options pipeline_options(const CollectorConfig& config) {
+  store::Pipeline::Options options{.folder = config.collector.state_dir};
+  options.log.segment_bytes_max = config.segment.bytes_max;
+  options.log.segment_age_ns_max = static_cast<uint64_t>(std::chrono::nanoseconds(config.segment.age_max).count());
+  options.store.memory_bytes_max = config.store.memory_bytes_max;
+  options.store.threads = static_cast<uint32_t>(config.store.threads);
+  return options;
+}
+
+query::QueryService::Options query_options(const ingest::TokenStore& tokens) {
+  return {.is_operator =
+              [](const grpc::ServerContext& context) {
+                const auto subject = ingest::peer_subject(*context.auth_context());
+                return subject && subject->role == pki::Role::kOperator;
+              },
+          .create_token = [&tokens](uint32_t valid_seconds) -> Result<query::Token> {
+            GH_ASSIGN(ingest::TokenStore::Created created, tokens.create(std::chrono::seconds(valid_seconds)));
+            return query::Token{.token = std::move(created.token), .expires_ns = created.expires_ns};
+          }};
+}
+
+void log_end(const ingest::IngestService::Counters& counters) {
+  uint64_t refused = counters.conflicts;
+  for (const uint64_t count : counters.refused) refused += count;
+  log::info(kComponent, "stopped",
+            {{"batches", counters.batches_appended},
+             {"events", counters.events_appended},
+             {"duplicates", counters.batches_duplicate},
+             {"appends", counters.appends},
+             {"refused", refused}});
+}
+
+}  // namespace
+
+Status run_collector(const CollectorConfig& config) {
+  const StopSignals signals;
+  ::umask(S_IRWXG | S_IRWXO);
+  const std::string& state_dir = config.collector.state_dir;
+  GH_TRY(make_directories(state_dir).context("collector.state_dir"));
+  GH_ASSIGN(const UniqueFd lock, lock_file(state_dir + "/lock").context("collector.state_dir"));
+  const std::vector<std::string> names = certificate_names(config);
+  auto installation = ingest::Installation::open(state_dir, config.collector.name, names).context("certificates");
+  if (!installation) return std::move(installation).error();
+  if (installation->is_new) {
+    log::info(kComponent, "first start: made a certificate authority; `gatehouse` needs the operator's folder",
+              {{"operator", installation->operator_folder}});
+  }
+  const ingest::TokenStore tokens(state_dir, installation->authority.fingerprint());
+  GH_ASSIGN(const std::unique_ptr<store::Pipeline> pipeline, store::Pipeline::open(pipeline_options(config)));
+
+  PipelineSink sink(*pipeline);
+  ingest::IngestService ingest_service(sink, tokens, installation->authority);
+  query::QueryService query_service(*pipeline, query_options(tokens));
+  GH_ASSIGN(const std::unique_ptr<ingest::Server> server,
+            ingest::Server::start({.listen = config.collector.listen,
+                                   .identity = installation->server,
+                                   .authority_pem = installation->authority.certificate_pem(),
+
+                                   .services = {&ingest_service.service(), &query_service}}));
+  log::info(kComponent, "listening",
+            {{"address", config.collector.listen.host}, {"port", server->port()}, {"version", kVersion}});
+
+  log::info(kComponent, "stopping", {{"signal", signals.wait()}});
+  ingest_service.stop();
+  server->stop(kStopDeadline);
+  log_end(ingest_service.counters());
+  pipeline->close();
+  return {};
+}
+
+Result<std::string> create_token(const CollectorConfig& config, std::chrono::milliseconds valid) {
+  const std::string& state_dir = config.collector.state_dir;
+  auto authority = ingest::Installation::load_authority(state_dir);
+  if (!authority) {
+    return Error::configuration(authority.error().message() +
+                                "; start the collector once, or run this as the user that it runs as");
+  }
+  const ingest::TokenStore tokens(state_dir, authority->fingerprint());
+  GH_ASSIGN(ingest::TokenStore::Created created,
+            tokens.create(std::chrono::duration_cast<std::chrono::seconds>(valid)));
+  return std::move(created.token);
+}
+
+}  // namespace gatehouse
