@@ -18,8 +18,8 @@ Result<std::unique_ptr<FileSource>> FileSource::open(const std::string& path) {
     if (map == MAP_FAILED) return Error::system(path);
   }
   std::unique_ptr<FileSource> source(new FileSource(map, size));
-  const Outcome outcome = source->parser().outcome();
-  if (outcome != Outcome::kReading) return Error(path + ": " + std::string(outcome_text(outcome)));
+  const ReadOutcome outcome = source->parser().outcome();
+  if (outcome != ReadOutcome::kReading) return Error(path + ": " + std::string(outcome_text(outcome)));
   return source;
 }
 

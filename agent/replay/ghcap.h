@@ -68,7 +68,7 @@ class Writer final : public RecordSink {
 };
 
 // How reading ended, or has not.
-enum class Outcome : uint8_t {
+enum class ReadOutcome : uint8_t {
   kReading,
   kEnd,         // after the last whole record
   kCut,         // the file ends inside a record; what came before is good
@@ -78,7 +78,7 @@ enum class Outcome : uint8_t {
   kChecksum,
   kMalformed,   // a body that is not what its kind says
 };
-std::string_view outcome_text(Outcome outcome);
+std::string_view outcome_text(ReadOutcome outcome);
 
 // Reads records out of bytes that the caller keeps. Pure; never fails otherwise than by outcome(). Views in records
 // borrow the bytes, and pieces the reader.
@@ -87,12 +87,12 @@ class Parser {
   explicit Parser(std::span<const std::byte> file);
   // Hands one record to the sink. False: there is none, see outcome().
   bool next(RecordSink& sink);
-  [[nodiscard]] Outcome outcome() const { return outcome_; }
+  [[nodiscard]] ReadOutcome outcome() const { return outcome_; }
   // Where the record that ended the reading begins.
   [[nodiscard]] size_t offset() const { return offset_; }
 
  private:
-  bool stop(Outcome outcome) {
+  bool stop(ReadOutcome outcome) {
     outcome_ = outcome;
     return false;
   }
@@ -100,7 +100,7 @@ class Parser {
 
   std::span<const std::byte> file_;
   size_t offset_ = 0;
-  Outcome outcome_ = Outcome::kReading;
+  ReadOutcome outcome_ = ReadOutcome::kReading;
   std::vector<Piece> pieces_;
 };
 
@@ -113,7 +113,7 @@ class FileSource final : public RecordSource {
   FileSource& operator=(const FileSource&) = delete;
 
   size_t poll(RecordSink& sink, size_t records_max) override;
-  [[nodiscard]] bool at_end() const override { return parser_.outcome() != Outcome::kReading; }
+  [[nodiscard]] bool at_end() const override { return parser_.outcome() != ReadOutcome::kReading; }
   [[nodiscard]] const Parser& parser() const { return parser_; }
 
  private:

@@ -124,7 +124,7 @@ TEST_F(GhcapTest, EveryRecordSurvives) {
   EXPECT_FALSE((*source)->at_end());
   EXPECT_EQ((*source)->poll(got, 100), 4U);
   EXPECT_TRUE((*source)->at_end());
-  EXPECT_EQ((*source)->parser().outcome(), Outcome::kEnd);
+  EXPECT_EQ((*source)->parser().outcome(), ReadOutcome::kEnd);
   EXPECT_EQ(got.lines, want.lines);
 }
 
@@ -136,7 +136,7 @@ TEST_F(GhcapTest, ACutTailIsNotDamage) {
     Parser parser(test::bytes_of(std::string_view(file).substr(0, size)));
     Journal got;
     while (parser.next(got)) continue;
-    EXPECT_TRUE(parser.outcome() == Outcome::kCut || parser.outcome() == Outcome::kEnd) << size;
+    EXPECT_TRUE(parser.outcome() == ReadOutcome::kCut || parser.outcome() == ReadOutcome::kEnd) << size;
     ASSERT_LE(got.lines.size(), want.lines.size());
     EXPECT_TRUE(std::equal(got.lines.begin(), got.lines.end(), want.lines.begin()));
   }
@@ -150,7 +150,7 @@ TEST_F(GhcapTest, EveryFlippedBitIsNoticed) {
     Parser parser(test::bytes_of(flipped));
     Journal got;
     while (parser.next(got)) continue;
-    EXPECT_NE(parser.outcome(), Outcome::kEnd) << bit;
+    EXPECT_NE(parser.outcome(), ReadOutcome::kEnd) << bit;
   }
 }
 
@@ -162,13 +162,13 @@ TEST_F(GhcapTest, NamesWhatIsWrong) {
     return parser.outcome();
   };
   using namespace std::string_view_literals;
-  EXPECT_EQ(outcome_of(""), Outcome::kNotGhcap);
-  EXPECT_EQ(outcome_of("GHCAP\0\1"sv), Outcome::kNotGhcap);
-  EXPECT_EQ(outcome_of("GHCAP\0\2\0"sv), Outcome::kVersion);
-  EXPECT_EQ(outcome_of("GHCAP\0\1\0"sv), Outcome::kEnd);
-  EXPECT_EQ(outcome_of("GHCAP\0\1\0\1\0\0\0\0\0\0\0\1"sv), Outcome::kChecksum);
-  EXPECT_EQ(outcome_of("GHCAP\0\1\0\0\0\0\2\0\0\0\0"sv), Outcome::kTooLarge);
-  EXPECT_EQ(outcome_of("GHCAP\0\1\0\0\0\0\0\0\0\0\0"sv), Outcome::kMalformed);
+  EXPECT_EQ(outcome_of(""), ReadOutcome::kNotGhcap);
+  EXPECT_EQ(outcome_of("GHCAP\0\1"sv), ReadOutcome::kNotGhcap);
+  EXPECT_EQ(outcome_of("GHCAP\0\2\0"sv), ReadOutcome::kVersion);
+  EXPECT_EQ(outcome_of("GHCAP\0\1\0"sv), ReadOutcome::kEnd);
+  EXPECT_EQ(outcome_of("GHCAP\0\1\0\1\0\0\0\0\0\0\0\1"sv), ReadOutcome::kChecksum);
+  EXPECT_EQ(outcome_of("GHCAP\0\1\0\0\0\0\2\0\0\0\0"sv), ReadOutcome::kTooLarge);
+  EXPECT_EQ(outcome_of("GHCAP\0\1\0\0\0\0\0\0\0\0\0"sv), ReadOutcome::kMalformed);
   EXPECT_FALSE(FileSource::open(path_).has_value());
 }
 

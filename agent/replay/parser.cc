@@ -157,16 +157,16 @@ bool read_exit(Reader r, RecordSink& sink) {
 
 }  // namespace
 
-std::string_view outcome_text(Outcome outcome) {
+std::string_view outcome_text(ReadOutcome outcome) {
   switch (outcome) {
-    case Outcome::kReading: return "reading";
-    case Outcome::kEnd: return "end of file";
-    case Outcome::kCut: return "the file ends inside a record";
-    case Outcome::kNotGhcap: return "not a capture file";
-    case Outcome::kVersion: return "a capture file of another version";
-    case Outcome::kTooLarge: return "a record longer than the format allows";
-    case Outcome::kChecksum: return "a record whose checksum does not match";
-    case Outcome::kMalformed: return "a malformed record";
+    case ReadOutcome::kReading: return "reading";
+    case ReadOutcome::kEnd: return "end of file";
+    case ReadOutcome::kCut: return "the file ends inside a record";
+    case ReadOutcome::kNotGhcap: return "not a capture file";
+    case ReadOutcome::kVersion: return "a capture file of another version";
+    case ReadOutcome::kTooLarge: return "a record longer than the format allows";
+    case ReadOutcome::kChecksum: return "a record whose checksum does not match";
+    case ReadOutcome::kMalformed: return "a malformed record";
   }
   return "";
 }
@@ -176,26 +176,26 @@ Parser::Parser(std::span<const std::byte> file) : file_(file) {
   const auto magic = r.take(kMagic.size());
   const auto version = r.le<uint16_t>();
   if (!r.ok() || !std::ranges::equal(magic, std::as_bytes(std::span{kMagic}))) {
-    outcome_ = Outcome::kNotGhcap;
+    outcome_ = ReadOutcome::kNotGhcap;
   } else if (version != kFormatVersion) {
-    outcome_ = Outcome::kVersion;
+    outcome_ = ReadOutcome::kVersion;
   } else {
     offset_ = kFileHeaderSize;
   }
 }
 
 bool Parser::next(RecordSink& sink) {
-  if (outcome_ != Outcome::kReading) return false;
+  if (outcome_ != ReadOutcome::kReading) return false;
   Reader r{file_.subspan(offset_)};
-  if (r.left() == 0) return stop(Outcome::kEnd);
+  if (r.left() == 0) return stop(ReadOutcome::kEnd);
   const auto body_bytes = r.le<uint32_t>();
   const auto checksum = r.le<uint32_t>();
-  if (!r.ok()) return stop(Outcome::kCut);
-  if (body_bytes > kBodyBytesMax) return stop(Outcome::kTooLarge);
+  if (!r.ok()) return stop(ReadOutcome::kCut);
+  if (body_bytes > kBodyBytesMax) return stop(ReadOutcome::kTooLarge);
   const auto body = r.take(body_bytes);
-  if (!r.ok()) return stop(Outcome::kCut);
-  if (crc32c(body) != checksum) return stop(Outcome::kChecksum);
-  if (!dispatch(body, sink)) return stop(Outcome::kMalformed);
+  if (!r.ok()) return stop(ReadOutcome::kCut);
+  if (crc32c(body) != checksum) return stop(ReadOutcome::kChecksum);
+  if (!dispatch(body, sink)) return stop(ReadOutcome::kMalformed);
   offset_ += kRecordHeaderSize + body_bytes;
   return true;
 }

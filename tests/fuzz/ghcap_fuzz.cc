@@ -84,6 +84,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (parser.offset() <= before) std::abort();
     before = parser.offset();
   }
-  if (parser.outcome() == replay::Outcome::kReading || parser.outcome() == replay::Outcome::kChecksum) std::abort();
+  if (parser.outcome() == replay::ReadOutcome::kReading || parser.outcome() == replay::ReadOutcome::kChecksum) std::abort();
   return 0;
 }
