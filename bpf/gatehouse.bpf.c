@@ -32,6 +32,9 @@ int BPF_PROG(on_connecting, const struct sock *sk, int old, int new)
 		count(GH_COUNT_STORAGE_FAILED);
 		return 0;
 	}
+	if (conn->flags & CONN_OPENED) /* disconnected, and connected anew */
+		emit_closed(conn, conn);
+	__builtin_memset(conn, 0, sizeof(*conn));
 	conn->flags = CONN_CLIENT;
 	process_of(&conn->opener, bpf_get_current_task_btf());
 	conn->uid = bpf_get_current_uid_gid();
@@ -241,13 +244,32 @@ int BPF_PROG(on_received, struct sock *sk, int bytes, int flags)
 	return 0;
 }
 
+/* Bytes that went by unseen at the very end: no later position showed them. */
+static __always_inline void tcp_last_gap(struct gh_conn *conn, __u32 direction, __u32 seq, bool may_have_fin)
+{
+	struct gh_stream *stream = &conn->stream[direction & 1];
+	__s32 gap = seq - stream->seq;
+
+	/* A FIN takes a sequence number of its own. */
+	if (may_have_fin)
+		gap--;
+	if (gap > 0)
+		skip(stream, direction, gap, GH_LOST_UNSUPPORTED);
+}
+
+/* Why here: the last moment of a socket, after its last read. A closed state may still have bytes to be read. */
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(on_destroy, struct sock *sk)
 {
 	struct gh_conn *conn = bpf_sk_storage_get(&gh_conns, sk, 0, 0);
+	const struct tcp_sock *tp = kernel_cast(struct tcp_sock, sk);
+	__u32 sending;
 
 	if (!conn || !(conn->flags & CONN_OPENED))
 		return 0;
+	sending = sending_direction(conn);
+	tcp_last_gap(conn, sending, tp->write_seq, sk->sk_shutdown & SEND_SHUTDOWN);
+	tcp_last_gap(conn, !sending, tp->copied_seq, sk->sk_shutdown & RCV_SHUTDOWN);
 	emit_closed(conn, conn);
 	return 0;
 }

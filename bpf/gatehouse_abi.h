@@ -52,7 +52,6 @@ enum gh_record_kind {
 	GH_RECORD_FORK = 6,
 	GH_RECORD_EXIT = 7,
 	GH_RECORD_SENT = 8,
-	GH_RECORD_LISTEN = 9,
 };
 
 /* Values equal gatehouse::Direction, Transport, Piece::Kind, LostReason and SocketOpaque::Reason. */
@@ -165,19 +164,7 @@ struct gh_closed {
 };
 GH_SIZE(struct gh_closed, 104);
 
-struct gh_listen {
-	struct gh_head head;
-	__u8 address[16];
-	__u32 port;
-	__u32 netns;
-	__u32 transport;
-	__u32 listening; /* 0: no longer */
-	struct gh_process process;
-};
-GH_SIZE(struct gh_listen, 72);
-
 #define GH_EXEC_ARGUMENTS_CUT 1
-#define GH_EXEC_SNAPSHOT 2
 
 struct gh_exec {
 	struct gh_head head;

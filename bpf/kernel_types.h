@@ -15,6 +15,7 @@
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
 #define RCV_SHUTDOWN 1
+#define SEND_SHUTDOWN 2
 #define PIDTYPE_TGID 1
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000

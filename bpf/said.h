@@ -151,8 +151,10 @@ __noinline int emit_pieces_packet(struct gh_scratch *s, struct gh_conn *conn, st
 	struct gh_span span = {};
 	struct bpf_dynptr packet;
 
-	if (!s || !conn || bpf_dynptr_from_skb(skb, 0, &packet))
+	if (!s || !conn)
 		return 0;
+	if (bpf_dynptr_from_skb(skb, 0, &packet))
+		return -GH_LOST_FAULT - 1;
 	span.packet = &packet;
 	return emit_pieces(s, conn, &span, offset, from);
 }
@@ -352,8 +354,12 @@ __noinline __u32 say_packet(struct gh_scratch *s, struct gh_conn *conn, struct s
 	struct gh_span span = { .packet_offset = offset, .bytes = bytes };
 	struct bpf_dynptr packet;
 
-	if (!s || !conn || bpf_dynptr_from_skb(skb, 0, &packet))
+	if (!s || !conn)
 		return 0;
+	if (bpf_dynptr_from_skb(skb, 0, &packet)) {
+		skip(&conn->stream[s->walk.direction & 1], s->walk.direction, bytes, GH_LOST_UNSUPPORTED);
+		return 0;
+	}
 	span.skb = skb;
 	span.packet = &packet;
 	return say_span(s, conn, &span);

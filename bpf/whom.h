@@ -202,11 +202,22 @@ static __always_inline void emit_sent(struct gh_conn *conn, __u64 sent, __u64 si
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 }
 
+/* A header that was cut by the end of a read, and whose rest never came, was never delivered. */
+static __always_inline void finish_stream(struct gh_stream *stream)
+{
+	stream->lost[GH_LOST_UNSYNCED] += stream->parse.header_fill;
+	stream->offset += stream->parse.header_fill;
+	stream->parse.header_fill = 0;
+}
+
 /* `response`: NULL if that end's state is gone. */
 static __always_inline void emit_closed(struct gh_conn *request, struct gh_conn *response)
 {
 	struct gh_closed *record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
 
+	finish_stream(&request->stream[GH_REQUEST]);
+	if (response)
+		finish_stream(&response->stream[GH_RESPONSE]);
 	if (!record) {
 		count(GH_COUNT_CONTROL_RING_FULL);
 		return;

@@ -15,6 +15,10 @@ constexpr size_t kHeldRecordsMax = 64;
 // After this long a chunk is delivered with what is known. A send that blocks for longer goes on looking unsent.
 constexpr uint64_t kHeldNsMax = 200'000'000;
 
+// The client of a Unix socket may read on after its server exited, and its end of file then ends the session. If the
+// client is gone too, nobody reads it.
+constexpr uint64_t kOrphanNsMax = 1'000'000'000;
+
 template <typename T>
 const T* as(std::span<const std::byte> record) {
   return record.size() >= sizeof(T) ? reinterpret_cast<const T*>(record.data()) : nullptr;
@@ -36,6 +40,14 @@ Endpoint endpoint(const abi::__u8* address, uint16_t port, Transport transport, 
   else
     std::copy_n(address, transport == Transport::kTcp4 ? 4 : 16, result.address.begin());
   return result;
+}
+
+uint64_t end_of(std::span<const std::byte> record) {
+  const auto& chunk = *as<abi::gh_chunk>(record);
+  const auto* table = reinterpret_cast<const abi::gh_piece*>(record.data() + sizeof(chunk));
+  uint64_t end = chunk.offset;
+  for (const abi::gh_piece& piece : std::span{table, chunk.piece_count}) end += piece.bytes;
+  return end;
 }
 
 // The kernel side names a path from its leaf up.
@@ -131,6 +143,8 @@ void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
   Socket& socket = sockets_[r->head.socket];
   const bool is_request = r->direction == static_cast<uint32_t>(Direction::kRequest);
   if (socket.is_unix && is_request) socket.server = key(r->process);
+  if (is_request && unconfirmed && socket.is_unix && socket.held.empty() && end_of(record) <= socket.sent)
+    return emit_chunk(record, UINT64_MAX, r->offset >= socket.since ? socket.writer : socket.client_opener, sink);
   if (is_request && unconfirmed && socket.held.size() < kHeldRecordsMax) {
     socket.held.push_back({.since_ns = r->head.time_ns, .record = {record.begin(), record.end()}});
     ++held_count_;
@@ -196,15 +210,15 @@ void Delivery::on_sent(std::span<const std::byte> record, RecordSink& sink) {
   if (found == sockets_.end()) return;
   Socket& socket = found->second;
   const bool cut = (r->head.flags & GH_SENT_CUT) != 0;
+  socket.sent = r->sent;
+  socket.since = r->since;
+  socket.writer = key(r->writer);
   size_t done = 0;
   for (; done < socket.held.size(); ++done) {
     const Held& held = socket.held[done];
     const auto& chunk = *as<abi::gh_chunk>(held.record);
     // A Unix chunk that goes beyond awaits its own writer; a TCP one was never sent from there on.
-    uint64_t end = chunk.offset;
-    for (uint32_t i = 0; i < chunk.piece_count; ++i)
-      end += reinterpret_cast<const abi::gh_piece*>(held.record.data() + sizeof(chunk))[i].bytes;
-    if (end > r->sent && !cut) break;
+    if (end_of(held.record) > r->sent && !cut) break;
     emit_chunk(held.record, r->sent, chunk.offset >= r->since ? key(r->writer) : socket.client_opener, sink);
   }
   held_count_ -= done;
@@ -220,6 +234,7 @@ void Delivery::on_closed(std::span<const std::byte> record, RecordSink& sink) {
   }
   if (const auto found = sockets_.find(r->head.socket); found != sockets_.end()) {
     release_all(found->second, sink);
+    if (found->second.server_exited_ns != 0) --orphan_count_;
     sockets_.erase(found);
   }
   SocketClosed closed{.socket = r->head.socket, .time_ns = r->head.time_ns};
@@ -278,14 +293,29 @@ void Delivery::on_exit(std::span<const std::byte> record, RecordSink& sink) {
     ++counters_.malformed;
     return;
   }
+  for (auto& [id, socket] : sockets_) {
+    if (!socket.is_unix || socket.server_exited_ns != 0 || socket.server != key(r->process)) continue;
+    socket.server_exited_ns = r->head.time_ns;
+    ++orphan_count_;
+  }
   sink.on_process_exit({.process = key(r->process), .time_ns = r->head.time_ns, .status = r->status});
 }
 
 void Delivery::expire(uint64_t now_ns, RecordSink& sink) {
-  if (held_count_ == 0) return;
-  for (auto& [id, socket] : sockets_)
+  if (held_count_ == 0 && orphan_count_ == 0) return;
+  for (auto it = sockets_.begin(); it != sockets_.end();) {
+    Socket& socket = it->second;
     if (socket.is_unix && !socket.held.empty() && socket.held.front().since_ns + kHeldNsMax < now_ns)
       release_all(socket, sink);
+    if (socket.server_exited_ns == 0 || socket.server_exited_ns + kOrphanNsMax > now_ns) {
+      ++it;
+      continue;
+    }
+    release_all(socket, sink);
+    --orphan_count_;
+    sink.on_socket_closed({.socket = it->first, .time_ns = socket.server_exited_ns, .stream_bytes = socket.end});
+    it = sockets_.erase(it);
+  }
 }
 
 }  // namespace gatehouse::capture

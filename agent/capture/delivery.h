@@ -18,14 +18,14 @@ namespace gatehouse::capture {
 struct DeliveryCounters {
   uint64_t malformed = 0;  // record whose sizes contradict each other
   uint64_t held = 0;       // request chunks that had to wait for their writer or for the end of a blocked send
-  uint64_t held_bytes_lost = 0;  // bytes beyond what one connection may hold
 };
 
 class Delivery {
  public:
   // `record` is as it stands in the ring. Records of one poll come in the order of their times.
   void deliver(std::span<const std::byte> record, RecordSink& sink);
-  // Gives up waiting for what no record came to confirm. Call when idle.
+  // Gives up waiting for what no record came to confirm, and for the end of Unix sessions whose server has exited.
+  // Call when idle.
   void expire(uint64_t now_ns, RecordSink& sink);
   [[nodiscard]] const DeliveryCounters& counters() const { return counters_; }
 
@@ -39,6 +39,10 @@ class Delivery {
     bool is_unix = false;
     ProcessKey client_opener{};
     ProcessKey server{};  // last reader of requests
+    uint64_t server_exited_ns = 0;
+    // Unix requests: up to `sent` the writer is known, and from `since` on it is `writer`.
+    uint64_t sent = 0, since = 0;
+    ProcessKey writer{};
     std::array<uint64_t, kDirections> end{};
     std::vector<Held> held;
   };
@@ -55,6 +59,7 @@ class Delivery {
 
   std::unordered_map<SocketId, Socket> sockets_;
   size_t held_count_ = 0;
+  size_t orphan_count_ = 0;  // Unix sockets whose server has exited
   std::vector<Piece> pieces_;
   std::string exe_, cwd_, cgroup_;
   DeliveryCounters counters_;

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/capture/delivery.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <string_view>
+
+namespace gatehouse::capture {
+namespace {
+
+constexpr SocketId kTcp = 7;
+constexpr SocketId kUnix = 1ULL << 63 | 7;
+
+class Log final : public RecordSink {
+ public:
+  void on_socket_opened(const SocketOpened& r) override { text += "opened:" + std::string(r.server.path) + ' '; }
+  void on_chunk(const Chunk& r) override {
+    text += r.direction == Direction::kRequest ? "request@" : "response@";
+    text += std::to_string(r.offset) + ':';
+    for (const Piece& piece : r.pieces)
+      text += piece.kind == Piece::Kind::kData
+                  ? std::string(reinterpret_cast<const char*>(piece.data.data()), piece.data.size())
+                  : '(' + std::to_string(piece.bytes) + ')';
+    text += '/' + std::to_string(r.writer.pid) + ' ';
+  }
+  void on_socket_opaque(const SocketOpaque&) override { text += "opaque "; }
+  void on_socket_closed(const SocketClosed& r) override {
+    text += "closed:" + std::to_string(r.stream_bytes[0]) + ',' + std::to_string(r.stream_bytes[1]) + ' ';
+  }
+  void on_process_exec(const ProcessExec& r) override {
+    text += "exec:" + std::string(r.exe) + ':' + std::string(r.cwd) + ':' + std::string(r.cgroup_path) + ' ';
+  }
+  void on_process_fork(const ProcessFork&) override { text += "fork "; }
+  void on_process_exit(const ProcessExit&) override { text += "exit "; }
+  std::string take() { return std::exchange(text, {}); }
+
+  std::string text;
+};
+
+template <typename T>
+std::string record_of(const T& value, std::string_view rest = {}) {
+  std::string bytes(reinterpret_cast<const char*>(&value), sizeof(value));
+  bytes += rest;
+  return bytes;
+}
+
+std::string opened(SocketId socket, std::string_view path = {}) {
+  abi::gh_opened r{};
+  r.head = {.time_ns = 1, .socket = socket, .kind = abi::GH_RECORD_OPENED, .flags = 0, .record_bytes = sizeof(r)};
+  r.transport = path.empty() ? abi::GH_TCP4 : abi::GH_UNIX;
+  r.client_opener = {.start_ns = 1, .pid = 100, .tid = 100};
+  r.path_bytes = static_cast<uint32_t>(path.size());
+  std::memcpy(r.path, path.data(), path.size());
+  return record_of(r);
+}
+
+struct ChunkOptions {
+  bool is_response = false;
+  bool unconfirmed = false;
+  uint32_t writer = 0;
+};
+
+std::string chunk(SocketId socket, uint64_t offset, std::string_view data, ChunkOptions options) {
+  abi::gh_chunk r{};
+  r.head = {.time_ns = 2,
+            .socket = socket,
+            .kind = abi::GH_RECORD_CHUNK,
+            .flags = static_cast<uint16_t>(options.unconfirmed ? GH_CHUNK_UNCONFIRMED : 0),
+            .record_bytes = 0};
+  r.offset = offset;
+  r.process = {.start_ns = 5, .pid = 500, .tid = 500};
+  r.writer = {.start_ns = 1, .pid = options.writer, .tid = options.writer};
+  r.direction = options.is_response ? 1 : 0;
+  r.piece_count = 2;
+  abi::gh_piece pieces[2] = {{.bytes = static_cast<uint32_t>(data.size()), .rows = 0, .kind = abi::GH_PIECE_DATA},
+                             {.bytes = 3, .rows = 0, .kind = abi::GH_PIECE_CUT}};
+  return record_of(r, record_of(pieces) + std::string(data));
+}
+
+std::string sent(SocketId socket, uint64_t position, uint64_t since, uint32_t writer, bool cut) {
+  abi::gh_sent r{};
+  r.head = {.time_ns = 3,
+            .socket = socket,
+            .kind = abi::GH_RECORD_SENT,
+            .flags = static_cast<uint16_t>(cut ? GH_SENT_CUT : 0),
+            .record_bytes = sizeof(r)};
+  r.sent = position;
+  r.since = since;
+  r.writer = {.start_ns = 1, .pid = writer, .tid = writer};
+  return record_of(r);
+}
+
+class DeliveryTest : public testing::Test {
+ protected:
+  std::string feed(const std::string& record) {
+    delivery.deliver(std::as_bytes(std::span(record)), log);
+    return log.take();
+  }
+  Delivery delivery;
+  Log log;
+};
+
+TEST_F(DeliveryTest, ChunksGoThrough) {
+  EXPECT_EQ(feed(opened(kTcp)), "opened: ");
+  EXPECT_EQ(feed(chunk(kTcp, 0, "abc", {.writer = 100})), "request@0:abc(3)/100 ");
+  EXPECT_EQ(feed(chunk(kTcp, 0, "xyz", {.is_response = true})), "response@0:xyz(3)/0 ");
+}
+
+TEST_F(DeliveryTest, UnsentBytesAreForgotten) {
+  feed(opened(kTcp));
+  EXPECT_EQ(feed(chunk(kTcp, 0, "abcdef", {.unconfirmed = true, .writer = 100})), "");
+  EXPECT_EQ(feed(chunk(kTcp, 9, "ghi", {.unconfirmed = true, .writer = 100})), "");
+  EXPECT_EQ(feed(sent(kTcp, 4, 0, 100, true)), "request@0:abcd/100 ");
+  EXPECT_EQ(feed(chunk(kTcp, 4, "XY", {.writer = 100})), "request@4:XY(3)/100 ");
+}
+
+TEST_F(DeliveryTest, AnAnswerProvesThatTheRequestWasSent) {
+  feed(opened(kTcp));
+  feed(chunk(kTcp, 0, "abc", {.unconfirmed = true, .writer = 100}));
+  EXPECT_EQ(feed(chunk(kTcp, 0, "xyz", {.is_response = true})), "request@0:abc(3)/100 response@0:xyz(3)/0 ");
+}
+
+TEST_F(DeliveryTest, UnixRequestsWaitForTheirWriter) {
+  EXPECT_EQ(feed(opened(kUnix, std::string("\0name", 5))), "opened:@name ");
+  EXPECT_EQ(feed(chunk(kUnix, 0, "abc", {.unconfirmed = true})), "");
+  EXPECT_EQ(feed(chunk(kUnix, 6, "def", {.unconfirmed = true})), "");
+  EXPECT_EQ(feed(sent(kUnix, 6, 0, 101, false)), "request@0:abc(3)/101 ");
+  EXPECT_EQ(feed(sent(kUnix, 12, 6, 102, false)), "request@6:def(3)/102 ");
+  // The writer was told before the chunk was.
+  EXPECT_EQ(feed(sent(kUnix, 18, 12, 103, false)), "");
+  EXPECT_EQ(feed(chunk(kUnix, 12, "ghi", {.unconfirmed = true})), "request@12:ghi(3)/103 ");
+}
+
+TEST_F(DeliveryTest, UnknownWriterIsTheOpenerInTheEnd) {
+  feed(opened(kUnix, "/p"));
+  feed(chunk(kUnix, 0, "abc", {.unconfirmed = true}));
+  delivery.expire(2, log);
+  EXPECT_EQ(log.take(), "");
+  delivery.expire(10'000'000'000, log);
+  EXPECT_EQ(log.take(), "request@0:abc(3)/100 ");
+}
+
+TEST_F(DeliveryTest, UnixSessionEndsWithItsServer) {
+  feed(opened(kUnix, "/p"));
+  feed(chunk(kUnix, 0, "abc", {.writer = 100}));
+  abi::gh_exit r{};
+  r.head = {.time_ns = 9, .socket = 0, .kind = abi::GH_RECORD_EXIT, .flags = 0, .record_bytes = sizeof(r)};
+  r.process = {.start_ns = 5, .pid = 500, .tid = 500};
+  EXPECT_EQ(feed(record_of(r)), "exit ");
+  delivery.expire(10, log);
+  EXPECT_EQ(log.take(), "");
+  delivery.expire(10'000'000'000, log);
+  EXPECT_EQ(log.take(), "closed:6,0 ");
+}
+
+TEST_F(DeliveryTest, PathsAreTurnedRound) {
+  abi::gh_exec r{};
+  r.head = {.time_ns = 9, .socket = 0, .kind = abi::GH_RECORD_EXEC, .flags = 0, .record_bytes = 0};
+  const std::string exe("psql\0bin\0usr\0", 13), cwd("tmp\0", 4), cgroup;
+  r.exe_bytes = static_cast<uint32_t>(exe.size());
+  r.cwd_bytes = static_cast<uint32_t>(cwd.size());
+  EXPECT_EQ(feed(record_of(r, exe + cwd + cgroup)), "exec:/usr/bin/psql:/tmp:/ ");
+}
+
+TEST_F(DeliveryTest, SizesThatContradictEachOtherAreRefused) {
+  const std::string whole = chunk(kTcp, 0, "abc", {.writer = 100});
+  for (size_t bytes = 0; bytes < whole.size(); ++bytes) EXPECT_EQ(feed(whole.substr(0, bytes)), "") << bytes;
+  EXPECT_EQ(delivery.counters().malformed, whole.size());
+  abi::gh_exec exec{};
+  exec.head.kind = abi::GH_RECORD_EXEC;
+  exec.exe_bytes = 1;
+  EXPECT_EQ(feed(record_of(exec)), "");
+  abi::gh_opened open{};
+  open.head.kind = abi::GH_RECORD_OPENED;
+  open.path_bytes = 109;
+  EXPECT_EQ(feed(record_of(open)), "");
+}
+
+}  // namespace
+}  // namespace gatehouse::capture
