@@ -12,6 +12,7 @@ import time
 
 from tests.e2e.context import judge, require
 from tests.support import gatehouse, postgres, workload
+from tests.support.oracle import field
 
 DEMO_SECONDS_MAX = 120
 
@@ -33,21 +34,28 @@ def replay(context):
             require(stack.agent.stop() == 0, f"the agent ended badly:\n{stack.agent.tail()}")
         finally:
             stack.__exit__()
-        done = subprocess.run([gatehouse.AGENT, "replay", recording, "--output", "json"], check=False,
-                              capture_output=True, text=True, timeout=120)
+        done = subprocess.run([gatehouse.AGENT, "replay", recording], check=False, capture_output=True, text=True,
+                              timeout=120)
         require(done.returncode == 0, f"replay: {done.returncode}\n{done.stderr[-2000:]}")
         replayed = [json.loads(line) for line in done.stdout.splitlines()]
 
-        def statements(of):
-            return collections.Counter(
-                (e.get("session", {}).get("backend_pid", 0), e.get("statement", {}).get("text", ""), e.get("outcome"),
-                 e.get("result", {}).get("rows", 0)) for e in of if e["kind"] == "statement")
-
-        live = statements(events)
+        live = collections.Counter(
+            (field(e, "session.backend_pid", 0), field(e, "statement.text"), e["outcome"], field(e, "result.rows", 0))
+            for e in events if e["kind"] == "statement")
         pids = {key[0] for key in live}
-        again = collections.Counter({k: n for k, n in statements(replayed).items() if k[0] in pids})
-        require(live and live == again, f"{sum(live.values())} statements live, {sum(again.values())} replayed; e.g. "
+        again = collections.Counter(key for key in map(_replayed_statement, replayed) if key and key[0] in pids)
+        require(live and live == again, f"{live.total()} statements live, {again.total()} replayed; e.g. "
                                         f"{list((live - again).items())[:3]} {list((again - live).items())[:3]}")
+
+
+def _replayed_statement(line):
+    """Replay prints events as the schema has them: enumerators by name, 64-bit numbers as text."""
+    event = line["event"]
+    if "statement" not in event:
+        return None
+    outcome = event.get("outcome", "OUTCOME_UNKNOWN").removeprefix("OUTCOME_").lower()
+    return (field(line, "session.backend_pid", 0), line.get("text", ""), outcome,
+            int(field(event, "statement.rows", "0")))
 
 
 def doctor(context):
