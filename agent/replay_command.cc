@@ -79,7 +79,7 @@ void replay_all(RecordSource& source, runtime::Shard& shard) {
 Status replay_file(const std::string& path, const AgentConfig& config) {
   GH_ASSIGN(const auto source, replay::FileSource::open(path));
   // No /proc: the processes of a recording ran elsewhere or long ago.
-  identity::ProcessTable processes({.proc_root = "/nonexistent", .passwd_path = "/nonexistent"});
+  identity::ProcessTable processes({.proc_root = "", .passwd_path = ""});
   runtime::TableDirectory directory(processes);
   runtime::BatchBuilder builder({.agent_id = "replay", .boot_id = "replay", .host = "replay", .agent_version = kVersion},
                                 directory);
@@ -88,8 +88,8 @@ Status replay_file(const std::string& path, const AgentConfig& config) {
   const uint64_t end_ns = shard.latest_record_ns();
   shard.close_all(end_ns);
   shard.flush(end_ns, true);
-  const replay::Outcome outcome = source->parser().outcome();
-  if (outcome == replay::Outcome::kEnd) return {};
+  const replay::ReadOutcome outcome = source->parser().outcome();
+  if (outcome == replay::ReadOutcome::kEnd) return {};
   // What was whole has been printed; a recorder that was killed leaves a cut end.
   return Error(path + ": " + std::string(replay::outcome_text(outcome)) + " at byte " +
                std::to_string(source->parser().offset()));
