@@ -45,9 +45,11 @@ uint64_t BatchBuilder::name_process(const ProcessKey& key) {
   return id;
 }
 
-EventHead BatchBuilder::head_for(const std::shared_ptr<SessionEntry>& session, const ProcessKey& writer) {
+EventHead BatchBuilder::head_for(const std::shared_ptr<SessionEntry>& session, const ProcessKey& told_writer) {
   if (!session) return {};
   SessionEntry& entry = *session;
+  // What nobody wrote, such as a disconnect or a notification, is put down to who opened the connection.
+  const ProcessKey& writer = told_writer.known() ? told_writer : entry.opener;
   if (entry.batch_mark != mark_) {
     entry.batch_mark = mark_;
     sessions_.push_back(session);

@@ -82,7 +82,7 @@ class BatchBuilder {
   EncodedBatch take();
 
  private:
-  EventHead head_for(const std::shared_ptr<SessionEntry>& session, const ProcessKey& writer);
+  EventHead head_for(const std::shared_ptr<SessionEntry>& session, const ProcessKey& told_writer);
   uint64_t name_process(const ProcessKey& key);
   void count_event(uint64_t time_boottime_ns);
 

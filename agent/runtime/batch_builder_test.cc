@@ -164,6 +164,18 @@ TEST(BatchBuilder, WaitsALittleForAHashAndTakesItWhenItComes) {
   EXPECT_EQ(f.take().processes(0).exe_sha256(), "abcd");
 }
 
+TEST(BatchBuilder, WhatNobodyWroteIsTheOpeners) {
+  Fixture f;
+  f.directory.put(40, 30, "/usr/bin/child", 1, "44");
+  f.builder.add_activity(f.session, statement("SELECT 1", {.pid = 40, .start_ns = 40'000}));
+  Activity disconnect;
+  disconnect.kind = ActivityKind::kDisconnect;
+  f.builder.add_activity(f.session, disconnect);
+  const v1::Batch batch = f.take();
+  EXPECT_NE(batch.events(0).process(), batch.events(1).process());
+  EXPECT_EQ(batch.events(1).process(), batch.sessions(0).opener_process());
+}
+
 TEST(BatchBuilder, EveryKindOfEventParses) {
   Fixture f;
   const Setting options[] = {{.name = "application_name", .value = "a\xFFpp"}};
