@@ -354,8 +354,8 @@ std::vector<SourceInfo> SegmentLog::sources() const {
     for (const auto& [key, known] : state_->sources_)
       if (known.info.events > 0) sources.push_back(known.info);
   }
-  std::ranges::stable_sort(sources, [](const SourceInfo& a, const SourceInfo& b) {
-    return std::tie(a.agent_id, a.first_received_ns) < std::tie(b.agent_id, b.first_received_ns);
+  std::ranges::sort(sources, {}, [](const SourceInfo& source) {
+    return std::tie(source.agent_id, source.first_received_ns, source.boot_id);
   });
   return sources;
 }
