@@ -272,7 +272,7 @@ TEST_F(Sessions, ProcessesAreKnownAsTheyExec) {
   auto& execs = capture.seen.execs;
   ASSERT_TRUE(capture.until([&] { return std::ranges::any_of(execs, is_child); }));
   const SeenExec& exec = *std::ranges::find_if(execs, is_child);
-  struct stat file {};
+  struct stat file{};
   ASSERT_EQ(stat("/usr/bin/true", &file), 0);
   EXPECT_EQ(exec.exe, "/usr/bin/true");
   EXPECT_EQ(exec.arguments, std::string("not-true\0an argument", 20));
@@ -282,10 +282,11 @@ TEST_F(Sessions, ProcessesAreKnownAsTheyExec) {
   EXPECT_EQ(exec.record.uid, getuid());
   EXPECT_NE(exec.record.process.start_ns, 0U);
   ASSERT_TRUE(capture.until([&] {
-    return std::ranges::any_of(capture.seen.exits, [&](const ProcessExit& e) { return e.process == exec.record.process; });
+    return std::ranges::any_of(capture.seen.exits,
+                               [&](const ProcessExit& e) { return e.process == exec.record.process; });
   }));
-  EXPECT_TRUE(std::ranges::any_of(capture.seen.forks,
-                                  [&](const ProcessFork& f) { return f.child == exec.record.process; }));
+  EXPECT_TRUE(
+      std::ranges::any_of(capture.seen.forks, [&](const ProcessFork& f) { return f.child == exec.record.process; }));
 }
 
 // Rings far too small, and nobody reads them: what is lost is lost, but every byte of it is told.
