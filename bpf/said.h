@@ -88,11 +88,13 @@ static __always_inline long copy_pieces(struct gh_scratch *s, struct bpf_dynptr 
 			break;
 		bytes = s->pieces[at].bytes;
 		if (s->pieces[at].kind == GH_PIECE_DATA) {
-			if (prefix && prefix <= GH_HEADER_BYTES_MAX) {
-				result |= bpf_dynptr_write(record, to, w->prefix, prefix, 0);
-				to += prefix;
-				bytes -= prefix;
-			}
+			__u64 head = prefix;
+
+			barrier_var(head); /* clamp the very register the helper gets */
+			if (head && head <= GH_HEADER_BYTES_MAX)
+				result |= bpf_dynptr_write(record, to, w->prefix, head, 0);
+			to += prefix;
+			bytes -= prefix;
 			if (bytes)
 				result |= copy_piece(record, to, span, from, bytes);
 			to += bytes;

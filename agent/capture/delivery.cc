@@ -73,12 +73,18 @@ void Delivery::deliver(std::span<const std::byte> record, RecordSink& sink) {
     return;
   }
   switch (head->kind) {
-    case abi::GH_RECORD_CHUNK: return on_chunk(record, sink);
-    case abi::GH_RECORD_OPENED: return on_opened(record, sink);
-    case abi::GH_RECORD_SENT: return on_sent(record, sink);
-    case abi::GH_RECORD_CLOSED: return on_closed(record, sink);
-    case abi::GH_RECORD_EXEC: return on_exec(record, sink);
-    case abi::GH_RECORD_EXIT: return on_exit(record, sink);
+    case abi::GH_RECORD_CHUNK:
+      return on_chunk(record, sink);
+    case abi::GH_RECORD_OPENED:
+      return on_opened(record, sink);
+    case abi::GH_RECORD_SENT:
+      return on_sent(record, sink);
+    case abi::GH_RECORD_CLOSED:
+      return on_closed(record, sink);
+    case abi::GH_RECORD_EXEC:
+      return on_exec(record, sink);
+    case abi::GH_RECORD_EXIT:
+      return on_exit(record, sink);
     case abi::GH_RECORD_OPAQUE:
       if (const auto* r = as<abi::gh_opaque_record>(record); r != nullptr)
         return sink.on_socket_opaque({.socket = r->head.socket,
@@ -89,7 +95,8 @@ void Delivery::deliver(std::span<const std::byte> record, RecordSink& sink) {
       if (const auto* r = as<abi::gh_fork>(record); r != nullptr)
         return sink.on_process_fork({.parent = key(r->parent), .child = key(r->child), .time_ns = r->head.time_ns});
       break;
-    default: break;
+    default:
+      break;
   }
   ++counters_.malformed;
 }
@@ -119,8 +126,8 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
     opened.server.path = path;
     sockets_[opened.socket] = {.is_unix = true, .client_opener = opened.client_opener};
   } else {
-    const bool mapped = opened.transport == Transport::kTcp6 &&
-                        (is_mapped_v4(r->client_address) || is_mapped_v4(r->server_address));
+    const bool mapped =
+        opened.transport == Transport::kTcp6 && (is_mapped_v4(r->client_address) || is_mapped_v4(r->server_address));
     if (mapped) opened.transport = Transport::kTcp4;
     opened.client = endpoint(r->client_address, r->client_port, opened.transport, mapped);
     opened.server = endpoint(r->server_address, r->server_port, opened.transport, mapped);
@@ -247,8 +254,8 @@ void Delivery::on_closed(std::span<const std::byte> record, RecordSink& sink) {
 
 void Delivery::on_exec(std::span<const std::byte> record, RecordSink& sink) {
   const auto* r = as<abi::gh_exec>(record);
-  if (r == nullptr || record.size() - sizeof(*r) <
-                          size_t{r->exe_bytes} + r->cwd_bytes + r->cgroup_bytes + r->argument_bytes) {
+  if (r == nullptr ||
+      record.size() - sizeof(*r) < size_t{r->exe_bytes} + r->cwd_bytes + r->cgroup_bytes + r->argument_bytes) {
     ++counters_.malformed;
     return;
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// KernelSource: the kernel's sockets and processes as a RecordSource. docs/bpf-hooks.md says how, and what it cannot see.
+// KernelSource: the kernel's sockets and processes as a RecordSource. docs/bpf-hooks.md says how and what it cannot
+// see.
 #pragma once
 
 #include <cstddef>
@@ -13,31 +14,31 @@
 namespace gatehouse::capture {
 
 struct CaptureConfig {
-  std::vector<uint16_t> ports{5432};          // at most 16; a session elsewhere is known by its first packet
-  uint32_t request_bytes_max = 1U << 20;      // of one message; what is longer is cut and marked
-  size_t control_ring_bytes = 1U << 20;       // ring sizes: powers of two, at least 64 KiB
+  std::vector<uint16_t> ports{5432};      // at most 16; a session elsewhere is known by its first packet
+  uint32_t request_bytes_max = 1U << 20;  // of one message; what is longer is cut and marked
+  size_t control_ring_bytes = 1U << 20;   // ring sizes: powers of two, at least 64 KiB
   size_t request_ring_bytes = 8U << 20;
   size_t response_ring_bytes = 8U << 20;
-  size_t wakeup_bytes = 256U << 10;           // a ring fuller than this ends wait() early
-  bool client_ends = true;                    // false: of TCP only the servers' ends, for hosts that only serve
-  bool join_open_sockets = true;              // also sessions that were open before
+  size_t wakeup_bytes = 256U << 10;  // a ring fuller than this ends wait() early
+  bool client_ends = true;           // false: of TCP only the servers' ends, for hosts that only serve
+  bool join_open_sockets = true;     // also sessions that were open before
 };
 
 // Totals since open(). Bytes lost are also told per connection, in SocketClosed.
 struct CaptureCounters {
   uint64_t records = 0;
-  uint64_t control_ring_full = 0;   // records of life and identity that are missing
+  uint64_t control_ring_full = 0;  // records of life and identity that are missing
   uint64_t request_ring_full = 0;
   uint64_t response_ring_full = 0;
-  uint64_t storage_failed = 0;      // connections that the kernel had no memory to watch
+  uint64_t storage_failed = 0;  // connections that the kernel had no memory to watch
   uint64_t faults = 0;
-  uint64_t unsynced = 0;            // streams that stopped making sense
+  uint64_t unsynced = 0;  // streams that stopped making sense
   uint64_t sockets_watched = 0;
-  uint64_t sockets_forgotten = 0;   // looked at, not ours
-  uint64_t other_ends = 0;          // server ends whose client end is captured
-  uint64_t programs_missed = 0;     // times the kernel did not run a program because it was running already
+  uint64_t sockets_forgotten = 0;  // looked at, not ours
+  uint64_t other_ends = 0;         // server ends whose client end is captured
+  uint64_t programs_missed = 0;    // times the kernel did not run a program because it was running already
   uint64_t malformed = 0;
-  uint64_t held = 0;                // request chunks that had to wait for their writer
+  uint64_t held = 0;  // request chunks that had to wait for their writer
 };
 
 // Owns the BPF programs, maps and rings: they live as long as it does. One thread.

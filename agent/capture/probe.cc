@@ -61,8 +61,7 @@ Requirement probe_privilege() {
   uint64_t effective = 0;
   if (status) {
     const size_t at = status->find("CapEff:\t");
-    if (at != std::string::npos)
-      std::from_chars(status->data() + at + 8, status->data() + at + 24, effective, 16);
+    if (at != std::string::npos) std::from_chars(status->data() + at + 8, status->data() + at + 24, effective, 16);
   }
   r.available = has_capability(effective, CAP_SYS_ADMIN) ||
                 (has_capability(effective, CAP_BPF) && has_capability(effective, CAP_PERFMON));
@@ -160,7 +159,8 @@ void read_unix(const std::string& path, ByInode& listeners) {
 }
 
 bool is_postgres(const Listener& listener) {
-  static constexpr std::array<std::string_view, 5> kPrograms{"postgres", "postmaster", "pgbouncer", "pgpool", "odyssey"};
+  static constexpr std::array<std::string_view, 5> kPrograms{"postgres", "postmaster", "pgbouncer", "pgpool",
+                                                             "odyssey"};
   const std::string_view program = std::string_view(listener.exe).substr(listener.exe.rfind('/') + 1);
   if (std::ranges::find(kPrograms, program) != kPrograms.end()) return true;
   if (listener.transport == Transport::kUnix) return listener.address.find(".s.PGSQL.") != std::string::npos;
@@ -179,8 +179,8 @@ std::vector<Requirement> probe_requirements() {
                                        : "/sys/kernel/btf/vmlinux cannot be read: use a kernel built with "
                                          "CONFIG_DEBUG_INFO_BTF=y, as Debian's and every larger distribution's are"});
   for (const Named& named : kTracepoints)
-    result.push_back(probe_name(types.get(), named, "tracepoint", std::string("btf_trace_") + named.name,
-                                BTF_KIND_TYPEDEF));
+    result.push_back(
+        probe_name(types.get(), named, "tracepoint", std::string("btf_trace_") + named.name, BTF_KIND_TYPEDEF));
   for (const Named& named : kFunctions)
     result.push_back(probe_name(types.get(), named, "kernel function", named.name, BTF_KIND_FUNC));
   return result;

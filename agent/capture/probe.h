@@ -12,9 +12,9 @@
 namespace gatehouse::capture {
 
 struct Requirement {
-  std::string name;          // "tracepoint tcp_sendmsg_locked"
+  std::string name;  // "tracepoint tcp_sendmsg_locked"
   bool available = false;
-  std::string explanation;   // what it is for; if it is missing, why and what to do
+  std::string explanation;  // what it is for; if it is missing, why and what to do
 };
 
 // Everything that the socket plane needs, in the order in which it is worth mending. Loads nothing.
@@ -25,10 +25,10 @@ Status check_requirements();
 // A socket on which a PostgreSQL server waits, in any network namespace of this host.
 struct Listener {
   Transport transport = Transport::kTcp4;
-  std::string address;    // "127.0.0.1", "::", or the path of a Unix socket
-  uint16_t port = 0;      // TCP only
-  uint32_t pid = 0;       // 0: no process could be found
-  std::string exe;        // "" if it could not be read
+  std::string address;  // "127.0.0.1", "::", or the path of a Unix socket
+  uint16_t port = 0;    // TCP only
+  uint32_t pid = 0;     // 0: no process could be found
+  std::string exe;      // "" if it could not be read
 };
 
 // By the listening program (postgres, and poolers that speak for it) or by the socket's name. Reads /proc.

@@ -63,8 +63,8 @@ Result<Ring> Ring::map(int map_fd, size_t bytes, std::string_view name) {
   void* consumer = mmap(nullptr, page_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
   if (consumer == MAP_FAILED) return Error::system("mapping ring " + std::string(name));
   ring.consumer_ = static_cast<std::atomic<uint64_t>*>(consumer);
-  void* producer = mmap(nullptr, page_bytes() + 2 * bytes, PROT_READ, MAP_SHARED, map_fd,
-                        static_cast<off_t>(page_bytes()));
+  void* producer =
+      mmap(nullptr, page_bytes() + 2 * bytes, PROT_READ, MAP_SHARED, map_fd, static_cast<off_t>(page_bytes()));
   if (producer == MAP_FAILED) return Error::system("mapping ring " + std::string(name));
   ring.producer_ = static_cast<const std::atomic<uint64_t>*>(producer);
   ring.data_ = static_cast<const std::byte*>(producer) + page_bytes();

@@ -55,9 +55,9 @@ class Server : public testing::Environment {
     ASSERT_EQ(chdir(folder.c_str()), 0);
     const Output init = run(as_postgres(kBin + std::string("initdb -A trust -N -D ") + folder + "/data"));
     ASSERT_EQ(init.status, 0) << init.text;
-    const Output start = run(as_postgres(kBin + std::string("pg_ctl -w -s -l ") + folder + "/log -D " + folder +
-                                         "/data -o '-p " + std::to_string(kPort) + " -k " + folder +
-                                         " -c fsync=off' start"));
+    const Output start =
+        run(as_postgres(kBin + std::string("pg_ctl -w -s -l ") + folder + "/log -D " + folder + "/data -o '-p " +
+                        std::to_string(kPort) + " -k " + folder + " -c fsync=off' start"));
     ASSERT_EQ(start.status, 0) << start.text;
     const Output fill = run(pgbench("-i -q"));
     ASSERT_EQ(fill.status, 0) << fill.text;
@@ -135,8 +135,8 @@ class Postgres : public testing::TestWithParam<bool> {
 };
 
 TEST_P(Postgres, RowsOfAResult) {
-  const Output output = run_watched(g_server->psql("-c 'select g, repeat(chr(120), g % 500) from generate_series(1, 20000) g' "
-                                                   "-c 'select 1'", host()) + " | wc -l");
+  const std::string queries = "-c 'select g, repeat(chr(120), g % 500) from generate_series(1, 20000) g' -c 'select 1'";
+  const Output output = run_watched(g_server->psql(queries, host()) + " | wc -l");
   EXPECT_EQ(output.text, "20001\n");
   ASSERT_EQ(sockets().size(), 1U);
   EXPECT_EQ(rows(), 20001U);
@@ -146,7 +146,9 @@ TEST_P(Postgres, RowsOfAResult) {
 TEST_P(Postgres, CopyInAndOut) {
   const Output output = run_watched("seq 1 30000 | " +
                                     g_server->psql("-c 'create temp table t(a int)' -c 'copy t from stdin' "
-                                                   "-c 'copy t to stdout'", host()) + " | tail -1");
+                                                   "-c 'copy t to stdout'",
+                                                   host()) +
+                                    " | tail -1");
   EXPECT_EQ(output.text, "30000\n");
   ASSERT_EQ(sockets().size(), 1U);
   EXPECT_EQ(rows(), 30000U);

@@ -24,8 +24,8 @@ void Recorder::on_chunk(const Chunk& record) {
   SeenStream& stream = found->second.stream[static_cast<size_t>(record.direction)];
   if (record.offset > stream.end) stream.gaps += record.offset - stream.end;
   if (record.offset < stream.end) stream.overlaps += stream.end - record.offset;
-  SeenChunk chunk{.offset = record.offset, .end = record.end(), .data = {}, .process = record.process,
-                  .writer = record.writer};
+  SeenChunk chunk{
+      .offset = record.offset, .end = record.end(), .data = {}, .process = record.process, .writer = record.writer};
   for (const Piece& piece : record.pieces) {
     if (piece.kind == Piece::Kind::kLost)
       stream.lost += piece.bytes;

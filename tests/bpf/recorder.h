@@ -23,13 +23,13 @@ struct SeenChunk {
 };
 
 struct SeenStream {
-  std::string data;        // of all kData pieces
-  uint64_t captured = 0;   // bytes of pieces other than kLost
-  uint64_t lost = 0;       // bytes of kLost pieces
+  std::string data;       // of all kData pieces
+  uint64_t captured = 0;  // bytes of pieces other than kLost
+  uint64_t lost = 0;      // bytes of kLost pieces
   uint64_t cut = 0;
   uint64_t left_out = 0;
   uint64_t rows = 0;
-  uint64_t gaps = 0;       // bytes that no chunk covers
+  uint64_t gaps = 0;  // bytes that no chunk covers
   uint64_t overlaps = 0;
   uint64_t end = 0;
   std::vector<SeenChunk> chunks;

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -270,7 +272,7 @@ TEST_F(Sessions, ProcessesAreKnownAsTheyExec) {
   auto& execs = capture.seen.execs;
   ASSERT_TRUE(capture.until([&] { return std::ranges::any_of(execs, is_child); }));
   const SeenExec& exec = *std::ranges::find_if(execs, is_child);
-  struct stat file {};
+  struct stat file{};
   ASSERT_EQ(stat("/usr/bin/true", &file), 0);
   EXPECT_EQ(exec.exe, "/usr/bin/true");
   EXPECT_EQ(exec.arguments, std::string("not-true\0an argument", 20));
@@ -280,10 +282,11 @@ TEST_F(Sessions, ProcessesAreKnownAsTheyExec) {
   EXPECT_EQ(exec.record.uid, getuid());
   EXPECT_NE(exec.record.process.start_ns, 0U);
   ASSERT_TRUE(capture.until([&] {
-    return std::ranges::any_of(capture.seen.exits, [&](const ProcessExit& e) { return e.process == exec.record.process; });
+    return std::ranges::any_of(capture.seen.exits,
+                               [&](const ProcessExit& e) { return e.process == exec.record.process; });
   }));
-  EXPECT_TRUE(std::ranges::any_of(capture.seen.forks,
-                                  [&](const ProcessFork& f) { return f.child == exec.record.process; }));
+  EXPECT_TRUE(
+      std::ranges::any_of(capture.seen.forks, [&](const ProcessFork& f) { return f.child == exec.record.process; }));
 }
 
 // Rings far too small, and nobody reads them: what is lost is lost, but every byte of it is told.
@@ -308,6 +311,51 @@ TEST(Losses, EveryLostByteIsCounted) {
     EXPECT_GT(socket.requests().gaps, 0U);
     EXPECT_EQ(imbalance(socket, pair.requests_moved, pair.responses_moved), "");
     EXPECT_GT(capture.source().counters().request_ring_full, 0U);
+  }
+}
+
+// Pages of a file do not pass through the process's memory: what cannot be read is counted, and the rest goes on.
+TEST(Losses, BytesOfAFileAreCounted) {
+  Capture capture({.ports = {kPort}});
+  ASSERT_TRUE(capture.ok());
+  Pair pair(Family::kTcp4, kPort);
+  pair.request(startup());
+  pair.respond(welcome());
+  const std::string text = query(pattern(3000));
+  const UniqueFd file(memfd_create("statement", MFD_CLOEXEC));
+  ASSERT_EQ(write(file.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  for (int i = 0; i < 2; ++i) {
+    off_t from = 0;
+    ASSERT_EQ(sendfile(pair.client.get(), file.get(), &from, text.size()), static_cast<ssize_t>(text.size()));
+    EXPECT_EQ(read_exactly(pair.server.get(), text.size()), text);
+    pair.requests_moved += text.size();
+    if (i == 0) {
+      pair.respond(frame('C', "SELECT 1") + ready());
+      pair.request(query("select 1"));
+    }
+  }
+  pair.close();
+  ASSERT_TRUE(capture.until([&] { return !capture.seen.at(kPort).empty() && capture.seen.at(kPort)[0]->closed; }));
+  SeenSocket& socket = *capture.seen.at(kPort)[0];
+  EXPECT_EQ(imbalance(socket, pair.requests_moved, pair.responses_moved), "");
+  EXPECT_EQ(socket.closed->lost_bytes[0][static_cast<size_t>(LostReason::kUnsupported)], 2 * text.size());
+  EXPECT_EQ(socket.requests().data, startup() + query("select 1"));
+}
+
+// A connection that ends inside a header.
+TEST(Losses, HalfAHeaderAtTheEnd) {
+  for (const Family family : {Family::kTcp4, Family::kUnix}) {
+    Capture capture({.ports = {kPort}});
+    ASSERT_TRUE(capture.ok());
+    Pair pair(family, kPort, family == Family::kUnix ? kPath : "");
+    pair.request(startup() + "Q\1\2");
+    pair.respond(welcome() + "ZZ");
+    pair.close();
+    const auto find = [&] { return family == Family::kUnix ? capture.seen.at(kPath) : capture.seen.at(kPort); };
+    ASSERT_TRUE(capture.until([&] { return !find().empty() && find()[0]->closed; }));
+    EXPECT_EQ(imbalance(*find()[0], pair.requests_moved, pair.responses_moved), "");
+    EXPECT_EQ(find()[0]->requests().data, startup());
+    EXPECT_EQ(find()[0]->responses().data, welcome());
   }
 }
 
