@@ -51,7 +51,8 @@ void print_databases(const AgentConfig& config) {
 Status print_doctor(const AgentConfig& config) {
   utsname name{};
   ::uname(&name);
-  std::printf("gatehouse-agent %s on %s %s\n\nWhat this kernel and host allow:\n", kVersion, name.sysname, name.release);
+  std::printf("gatehouse-agent %s on %s %s\n\nWhat this kernel and host allow:\n", kVersion, name.sysname,
+              name.release);
   bool all = true;
   for (const capture::Requirement& requirement : capture::probe_requirements()) {
     all = all && requirement.available;

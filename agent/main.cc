@@ -11,7 +11,8 @@
 namespace {
 
 constexpr const char* kDescription =
-    "Watches every PostgreSQL session of this host and reports statements, with the process behind each, to a collector.";
+    "Watches every PostgreSQL session of this host and reports statements, with the process behind each, to a "
+    "collector.";
 
 constexpr const char* kFooter =
     "Examples:\n"

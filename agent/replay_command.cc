@@ -81,8 +81,8 @@ Status replay_file(const std::string& path, const AgentConfig& config) {
   // No /proc: the processes of a recording ran elsewhere or long ago.
   identity::ProcessTable processes({.proc_root = "", .passwd_path = ""});
   runtime::TableDirectory directory(processes);
-  runtime::BatchBuilder builder({.agent_id = "replay", .boot_id = "replay", .host = "replay", .agent_version = kVersion},
-                                directory);
+  runtime::BatchBuilder builder(
+      {.agent_id = "replay", .boot_id = "replay", .host = "replay", .agent_version = kVersion}, directory);
   runtime::Shard shard(processes, builder, config.databases, print);
   replay_all(*source, shard);
   const uint64_t end_ns = shard.latest_record_ns();

@@ -46,8 +46,8 @@ Result<UniqueFd> open_file(const std::string& path, int flags, unsigned mode = 0
 Result<std::string> read_file(const std::string& path, size_t bytes_max);
 // All of `bytes`, through short writes and EINTR. Partial on error.
 Status write_all(int fd, std::span<const std::byte> bytes);
-Status sync_data(int fd);                           // fdatasync
-Status sync_directory(const std::string& path);     // fsync of a directory: makes create, rename and unlink durable
+Status sync_data(int fd);                        // fdatasync
+Status sync_directory(const std::string& path);  // fsync of a directory: makes create, rename and unlink durable
 Status make_directories(const std::string& path, unsigned mode = 0700);
 // Temporary file, fsync, rename, fsync of the folder: readers see the old or the new content, never a part.
 Status write_file_atomically(const std::string& path, std::string_view content, unsigned mode = 0600);

@@ -58,8 +58,8 @@ class [[nodiscard]] Result : public tl::expected<T, Error> {
 using Status = Result<void>;
 
 // Hands an error upwards: `GH_TRY(file.sync());` and `GH_ASSIGN(auto fd, open(path));`.
-#define GH_TRY(expression)                                              \
-  do {                                                                  \
+#define GH_TRY(expression)                                                              \
+  do {                                                                                  \
     if (auto gh_result = (expression); !gh_result) return std::move(gh_result).error(); \
   } while (false)
 #define GH_CONCAT_INNER(a, b) a##b

@@ -14,14 +14,14 @@ constexpr Case kCases[] = {
     {"", ""},
     {"SELECT 'plain ascii, longer than a word'", "SELECT 'plain ascii, longer than a word'"},
     {"\xC3\xA9", "\xC3\xA9"},
-    {"\xC1\xA9", "\\xc1\\xa9"},                          // overlong
-    {"\xE0\x9F\xBF", "\\xe0\\x9f\\xbf"},                 // overlong
+    {"\xC1\xA9", "\\xc1\\xa9"},           // overlong
+    {"\xE0\x9F\xBF", "\\xe0\\x9f\\xbf"},  // overlong
     {"\xE0\xA0\x80", "\xE0\xA0\x80"},
-    {"\xED\xA0\x80", "\\xed\\xa0\\x80"},                 // surrogate
+    {"\xED\xA0\x80", "\\xed\\xa0\\x80"},  // surrogate
     {"\xED\x9F\xBF", "\xED\x9F\xBF"},
-    {"\xF0\x8F\xBF\xBF", "\\xf0\\x8f\\xbf\\xbf"},        // overlong
+    {"\xF0\x8F\xBF\xBF", "\\xf0\\x8f\\xbf\\xbf"},  // overlong
     {"\xF0\x9F\x98\x80", "\xF0\x9F\x98\x80"},
-    {"\xF4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},        // above U+10FFFF
+    {"\xF4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},  // above U+10FFFF
     {"\xF5\x80\x80\x80", "\\xf5\\x80\\x80\\x80"},
     {"abcdefgh\xFFijklmnop", "abcdefgh\\xffijklmnop"},
     {"cut \xE2\x82", "cut \\xe2\\x82"},

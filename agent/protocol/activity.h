@@ -33,7 +33,7 @@ enum class ActivityKind : uint8_t {
 };
 
 enum class Outcome : uint8_t {
-  kUnknown,    // the answer was not seen
+  kUnknown,  // the answer was not seen
   kOk,
   kError,      // ErrorResponse; sqlstate set
   kSuspended,  // portal suspended by its row limit
@@ -71,8 +71,8 @@ struct Activity {
   Fidelity fidelity = Fidelity::kComplete;
   Outcome outcome = Outcome::kUnknown;
 
-  uint64_t start_ns = 0;  // CLOCK_BOOTTIME: first byte of the request
-  uint64_t end_ns = 0;    // last byte of the answer
+  uint64_t start_ns = 0;        // CLOCK_BOOTTIME: first byte of the request
+  uint64_t end_ns = 0;          // last byte of the answer
   uint64_t request_offset = 0;  // where the request's first frame starts in the request stream
   uint64_t request_bytes = 0;   // wire bytes of the frames that make it up
   uint64_t response_bytes = 0;  // wire bytes of its answer
@@ -89,8 +89,8 @@ struct Activity {
 
   // kConnect: startup options; kAuthenticate: method; kOpaque: reason.
   std::span<const Setting> options{};
-  // kAuthenticate: "password", "md5", "scram-sha-256", "gss", …; "none" where the server asked for nothing (trust, peer,
-  // ident and cert look the same on the wire). kOpaque: "tls", "gss", "not-postgresql".
+  // kAuthenticate: "password", "md5", "scram-sha-256", "gss", …; "none" where the server asked for nothing (trust,
+  // peer, ident and cert look the same on the wire). kOpaque: "tls", "gss", "not-postgresql".
   std::string_view method{};
   std::string_view protocol_version{};  // "3.0", "3.2"
 
@@ -103,11 +103,11 @@ struct Activity {
   std::string_view statement_name{};
   std::string_view portal_name{};
   std::span<const Parameter> parameters{};
-  std::string_view command_tag{};    // "SELECT 5", as the server said it
-  uint64_t rows = 0;                 // rows returned or affected, exact where the server or the stream tells
-  uint64_t copy_bytes = 0;           // payload moved by COPY, either way
-  uint32_t statement_index = 0;      // position within a multi-statement Query
-  std::string_view sqlstate{};       // 5 characters on error
+  std::string_view command_tag{};  // "SELECT 5", as the server said it
+  uint64_t rows = 0;               // rows returned or affected, exact where the server or the stream tells
+  uint64_t copy_bytes = 0;         // payload moved by COPY, either way
+  uint32_t statement_index = 0;    // position within a multi-statement Query
+  std::string_view sqlstate{};     // 5 characters on error
   std::string_view error_severity{};
   std::string_view error_message{};
 

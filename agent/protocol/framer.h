@@ -11,7 +11,7 @@ namespace gatehouse {
 // One wire message. `tag` is the protocol's own type byte; 0 where the message has none.
 struct Frame {
   uint8_t tag = 0;
-  uint32_t body_size = 0;   // bytes after the header
+  uint32_t body_size = 0;  // bytes after the header
   uint32_t header_size = 0;
   [[nodiscard]] uint64_t wire_bytes() const { return uint64_t{header_size} + body_size; }
 };

@@ -35,7 +35,8 @@ class Player final : public RecordSink, public ConnectionObserver {
     if (activity.statement_index == 0) requests.push_back({.protocol = activity.protocol});
     Request& request = requests.back();
     request.texts.emplace_back(activity.text);
-    request.has_failed = request.has_failed || activity.outcome == Outcome::kError || activity.outcome == Outcome::kAborted;
+    request.has_failed =
+        request.has_failed || activity.outcome == Outcome::kError || activity.outcome == Outcome::kAborted;
     request.was_skipped = activity.outcome == Outcome::kSkipped && activity.statement_index == 0;
   }
   void on_gap(const Gap&) override { ADD_FAILURE() << "a gap in the corpus"; }
@@ -92,7 +93,8 @@ TEST(PostgresCorpus, GivesItsTranscripts) {
     Player player;
     play(path, player);
     std::string got;
-    for (const auto& [socket, lines] : player.transcript) got += "# connection " + std::to_string(socket) + '\n' + lines;
+    for (const auto& [socket, lines] : player.transcript)
+      got += "# connection " + std::to_string(socket) + '\n' + lines;
     path.replace_extension(".want");
     if (std::getenv("GATEHOUSE_WRITE_WANT") != nullptr) {
       ASSERT_TRUE(write_file_atomically(path.string(), got, 0644).has_value());
@@ -109,9 +111,12 @@ bool is_ascii(std::string_view text) {
 std::string escaped(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c == '\\') out += "\\\\";
-    else if (c == '\n') out += "\\n";
-    else out += c;
+    if (c == '\\')
+      out += "\\\\";
+    else if (c == '\n')
+      out += "\\n";
+    else
+      out += c;
   }
   return out;
 }

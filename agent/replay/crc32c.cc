@@ -29,8 +29,8 @@ uint32_t byte_at(std::span<const std::byte> bytes, size_t i) {
 uint32_t crc32c(std::span<const std::byte> bytes) {
   uint32_t crc = 0xffffffff;
   while (bytes.size() >= 8) {
-    const uint32_t low = crc ^ (byte_at(bytes, 0) | byte_at(bytes, 1) << 8 | byte_at(bytes, 2) << 16 |
-                                byte_at(bytes, 3) << 24);
+    const uint32_t low =
+        crc ^ (byte_at(bytes, 0) | byte_at(bytes, 1) << 8 | byte_at(bytes, 2) << 16 | byte_at(bytes, 3) << 24);
     crc = kTables[7][low & 0xff] ^ kTables[6][low >> 8 & 0xff] ^ kTables[5][low >> 16 & 0xff] ^ kTables[4][low >> 24] ^
           kTables[3][byte_at(bytes, 4)] ^ kTables[2][byte_at(bytes, 5)] ^ kTables[1][byte_at(bytes, 6)] ^
           kTables[0][byte_at(bytes, 7)];

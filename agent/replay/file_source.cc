@@ -9,7 +9,7 @@ namespace gatehouse::replay {
 
 Result<std::unique_ptr<FileSource>> FileSource::open(const std::string& path) {
   GH_ASSIGN(const UniqueFd fd, open_file(path, O_RDONLY));
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd.get(), &info) != 0) return Error::system(path);
   const auto size = static_cast<size_t>(info.st_size);
   void* map = nullptr;

@@ -70,13 +70,13 @@ class Writer final : public RecordSink {
 // How reading ended, or has not.
 enum class ReadOutcome : uint8_t {
   kReading,
-  kEnd,         // after the last whole record
-  kCut,         // the file ends inside a record; what came before is good
-  kNotGhcap,    // no such header
-  kVersion,     // a version that this reader does not know
-  kTooLarge,    // a record longer than the format allows
+  kEnd,       // after the last whole record
+  kCut,       // the file ends inside a record; what came before is good
+  kNotGhcap,  // no such header
+  kVersion,   // a version that this reader does not know
+  kTooLarge,  // a record longer than the format allows
   kChecksum,
-  kMalformed,   // a body that is not what its kind says
+  kMalformed,  // a body that is not what its kind says
 };
 std::string_view outcome_text(ReadOutcome outcome);
 

@@ -33,9 +33,16 @@ class Journal final : public RecordSink {
     add("closed", {r.socket, r.time_ns, r.stream_bytes[0], r.stream_bytes[1], r.lost_bytes[0][0], r.lost_bytes[1][3]});
   }
   void on_process_exec(const ProcessExec& r) override {
-    add("exec", {r.process.pid, r.process.start_ns, r.parent.pid, r.parent.start_ns, r.time_ns, r.uid, r.gid, r.euid,
-                 r.egid, r.loginuid, r.audit_session, r.tty, r.cgroup_id, r.exe_inode, r.exe_device, r.exe_links,
-                 r.pid_namespace, r.mount_namespace, r.net_namespace, r.arguments_cut});
+    add("exec", {r.process.pid,   r.process.start_ns,
+                 r.parent.pid,    r.parent.start_ns,
+                 r.time_ns,       r.uid,
+                 r.gid,           r.euid,
+                 r.egid,          r.loginuid,
+                 r.audit_session, r.tty,
+                 r.cgroup_id,     r.exe_inode,
+                 r.exe_device,    r.exe_links,
+                 r.pid_namespace, r.mount_namespace,
+                 r.net_namespace, r.arguments_cut});
     for (const auto text : {r.exe, r.arguments, r.cwd, r.cgroup_path}) lines.back() += std::string(text) + '|';
   }
   void on_process_fork(const ProcessFork& r) override {
@@ -56,14 +63,38 @@ class Journal final : public RecordSink {
 
 void write_one_of_each(RecordSink& sink) {
   using namespace std::string_view_literals;
-  sink.on_process_exec({.process = {1, 2}, .parent = {3, 4}, .time_ns = 5, .uid = 6, .gid = 7, .euid = 8, .egid = 9,
-                        .loginuid = 10, .audit_session = 11, .tty = 12, .cgroup_id = 13, .exe_inode = 14,
-                        .exe_device = 15, .exe_links = 16, .pid_namespace = 17, .mount_namespace = 18,
-                        .net_namespace = 19, .exe = "/bin/psql", .arguments = "psql\0-c"sv, .arguments_cut = true,
-                        .cwd = "/", .cgroup_path = "/a.service"});
+  sink.on_process_exec({.process = {1, 2},
+                        .parent = {3, 4},
+                        .time_ns = 5,
+                        .uid = 6,
+                        .gid = 7,
+                        .euid = 8,
+                        .egid = 9,
+                        .loginuid = 10,
+                        .audit_session = 11,
+                        .tty = 12,
+                        .cgroup_id = 13,
+                        .exe_inode = 14,
+                        .exe_device = 15,
+                        .exe_links = 16,
+                        .pid_namespace = 17,
+                        .mount_namespace = 18,
+                        .net_namespace = 19,
+                        .exe = "/bin/psql",
+                        .arguments = "psql\0-c"sv,
+                        .arguments_cut = true,
+                        .cwd = "/",
+                        .cgroup_path = "/a.service"});
   sink.on_process_fork({.parent = {1, 2}, .child = {3, 4}, .time_ns = 5});
-  SocketOpened opened{.socket = 9, .time_ns = 8, .transport = Transport::kUnix, .captured_at_client = true,
-                      .joined = true, .netns = 7, .client_opener = {6, 5}, .server_opener = {4, 3}, .client_uid = 2};
+  SocketOpened opened{.socket = 9,
+                      .time_ns = 8,
+                      .transport = Transport::kUnix,
+                      .captured_at_client = true,
+                      .joined = true,
+                      .netns = 7,
+                      .client_opener = {6, 5},
+                      .server_opener = {4, 3},
+                      .client_uid = 2};
   opened.client.address[0] = 127;
   opened.server = {.port = 5432, .path = "/run/.s.PGSQL.5432"};
   sink.on_socket_opened(opened);
@@ -72,8 +103,14 @@ void write_one_of_each(RecordSink& sink) {
                           {.kind = Piece::Kind::kRows, .bytes = 100, .rows = 3},
                           {.kind = Piece::Kind::kCut, .bytes = 7},
                           {.kind = Piece::Kind::kLost, .bytes = 8}};
-  sink.on_chunk({.socket = 9, .direction = Direction::kResponse, .offset = 11, .time_ns = 12, .process = {1, 2},
-                 .writer = {3, 4}, .tid = 13, .pieces = pieces});
+  sink.on_chunk({.socket = 9,
+                 .direction = Direction::kResponse,
+                 .offset = 11,
+                 .time_ns = 12,
+                 .process = {1, 2},
+                 .writer = {3, 4},
+                 .tid = 13,
+                 .pieces = pieces});
   sink.on_socket_opaque({.socket = 9, .time_ns = 1, .reason = SocketOpaque::Reason::kGss});
   SocketClosed closed{.socket = 9, .time_ns = 2, .stream_bytes = {3, 4}};
   closed.lost_bytes[0][0] = 5;

@@ -119,17 +119,18 @@ bool read_exec(Reader r, RecordSink& sink) {
   record.process = read_process(r);
   record.parent = read_process(r);
   record.time_ns = r.le<uint64_t>();
-  for (uint32_t* id : {&record.uid, &record.gid, &record.euid, &record.egid, &record.loginuid, &record.audit_session,
-                       &record.tty})
+  for (uint32_t* id :
+       {&record.uid, &record.gid, &record.euid, &record.egid, &record.loginuid, &record.audit_session, &record.tty})
     *id = r.le<uint32_t>();
   record.cgroup_id = r.le<uint64_t>();
   record.exe_inode = r.le<uint64_t>();
-  for (uint32_t* number : {&record.exe_device, &record.exe_links, &record.pid_namespace, &record.mount_namespace,
-                           &record.net_namespace})
+  for (uint32_t* number :
+       {&record.exe_device, &record.exe_links, &record.pid_namespace, &record.mount_namespace, &record.net_namespace})
     *number = r.le<uint32_t>();
   const auto cut = r.le<uint8_t>();
   record.arguments_cut = cut != 0;
-  for (std::string_view* text : {&record.exe, &record.arguments, &record.cwd, &record.cgroup_path}) *text = read_text(r);
+  for (std::string_view* text : {&record.exe, &record.arguments, &record.cwd, &record.cgroup_path})
+    *text = read_text(r);
   if (!is_finished(r) || cut > 1) return false;
   sink.on_process_exec(record);
   return true;
@@ -159,14 +160,22 @@ bool read_exit(Reader r, RecordSink& sink) {
 
 std::string_view outcome_text(ReadOutcome outcome) {
   switch (outcome) {
-    case ReadOutcome::kReading: return "reading";
-    case ReadOutcome::kEnd: return "end of file";
-    case ReadOutcome::kCut: return "the file ends inside a record";
-    case ReadOutcome::kNotGhcap: return "not a capture file";
-    case ReadOutcome::kVersion: return "a capture file of another version";
-    case ReadOutcome::kTooLarge: return "a record longer than the format allows";
-    case ReadOutcome::kChecksum: return "a record whose checksum does not match";
-    case ReadOutcome::kMalformed: return "a malformed record";
+    case ReadOutcome::kReading:
+      return "reading";
+    case ReadOutcome::kEnd:
+      return "end of file";
+    case ReadOutcome::kCut:
+      return "the file ends inside a record";
+    case ReadOutcome::kNotGhcap:
+      return "not a capture file";
+    case ReadOutcome::kVersion:
+      return "a capture file of another version";
+    case ReadOutcome::kTooLarge:
+      return "a record longer than the format allows";
+    case ReadOutcome::kChecksum:
+      return "a record whose checksum does not match";
+    case ReadOutcome::kMalformed:
+      return "a malformed record";
   }
   return "";
 }
@@ -203,14 +212,22 @@ bool Parser::next(RecordSink& sink) {
 bool Parser::dispatch(std::span<const std::byte> body, RecordSink& sink) {
   Reader r{body};
   switch (r.le<uint8_t>()) {
-    case 1: return read_opened(r, sink);
-    case 2: return read_chunk(r, pieces_, sink);
-    case 3: return read_opaque(r, sink);
-    case 4: return read_closed(r, sink);
-    case 5: return read_exec(r, sink);
-    case 6: return read_fork(r, sink);
-    case 7: return read_exit(r, sink);
-    default: return false;
+    case 1:
+      return read_opened(r, sink);
+    case 2:
+      return read_chunk(r, pieces_, sink);
+    case 3:
+      return read_opaque(r, sink);
+    case 4:
+      return read_closed(r, sink);
+    case 5:
+      return read_exec(r, sink);
+    case 6:
+      return read_fork(r, sink);
+    case 7:
+      return read_exit(r, sink);
+    default:
+      return false;
   }
 }
 

@@ -16,10 +16,10 @@
 namespace gatehouse::runtime {
 namespace {
 
-constexpr size_t kRecordsPerTurnMax = 4096;                    // then housekeeping gets its turn
-constexpr uint64_t kStatusEveryNs = 60ULL * 1'000'000'000;     // what `gatehouse agents` shows is at most this old
-constexpr uint64_t kProcessPollEveryNs = 20ULL * 1'000'000;    // well under a batch's delay, so its hashes are in it
-constexpr std::chrono::milliseconds kDrainMax{3000};           // at the end: long enough for a healthy collector
+constexpr size_t kRecordsPerTurnMax = 4096;                  // then housekeeping gets its turn
+constexpr uint64_t kStatusEveryNs = 60ULL * 1'000'000'000;   // what `gatehouse agents` shows is at most this old
+constexpr uint64_t kProcessPollEveryNs = 20ULL * 1'000'000;  // well under a batch's delay, so its hashes are in it
+constexpr std::chrono::milliseconds kDrainMax{3000};         // at the end: long enough for a healthy collector
 
 // Every record to two sinks.
 class Tee final : public RecordSink {

@@ -82,7 +82,8 @@ Activity statement(std::string_view text, ProcessKey writer) {
 
 TEST(BatchBuilder, StatementRoundTripsThroughProtobuf) {
   Fixture f;
-  const Parameter parameters[] = {{.value = "x'y"}, {.is_null = true}, {.value = std::string_view("\0\xFF", 2), .is_binary = true, .type_oid = 17}};
+  const Parameter parameters[] = {
+      {.value = "x'y"}, {.is_null = true}, {.value = std::string_view("\0\xFF", 2), .is_binary = true, .type_oid = 17}};
   Activity activity = statement("INSERT INTO t VALUES ($1)\xFF", {.pid = 30, .start_ns = 30'000});
   activity.parameters = parameters;
   activity.error_message = "odd \xC3";
@@ -179,8 +180,9 @@ TEST(BatchBuilder, WhatNobodyWroteIsTheOpeners) {
 TEST(BatchBuilder, EveryKindOfEventParses) {
   Fixture f;
   const Setting options[] = {{.name = "application_name", .value = "a\xFFpp"}};
-  const auto kinds = {ActivityKind::kConnect, ActivityKind::kAuthenticate, ActivityKind::kStatement, ActivityKind::kCancel,
-                      ActivityKind::kNotify, ActivityKind::kOpaque, ActivityKind::kDisconnect};
+  const auto kinds = {ActivityKind::kConnect,   ActivityKind::kAuthenticate, ActivityKind::kStatement,
+                      ActivityKind::kCancel,    ActivityKind::kNotify,       ActivityKind::kOpaque,
+                      ActivityKind::kDisconnect};
   for (const ActivityKind kind : kinds) {
     Activity activity;
     activity.kind = kind;

@@ -13,10 +13,14 @@ namespace {
 constexpr uint8_t kV4MappedPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
 
 bool matches(const ListenAddress& rule, Transport transport, const Endpoint& server) {
-  const auto v4_of_mapped = [&] { return std::equal(std::begin(kV4MappedPrefix), std::end(kV4MappedPrefix), server.address.begin()); };
+  const auto v4_of_mapped = [&] {
+    return std::equal(std::begin(kV4MappedPrefix), std::end(kV4MappedPrefix), server.address.begin());
+  };
   switch (rule.kind) {
-    case ListenAddress::Kind::kUnix: return transport == Transport::kUnix && rule.path == server.path;
-    case ListenAddress::Kind::kPort: return transport != Transport::kUnix && rule.port == server.port;
+    case ListenAddress::Kind::kUnix:
+      return transport == Transport::kUnix && rule.path == server.path;
+    case ListenAddress::Kind::kPort:
+      return transport != Transport::kUnix && rule.port == server.port;
     case ListenAddress::Kind::kTcp6:
       return transport == Transport::kTcp6 && rule.port == server.port && rule.address == server.address;
     case ListenAddress::Kind::kTcp4: {

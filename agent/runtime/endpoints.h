@@ -19,6 +19,7 @@ uint32_t port_number(Transport transport, const Endpoint& endpoint);
 
 // `name` of the first entry that matches the server end, else "postgresql:PORT", or "postgresql:PATH" where a Unix
 // socket has no port number.
-std::string database_label(std::span<const AgentConfig::Database> databases, Transport transport, const Endpoint& server);
+std::string database_label(std::span<const AgentConfig::Database> databases, Transport transport,
+                           const Endpoint& server);
 
 }  // namespace gatehouse::runtime

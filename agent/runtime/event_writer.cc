@@ -89,7 +89,8 @@ std::string_view verb_of(const Activity& activity, std::string& scratch) {
 void put_statement(Writer& event, const Activity& a, std::string& scratch) {
   using S = v1::Statement;
   Writer out = body_of(event, v1::Event::kStatementFieldNumber);
-  put_enum(out, S::kProtocolFieldNumber, a.protocol == StatementProtocol::kCopyData ? StatementProtocol::kNone : a.protocol);
+  put_enum(out, S::kProtocolFieldNumber,
+           a.protocol == StatementProtocol::kCopyData ? StatementProtocol::kNone : a.protocol);
   put_bytes(out, S::kTextFieldNumber, a.text);
   if (a.text_bytes > a.text.size()) put_number(out, S::kTextBytesFieldNumber, a.text_bytes);
   put_bytes(out, S::kResolvedTextFieldNumber, a.resolved_text);
@@ -128,9 +129,12 @@ void put_authenticate(Writer& event, const Activity& a) {
 
 void put_body(Writer& event, const Activity& a, std::string& scratch) {
   switch (a.kind) {
-    case ActivityKind::kConnect: return put_connect(event, a);
-    case ActivityKind::kAuthenticate: return put_authenticate(event, a);
-    case ActivityKind::kStatement: return put_statement(event, a, scratch);
+    case ActivityKind::kConnect:
+      return put_connect(event, a);
+    case ActivityKind::kAuthenticate:
+      return put_authenticate(event, a);
+    case ActivityKind::kStatement:
+      return put_statement(event, a, scratch);
     case ActivityKind::kCancel: {
       Writer out = body_of(event, v1::Event::kCancelFieldNumber);
       return put_number(out, v1::Cancel::kBackendPidFieldNumber, a.cancel_backend_pid);

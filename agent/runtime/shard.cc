@@ -38,13 +38,12 @@ void learn(std::string& known, std::string_view now) {
 class Shard::Session final : public ConnectionObserver {
  public:
   Session(Shard& shard, const SocketOpened& opened)
-      : shard_(shard),
-        entry_(make_entry(opened, shard.databases_, shard.builder_.time_base())),
-        connection_(opened) {}
+      : shard_(shard), entry_(make_entry(opened, shard.databases_, shard.builder_.time_base())), connection_(opened) {}
 
   void on_chunk(const Chunk& chunk) {
     now_ns_ = chunk.time_ns;
-    uint64_t& bytes = chunk.direction == Direction::kRequest ? entry_->totals.request_bytes : entry_->totals.response_bytes;
+    uint64_t& bytes =
+        chunk.direction == Direction::kRequest ? entry_->totals.request_bytes : entry_->totals.response_bytes;
     for (const Piece& piece : chunk.pieces) {
       bytes += piece.bytes;
       count(piece);
@@ -64,7 +63,9 @@ class Shard::Session final : public ConnectionObserver {
   }
   // The watching ends, not the session: what is pending is told as not answered.
   [[nodiscard]] SocketClosed end_of_watch(SocketId socket, uint64_t now_ns) const {
-    return {.socket = socket, .time_ns = now_ns, .stream_bytes = {connection_.position(Direction::kRequest), connection_.position(Direction::kResponse)}};
+    return {.socket = socket,
+            .time_ns = now_ns,
+            .stream_bytes = {connection_.position(Direction::kRequest), connection_.position(Direction::kResponse)}};
   }
 
   void on_activity(const Activity& activity) override {

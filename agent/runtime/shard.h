@@ -30,7 +30,7 @@ struct ShardCounters {
   uint64_t activities = 0;
   uint64_t statements = 0;
   uint64_t gaps = 0;
-  uint64_t orphan_chunks = 0;   // of a socket whose opening was not seen
+  uint64_t orphan_chunks = 0;  // of a socket whose opening was not seen
 };
 
 class Shard final : public RecordSink {

@@ -58,10 +58,17 @@ void Lexer::advance() {
   size_t size = 1;
   if (lead >= 0x80) {
     switch (mode_.charset) {
-      case Charset::kAsciiSafe: break;
-      case Charset::kShiftJis: size = lead >= 0xa1 && lead <= 0xdf ? 1 : 2; break;
-      case Charset::kDoubleByte: size = 2; break;
-      case Charset::kGb18030: size = is_digit(peek(1)) ? 4 : 2; break;
+      case Charset::kAsciiSafe:
+        break;
+      case Charset::kShiftJis:
+        size = lead >= 0xa1 && lead <= 0xdf ? 1 : 2;
+        break;
+      case Charset::kDoubleByte:
+        size = 2;
+        break;
+      case Charset::kGb18030:
+        size = is_digit(peek(1)) ? 4 : 2;
+        break;
     }
   }
   at_ = std::min(at_ + size, text_.size());
@@ -88,17 +95,25 @@ Token Lexer::next() {
       return skip_literal(mode_.standard_conforming_strings ? Escapes::kNo : Escapes::kYes)
                  ? finish(Token::Kind::kString, start)
                  : broken(start);
-    case '"': return skip_quoted_identifier() ? finish(Token::Kind::kQuotedIdentifier, start) : broken(start);
+    case '"':
+      return skip_quoted_identifier() ? finish(Token::Kind::kQuotedIdentifier, start) : broken(start);
     case '$':
       if (is_digit(peek(1))) break;
       if (dollar_tag_size() == 0) break;
       return skip_dollar_quote() ? finish(Token::Kind::kString, start) : broken(start);
-    case ';': ++at_; return finish(Token::Kind::kSemicolon, start);
+    case ';':
+      ++at_;
+      return finish(Token::Kind::kSemicolon, start);
     case '(':
-    case '[': ++at_; return finish(Token::Kind::kOpen, start);
+    case '[':
+      ++at_;
+      return finish(Token::Kind::kOpen, start);
     case ')':
-    case ']': ++at_; return finish(Token::Kind::kClose, start);
-    default: break;
+    case ']':
+      ++at_;
+      return finish(Token::Kind::kClose, start);
+    default:
+      break;
   }
   ++at_;
   if (!is_digit(c) && c != '$') return finish(Token::Kind::kOther, start);
@@ -116,8 +131,7 @@ Token Lexer::next_word(size_t start) {
   }
   if (c == 'u' && peek(1) == '&' && (peek(2) == '\'' || peek(2) == '"')) {
     at_ += 2;
-    if (peek() == '"')
-      return skip_quoted_identifier() ? finish(Token::Kind::kQuotedIdentifier, start) : broken(start);
+    if (peek() == '"') return skip_quoted_identifier() ? finish(Token::Kind::kQuotedIdentifier, start) : broken(start);
     // Without standard_conforming_strings the server refuses U&'' outright.
     if (!mode_.standard_conforming_strings) return broken(start);
     return skip_literal(Escapes::kNo) ? finish(Token::Kind::kString, start) : broken(start);

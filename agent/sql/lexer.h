@@ -35,9 +35,9 @@ struct Token {
     kString,            // any kind of literal in quotes, prefix and continuations included
     kNumber,            // digits and points, also $1
     kSemicolon,
-    kOpen,   // ( or [
-    kClose,  // ) or ]
-    kOther,  // one character of an operator or of punctuation
+    kOpen,    // ( or [
+    kClose,   // ) or ]
+    kOther,   // one character of an operator or of punctuation
     kBroken,  // an unterminated literal, identifier or comment: the rest of the text
   };
   Kind kind = Kind::kEnd;

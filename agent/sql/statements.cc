@@ -180,9 +180,14 @@ SplitOutcome split_statements(std::string_view text, LexicalMode mode, size_t st
   for (;;) {
     const Token token = lexer.next();
     switch (token.kind) {
-      case Token::Kind::kBroken: return SplitOutcome::kBroken;
-      case Token::Kind::kOpen: ++depth; break;
-      case Token::Kind::kClose: depth -= depth > 0; break;
+      case Token::Kind::kBroken:
+        return SplitOutcome::kBroken;
+      case Token::Kind::kOpen:
+        ++depth;
+        break;
+      case Token::Kind::kClose:
+        depth -= depth > 0;
+        break;
       case Token::Kind::kWord:
         if (depth == 0) routine.on_word(token);
         break;
@@ -204,7 +209,8 @@ SplitOutcome split_statements(std::string_view text, LexicalMode mode, size_t st
       case Token::Kind::kQuotedIdentifier:
       case Token::Kind::kString:
       case Token::Kind::kNumber:
-      case Token::Kind::kOther: break;
+      case Token::Kind::kOther:
+        break;
     }
     has_token = true;
   }

@@ -44,10 +44,10 @@ struct Name {
 struct NamedCommand {
   enum class Kind : uint8_t {
     kNone,
-    kPrepare,     // body: what follows AS
-    kExecute,     // also inside EXPLAIN and CREATE TABLE AS
-    kDeclare,     // body: what follows FOR
-    kFetch,       // FETCH and MOVE
+    kPrepare,  // body: what follows AS
+    kExecute,  // also inside EXPLAIN and CREATE TABLE AS
+    kDeclare,  // body: what follows FOR
+    kFetch,    // FETCH and MOVE
     kClose,
     kDeallocate,
     kDiscardAll,

@@ -75,14 +75,15 @@ void Connection::push_piece(const Chunk& chunk, const Piece& piece, bool is_firs
     case Piece::Kind::kCut:
       side.ledger.cut += piece.bytes;
       return session_->on_cut(chunk.direction, piece.bytes, context);
-    case Piece::Kind::kLost: return;
+    case Piece::Kind::kLost:
+      return;
   }
 }
 
 // A chunk says that bytes are missing, not why; the socket's totals at its end do.
 LostReason Connection::reason_of_piece(Direction direction) const {
   return joined_ && direction == Direction::kResponse && session_->totals().resyncs == 0 ? LostReason::kUnsynced
-                                                                                       : LostReason::kFault;
+                                                                                         : LostReason::kFault;
 }
 
 void Connection::lose(Direction direction, uint64_t bytes, LostReason reason, const ByteContext& context,

@@ -67,9 +67,7 @@ class Connection {
     return sides_[static_cast<size_t>(direction)].ledger;
   }
   // Where the next byte of this direction is expected, and where it was first seen.
-  [[nodiscard]] uint64_t position(Direction direction) const {
-    return sides_[static_cast<size_t>(direction)].position;
-  }
+  [[nodiscard]] uint64_t position(Direction direction) const { return sides_[static_cast<size_t>(direction)].position; }
   [[nodiscard]] uint64_t origin(Direction direction) const { return sides_[static_cast<size_t>(direction)].origin; }
   [[nodiscard]] bool is_closed() const { return is_closed_; }
   [[nodiscard]] uint64_t duplicate_bytes() const { return duplicate_bytes_; }

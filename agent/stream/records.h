@@ -43,9 +43,9 @@ struct SocketOpened {
   uint32_t netns = 0;               // inode of the network namespace
   Endpoint client{};
   Endpoint server{};
-  ProcessKey client_opener{};       // who called connect(); unknown for a remote client
-  ProcessKey server_opener{};       // who accepted, or listens; unknown for a remote server
-  uint32_t client_uid = UINT32_MAX; // uid of the connecting process where the kernel attests it, else UINT32_MAX
+  ProcessKey client_opener{};        // who called connect(); unknown for a remote client
+  ProcessKey server_opener{};        // who accepted, or listens; unknown for a remote server
+  uint32_t client_uid = UINT32_MAX;  // uid of the connecting process where the kernel attests it, else UINT32_MAX
 };
 
 // A stretch of a stream. A chunk is a row of pieces without holes between them.
@@ -74,10 +74,11 @@ inline constexpr size_t kLostReasons = 4;
 struct Chunk {
   SocketId socket = 0;
   Direction direction = Direction::kRequest;
-  uint64_t offset = 0;   // of the first piece in its stream; a jump against the previous chunk's end is a gap
+  uint64_t offset = 0;  // of the first piece in its stream; a jump against the previous chunk's end is a gap
   uint64_t time_ns = 0;
   ProcessKey process{};  // who called write or read on the captured end
-  ProcessKey writer{};   // who wrote the bytes, where that is a local process; equals `process` for requests captured at the client
+  ProcessKey writer{};  // who wrote the bytes, where that is a local process; equals `process` for requests captured at
+                        // the client
   uint32_t tid = 0;
   std::span<const Piece> pieces{};
 
@@ -111,8 +112,8 @@ struct ProcessExec {
   uint32_t uid = 0, gid = 0, euid = 0, egid = 0;
   uint32_t loginuid = UINT32_MAX;
   uint32_t audit_session = UINT32_MAX;
-  uint32_t tty = 0;         // device number, 0: none
-  uint64_t cgroup_id = 0;   // cgroup v2
+  uint32_t tty = 0;        // device number, 0: none
+  uint64_t cgroup_id = 0;  // cgroup v2
   uint64_t exe_inode = 0;
   uint32_t exe_device = 0;  // kernel's dev_t (major << 20 | minor)
   uint32_t exe_links = 1;   // 0: deleted file or memfd

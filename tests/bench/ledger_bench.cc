@@ -33,8 +33,7 @@ void BM_LedgerAppend(benchmark::State& state) {
                               .previous_sha256 = {}};
     benchmark::DoNotOptimize(log->append(std::span{&batch, 1}));
     sequence += events;
-    latencies_ms.push_back(
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    latencies_ms.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   }
   std::ranges::sort(latencies_ms);
   state.SetItemsProcessed(static_cast<int64_t>(sequence));

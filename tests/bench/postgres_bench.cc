@@ -86,7 +86,8 @@ void BM_Extended(benchmark::State& state) {
   run(state, "", "",
       parse("", "SELECT abalance FROM pgbench_accounts WHERE aid = $1;") + bind("", "", {"61234"}) + describe('P', "") +
           execute() + sync(),
-      parse_complete() + bind_complete() + row_description("abalance") + data_row("0") + complete("SELECT 1") + ready());
+      parse_complete() + bind_complete() + row_description("abalance") + data_row("0") + complete("SELECT 1") +
+          ready());
 }
 BENCHMARK(BM_Extended);
 

@@ -52,7 +52,8 @@ class Sink final : public RecordSink {
   }
   static void check(const Connection& connection) {
     for (const Direction direction : {Direction::kRequest, Direction::kResponse})
-      if (connection.ledger(direction).total() != connection.position(direction) - connection.origin(direction)) std::abort();
+      if (connection.ledger(direction).total() != connection.position(direction) - connection.origin(direction))
+        std::abort();
     if (connection.session().memory_bytes() > kSessionBytesMax) std::abort();
   }
 
@@ -84,6 +85,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (parser.offset() <= before) std::abort();
     before = parser.offset();
   }
-  if (parser.outcome() == replay::ReadOutcome::kReading || parser.outcome() == replay::ReadOutcome::kChecksum) std::abort();
+  if (parser.outcome() == replay::ReadOutcome::kReading || parser.outcome() == replay::ReadOutcome::kChecksum)
+    std::abort();
   return 0;
 }

@@ -36,6 +36,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto wire = std::as_bytes(std::span{data + 1, size - 1});
   const auto direction = (data[0] & 1) != 0 ? Direction::kResponse : Direction::kRequest;
   const auto mode = static_cast<postgres::Mode>((data[0] >> 1) % 3);
-  if (transcript(wire, direction, mode, wire.size()) != transcript(wire, direction, mode, 1 + (data[0] >> 3) % 16)) std::abort();
+  if (transcript(wire, direction, mode, wire.size()) != transcript(wire, direction, mode, 1 + (data[0] >> 3) % 16))
+    std::abort();
   return 0;
 }

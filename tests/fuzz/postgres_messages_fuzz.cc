@@ -88,8 +88,12 @@ void response(uint8_t which, Body extent) {
     case 1:
       if (const auto m = decode_parameter_status(body_)) inside(m->value);
       return;
-    case 2: decode_backend_key_data(body_); return;
-    case 3: decode_ready_for_query(body_); return;
+    case 2:
+      decode_backend_key_data(body_);
+      return;
+    case 3:
+      decode_ready_for_query(body_);
+      return;
     case 4:
       if (const auto m = decode_command_complete(body_)) inside(m->tag);
       return;

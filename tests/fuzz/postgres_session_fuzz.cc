@@ -76,15 +76,24 @@ class Honest {
     const std::string name = argument % 3 == 0 ? "" : "s" + std::to_string(argument % 3);
     const std::string text = "SELECT " + std::to_string(++serial_) + std::string(argument % 7, ' ');
     switch (action % 10) {
-      case 0: return simple(text, row_description() + data_row(std::string(argument, 'Z')) + complete("SELECT 1"));
-      case 1: return simple(text, error("22012"));
-      case 2: return simple("BEGIN; " + text + "; COMMIT", complete("BEGIN") + complete("SELECT 0") + complete("COMMIT"));
-      case 3: return simple("PREPARE s1 AS " + text, statements_[1] ? error("42P05") : complete("PREPARE"), &statements_[1]);
-      case 4: return simple("EXECUTE s1", statements_[1] ? complete("SELECT 3") : error("26000"));
-      case 5: return extended(parse(name, text), 'P', argument % 3);
-      case 6: return extended(bind("", name, {text}) + execute(), 'E', argument % 3);
-      case 7: return extended(close('S', name), 'C', argument % 3);
-      case 8: return flush_cycle();
+      case 0:
+        return simple(text, row_description() + data_row(std::string(argument, 'Z')) + complete("SELECT 1"));
+      case 1:
+        return simple(text, error("22012"));
+      case 2:
+        return simple("BEGIN; " + text + "; COMMIT", complete("BEGIN") + complete("SELECT 0") + complete("COMMIT"));
+      case 3:
+        return simple("PREPARE s1 AS " + text, statements_[1] ? error("42P05") : complete("PREPARE"), &statements_[1]);
+      case 4:
+        return simple("EXECUTE s1", statements_[1] ? complete("SELECT 3") : error("26000"));
+      case 5:
+        return extended(parse(name, text), 'P', argument % 3);
+      case 6:
+        return extended(bind("", name, {text}) + execute(), 'E', argument % 3);
+      case 7:
+        return extended(close('S', name), 'C', argument % 3);
+      case 8:
+        return flush_cycle();
       default:
         flush_cycle();
         script_.push_back(client(query("COPY t FROM STDIN")));
@@ -145,7 +154,8 @@ void check_program(std::span<const uint8_t> input) {
     if (line.ends_with(']') || line.starts_with("disconnect")) continue;
     const bool is_open = line.ends_with("tx=?");
     const std::string known = is_open ? line.substr(0, line.size() - 1) : line;
-    from = std::find_if(from, all.end(), [&](const std::string& l) { return is_open ? l.starts_with(known) : l == known; });
+    from = std::find_if(from, all.end(),
+                        [&](const std::string& l) { return is_open ? l.starts_with(known) : l == known; });
     if (from == all.end()) std::abort();
     ++from;
   }

@@ -121,8 +121,8 @@ inline std::string data_row(std::string_view value) {
 inline std::string complete(std::string_view tag) {
   return frame('C', cstr(tag));
 }
-inline std::string error(std::string_view sqlstate, std::string_view message = "no", std::string_view severity = "ERROR",
-                         char tag = 'E') {
+inline std::string error(std::string_view sqlstate, std::string_view message = "no",
+                         std::string_view severity = "ERROR", char tag = 'E') {
   return frame(tag, "S" + cstr(severity) + "V" + cstr(severity) + "C" + cstr(sqlstate) + "M" + cstr(message) +
                         std::string(1, '\0'));
 }
@@ -192,42 +192,63 @@ class Recorder final : public ConnectionObserver {
 
 inline const char* word(Outcome outcome) {
   switch (outcome) {
-    case Outcome::kUnknown: return "unknown";
-    case Outcome::kOk: return "ok";
-    case Outcome::kError: return "error";
-    case Outcome::kSuspended: return "suspended";
-    case Outcome::kSkipped: return "skipped";
-    case Outcome::kAborted: return "aborted";
+    case Outcome::kUnknown:
+      return "unknown";
+    case Outcome::kOk:
+      return "ok";
+    case Outcome::kError:
+      return "error";
+    case Outcome::kSuspended:
+      return "suspended";
+    case Outcome::kSkipped:
+      return "skipped";
+    case Outcome::kAborted:
+      return "aborted";
   }
   return "?";
 }
 inline const char* word(Fidelity fidelity) {
   switch (fidelity) {
-    case Fidelity::kComplete: return "complete";
-    case Fidelity::kTruncated: return "truncated";
-    case Fidelity::kAfterGap: return "after-gap";
-    case Fidelity::kJoinedMidStream: return "joined-mid-stream";
-    case Fidelity::kOpaque: return "opaque";
+    case Fidelity::kComplete:
+      return "complete";
+    case Fidelity::kTruncated:
+      return "truncated";
+    case Fidelity::kAfterGap:
+      return "after-gap";
+    case Fidelity::kJoinedMidStream:
+      return "joined-mid-stream";
+    case Fidelity::kOpaque:
+      return "opaque";
   }
   return "?";
 }
 inline const char* word(TransactionState state) {
   switch (state) {
-    case TransactionState::kUnknown: return "?";
-    case TransactionState::kIdle: return "I";
-    case TransactionState::kActive: return "T";
-    case TransactionState::kFailed: return "E";
+    case TransactionState::kUnknown:
+      return "?";
+    case TransactionState::kIdle:
+      return "I";
+    case TransactionState::kActive:
+      return "T";
+    case TransactionState::kFailed:
+      return "E";
   }
   return "?";
 }
 inline const char* word(StatementProtocol protocol) {
   switch (protocol) {
-    case StatementProtocol::kNone: return "none";
-    case StatementProtocol::kSimple: return "simple";
-    case StatementProtocol::kExtended: return "extended";
-    case StatementProtocol::kFunctionCall: return "function";
-    case StatementProtocol::kReplication: return "replication";
-    case StatementProtocol::kCopyData: return "copy";
+    case StatementProtocol::kNone:
+      return "none";
+    case StatementProtocol::kSimple:
+      return "simple";
+    case StatementProtocol::kExtended:
+      return "extended";
+    case StatementProtocol::kFunctionCall:
+      return "function";
+    case StatementProtocol::kReplication:
+      return "replication";
+    case StatementProtocol::kCopyData:
+      return "copy";
   }
   return "?";
 }
@@ -276,12 +297,17 @@ inline std::string describe_activity(const Activity& a) {
       line = "authenticate " + std::string(a.method) + ' ' + word(a.outcome);
       if (!a.sqlstate.empty()) line += " sqlstate=" + std::string(a.sqlstate);
       break;
-    case ActivityKind::kStatement: line = describe_statement(a); break;
-    case ActivityKind::kCancel: line = "cancel " + std::to_string(a.cancel_backend_pid); break;
+    case ActivityKind::kStatement:
+      line = describe_statement(a);
+      break;
+    case ActivityKind::kCancel:
+      line = "cancel " + std::to_string(a.cancel_backend_pid);
+      break;
     case ActivityKind::kNotify:
       line = "notify " + printable(a.channel) + ' ' + std::to_string(a.payload_bytes);
       break;
-    case ActivityKind::kOpaque: return "opaque " + std::string(a.method);
+    case ActivityKind::kOpaque:
+      return "opaque " + std::string(a.method);
     case ActivityKind::kDisconnect:
       line = "disconnect " + std::string(a.reason);
       if (!a.sqlstate.empty()) line += " sqlstate=" + std::string(a.sqlstate);
@@ -298,9 +324,8 @@ class Feeder {
 
   void data(Direction direction, std::string_view bytes) {
     if (bytes.empty()) return;
-    const Piece piece{.kind = Piece::Kind::kData,
-                      .bytes = static_cast<uint32_t>(bytes.size()),
-                      .data = bytes_of(bytes)};
+    const Piece piece{
+        .kind = Piece::Kind::kData, .bytes = static_cast<uint32_t>(bytes.size()), .data = bytes_of(bytes)};
     pieces(direction, {&piece, 1});
   }
   void pieces(Direction direction, std::span<const Piece> pieces) {
@@ -316,9 +341,7 @@ class Feeder {
   }
   // The stream moves on and nobody saw it.
   void lose(Direction direction, uint64_t bytes) { offsets_[static_cast<size_t>(direction)] += bytes; }
-  void close() {
-    connection_.on_closed({.socket = 1, .time_ns = ++time_ns_, .stream_bytes = offsets_}, recorder);
-  }
+  void close() { connection_.on_closed({.socket = 1, .time_ns = ++time_ns_, .stream_bytes = offsets_}, recorder); }
   [[nodiscard]] const Connection& connection() const { return connection_; }
 
   Recorder recorder;

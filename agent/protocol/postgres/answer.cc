@@ -17,18 +17,24 @@ void Session::on_response_frame(const Frame& frame, std::span<const std::byte> b
   if (phase_ == Phase::kStartup) lose(Direction::kRequest, Reason::kGapInHeader);
   const auto tag = static_cast<ResponseTag>(frame.tag);
   switch (tag) {
-    case ResponseTag::kAuthentication: return on_authentication(body, time_ns);
+    case ResponseTag::kAuthentication:
+      return on_authentication(body, time_ns);
     case ResponseTag::kBackendKeyData:
       if (const auto key = decode_backend_key_data(body)) backend_pid_ = key->backend_pid;
       return;
     case ResponseTag::kNegotiateProtocolVersion:
       if (const auto version = decode_negotiate(body)) protocol_version_ = "3." + std::to_string(version->minor);
       return;
-    case ResponseTag::kParameterStatus: return on_parameter_status(body);
-    case ResponseTag::kNoticeResponse: return;
-    case ResponseTag::kNotificationResponse: return on_notification(body, time_ns);
-    case ResponseTag::kErrorResponse: return on_error(body, time_ns);
-    case ResponseTag::kReadyForQuery: return on_ready(body, time_ns);
+    case ResponseTag::kParameterStatus:
+      return on_parameter_status(body);
+    case ResponseTag::kNoticeResponse:
+      return;
+    case ResponseTag::kNotificationResponse:
+      return on_notification(body, time_ns);
+    case ResponseTag::kErrorResponse:
+      return on_error(body, time_ns);
+    case ResponseTag::kReadyForQuery:
+      return on_ready(body, time_ns);
     case ResponseTag::kDataRow:
       ++answer_.rows;
       answer_.has_begun = true;
@@ -37,7 +43,8 @@ void Session::on_response_frame(const Frame& frame, std::span<const std::byte> b
       ++answer_.copy_rows;
       answer_.copy_bytes += frame.body_size;
       return;
-    case ResponseTag::kCopyDone: return;
+    case ResponseTag::kCopyDone:
+      return;
     case ResponseTag::kBindComplete:
     case ResponseTag::kCloseComplete:
     case ResponseTag::kCommandComplete:
@@ -50,7 +57,8 @@ void Session::on_response_frame(const Frame& frame, std::span<const std::byte> b
     case ResponseTag::kParameterDescription:
     case ResponseTag::kParseComplete:
     case ResponseTag::kPortalSuspended:
-    case ResponseTag::kRowDescription: return on_answer(tag, body, time_ns);
+    case ResponseTag::kRowDescription:
+      return on_answer(tag, body, time_ns);
   }
 }
 
@@ -99,15 +107,23 @@ void Session::on_answer(ResponseTag tag, std::span<const std::byte> body, uint64
   if (entry->kind == Pending::Kind::kQuery && !query_begun_) begin_query(*entry);
   answer_.is_damaged = answer_.is_damaged || response_.is_damaged || response_.is_cut;
   switch (tag) {
-    case ResponseTag::kParseComplete: return on_parse_complete();
-    case ResponseTag::kBindComplete: return on_bind_complete();
-    case ResponseTag::kCloseComplete: return on_close_complete();
-    case ResponseTag::kParameterDescription: return on_parameter_description(body);
+    case ResponseTag::kParseComplete:
+      return on_parse_complete();
+    case ResponseTag::kBindComplete:
+      return on_bind_complete();
+    case ResponseTag::kCloseComplete:
+      return on_close_complete();
+    case ResponseTag::kParameterDescription:
+      return on_parameter_description(body);
     case ResponseTag::kRowDescription:
-    case ResponseTag::kNoData: return on_describe_or_rows(tag);
-    case ResponseTag::kCommandComplete: return on_command_complete(body, time_ns);
-    case ResponseTag::kEmptyQueryResponse: return on_complete(Outcome::kOk, "", 0, time_ns);
-    case ResponseTag::kPortalSuspended: return on_complete(Outcome::kSuspended, "", std::nullopt, time_ns);
+    case ResponseTag::kNoData:
+      return on_describe_or_rows(tag);
+    case ResponseTag::kCommandComplete:
+      return on_command_complete(body, time_ns);
+    case ResponseTag::kEmptyQueryResponse:
+      return on_complete(Outcome::kOk, "", 0, time_ns);
+    case ResponseTag::kPortalSuspended:
+      return on_complete(Outcome::kSuspended, "", std::nullopt, time_ns);
     case ResponseTag::kFunctionCallResponse:
       if (entry->kind != Pending::Kind::kFunctionCall) return surprise();
       return hold(*entry, Outcome::kOk, "", 0, time_ns);
@@ -119,7 +135,8 @@ void Session::on_answer(ResponseTag tag, std::span<const std::byte> body, uint64
       answer_.copies_in = tag != ResponseTag::kCopyOutResponse;
       answer_.copies_out = tag != ResponseTag::kCopyInResponse;
       return;
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -137,10 +154,17 @@ void Session::on_unknown_answer(ResponseTag tag, std::span<const std::byte> body
       return hold(queue_.front(), is_suspended ? Outcome::kSuspended : Outcome::kOk,
                   complete ? complete->tag : std::string_view{}, rows, time_ns);
     }
-    case ResponseTag::kCopyInResponse: answer_.copies_in = true; return;
-    case ResponseTag::kCopyOutResponse: answer_.copies_out = true; return;
-    case ResponseTag::kCopyBothResponse: answer_.copies_in = answer_.copies_out = true; return;
-    default: return;
+    case ResponseTag::kCopyInResponse:
+      answer_.copies_in = true;
+      return;
+    case ResponseTag::kCopyOutResponse:
+      answer_.copies_out = true;
+      return;
+    case ResponseTag::kCopyBothResponse:
+      answer_.copies_in = answer_.copies_out = true;
+      return;
+    default:
+      return;
   }
 }
 
@@ -195,8 +219,9 @@ Fidelity Session::entry_fidelity(const Pending& entry) const {
 }
 
 TextRef Session::text_of_parse(const Pending& entry, const Parse& parse) {
-  const uint64_t text_bytes = entry.is_cut ? entry.body_bytes - std::min<uint64_t>(entry.body_bytes, parse.statement.size() + 4)
-                                           : parse.sql.size();
+  const uint64_t text_bytes = entry.is_cut
+                                  ? entry.body_bytes - std::min<uint64_t>(entry.body_bytes, parse.statement.size() + 4)
+                                  : parse.sql.size();
   TextRef text = make_text(parse.sql, text_bytes, entry_fidelity(entry));
   for (Reader oids{parse.type_oids}; oids.left() > 0;) text->type_oids.push_back(oids.be<uint32_t>());
   return text;
@@ -268,8 +293,7 @@ void Session::on_parameter_description(std::span<const std::byte> body) {
   TextRef* statement = statements_.find(target->name);
   if (statement == nullptr) return;
   (*statement)->type_oids.clear();
-  for (Reader oids{description->type_oids}; oids.left() > 0;)
-    (*statement)->type_oids.push_back(oids.be<uint32_t>());
+  for (Reader oids{description->type_oids}; oids.left() > 0;) (*statement)->type_oids.push_back(oids.be<uint32_t>());
 }
 
 void Session::on_command_complete(std::span<const std::byte> body, uint64_t time_ns) {
@@ -290,9 +314,12 @@ void Session::on_complete(Outcome outcome, std::string_view tag, std::optional<u
   const uint64_t counted = answer_.copies_out ? answer_.copy_rows : answer_.rows;
   last_command_rolled_back_ = tag == "ROLLBACK";
   switch (queue_.front().kind) {
-    case Pending::Kind::kQuery: return on_query_complete(outcome, tag, rows.value_or(counted), time_ns);
-    case Pending::Kind::kExecute: return on_execute_complete(outcome, tag, rows.value_or(counted), time_ns);
-    default: return surprise();
+    case Pending::Kind::kQuery:
+      return on_query_complete(outcome, tag, rows.value_or(counted), time_ns);
+    case Pending::Kind::kExecute:
+      return on_execute_complete(outcome, tag, rows.value_or(counted), time_ns);
+    default:
+      return surprise();
   }
 }
 
@@ -388,7 +415,8 @@ void Session::on_statement_error(uint64_t time_ns) {
       }
       return hold(entry, Outcome::kError, "", 0, time_ns);
     case Pending::Kind::kFunctionCall:
-    case Pending::Kind::kUnknown: return hold(entry, Outcome::kError, "", answer_.rows, time_ns);
+    case Pending::Kind::kUnknown:
+      return hold(entry, Outcome::kError, "", answer_.rows, time_ns);
     case Pending::Kind::kParse:
     case Pending::Kind::kBind:
     case Pending::Kind::kDescribe:
@@ -401,7 +429,8 @@ void Session::on_statement_error(uint64_t time_ns) {
       is_skipping_ = true;
       return;
     case Pending::Kind::kCopyData:
-    case Pending::Kind::kCopyEnd: return;
+    case Pending::Kind::kCopyEnd:
+      return;
   }
 }
 
@@ -448,7 +477,8 @@ bool Session::finish_cycle(uint64_t time_ns) {
       held_.group.response_bytes += answer_.bytes;
       flush_held(transaction_);
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 

@@ -15,10 +15,12 @@ std::string_view text_head(std::span<const std::byte> body) {
   return text;
 }
 
-constexpr std::array<std::string_view, 11> kReplicationVerbs{
-    "IDENTIFY_SYSTEM",         "START_REPLICATION", "CREATE_REPLICATION_SLOT", "DROP_REPLICATION_SLOT",
-    "ALTER_REPLICATION_SLOT", "READ_REPLICATION_SLOT", "TIMELINE_HISTORY",    "BASE_BACKUP",
-    "UPLOAD_MANIFEST",        "SHOW",                  "START_STREAMING"};
+constexpr std::array<std::string_view, 11> kReplicationVerbs{"IDENTIFY_SYSTEM",         "START_REPLICATION",
+                                                             "CREATE_REPLICATION_SLOT", "DROP_REPLICATION_SLOT",
+                                                             "ALTER_REPLICATION_SLOT",  "READ_REPLICATION_SLOT",
+                                                             "TIMELINE_HISTORY",        "BASE_BACKUP",
+                                                             "UPLOAD_MANIFEST",         "SHOW",
+                                                             "START_STREAMING"};
 
 }  // namespace
 
@@ -92,7 +94,9 @@ void Session::hold(const Pending& entry, Outcome outcome, std::string_view tag, 
 void Session::find_texts() {
   const auto body = payload(held_.entry);
   switch (held_.entry.kind) {
-    case Pending::Kind::kQuery: held_.resolved = resolve(text_head(body), held_.fidelity); return;
+    case Pending::Kind::kQuery:
+      held_.resolved = resolve(text_head(body), held_.fidelity);
+      return;
     case Pending::Kind::kExecute: {
       const auto execute = decode_execute(body);
       held_.portal = execute ? find_portal(execute->portal) : PortalRef{};
@@ -101,12 +105,13 @@ void Session::find_texts() {
         return;
       }
       held_.fidelity = std::max(held_.fidelity, held_.portal->fidelity);
-      if (held_.portal->statement && !held_.portal->is_cursor) 
+      if (held_.portal->statement && !held_.portal->is_cursor)
         held_.resolved = resolve(held_.portal->statement->text, held_.fidelity);
       return;
     }
     case Pending::Kind::kBind:
-      if (const auto bind = decode_bind(body, extent_of(held_.entry))) held_.statement = find_statement(bind->statement);
+      if (const auto bind = decode_bind(body, extent_of(held_.entry)))
+        held_.statement = find_statement(bind->statement);
       return;
     case Pending::Kind::kDescribe:
       if (const auto target = decode_target(body)) {
@@ -122,7 +127,8 @@ void Session::find_texts() {
     case Pending::Kind::kFunctionCall:
     case Pending::Kind::kSync:
     case Pending::Kind::kCopyData:
-    case Pending::Kind::kCopyEnd: return;
+    case Pending::Kind::kCopyEnd:
+      return;
     case Pending::Kind::kUnknown:
       held_.fidelity = std::max(held_.fidelity, Fidelity::kAfterGap);
       return;
@@ -199,10 +205,13 @@ void Session::fill_statement(Activity& activity, const Held& held) {
       }
       return;
     case Pending::Kind::kUnknown:
-    case Pending::Kind::kSync: activity.protocol = StatementProtocol::kNone; return;
+    case Pending::Kind::kSync:
+      activity.protocol = StatementProtocol::kNone;
+      return;
     case Pending::Kind::kClose:
     case Pending::Kind::kCopyData:
-    case Pending::Kind::kCopyEnd: return;
+    case Pending::Kind::kCopyEnd:
+      return;
   }
   if (!held.statement) return;
   activity.text = held.statement->text;
@@ -278,13 +287,16 @@ void Session::drain_entry(const Pending& entry, Outcome outcome, uint64_t time_n
       flush_held(is_uncertain ? TransactionState::kUnknown : transaction_);
       break;
     case Pending::Kind::kParse:
-    case Pending::Kind::kBind: assume_names(entry, is_uncertain); break;
+    case Pending::Kind::kBind:
+      assume_names(entry, is_uncertain);
+      break;
     case Pending::Kind::kDescribe:
     case Pending::Kind::kClose:
     case Pending::Kind::kSync:
     case Pending::Kind::kCopyData:
     case Pending::Kind::kCopyEnd:
-    case Pending::Kind::kUnknown: break;
+    case Pending::Kind::kUnknown:
+      break;
   }
   if (is_uncertain) forget_names_of(entry);
 }

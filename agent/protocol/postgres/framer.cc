@@ -13,9 +13,12 @@ Step Framer::push(std::span<const std::byte> in) {
   GH_CHECK(!in.empty());
   if (mode_ == Mode::kOpaque) return {.kind = Step::Kind::kOpaque, .consumed = in.size(), .body = in};
   switch (state_) {
-    case State::kHeader: return mode_ == Mode::kAnswer ? push_answer(in) : push_header(in);
-    case State::kBody: return push_body(in);
-    case State::kDesync: return {.kind = Step::Kind::kDesync, .reason = reason_, .consumed = in.size()};
+    case State::kHeader:
+      return mode_ == Mode::kAnswer ? push_answer(in) : push_header(in);
+    case State::kBody:
+      return push_body(in);
+    case State::kDesync:
+      return {.kind = Step::Kind::kDesync, .reason = reason_, .consumed = in.size()};
   }
   __builtin_trap();
 }

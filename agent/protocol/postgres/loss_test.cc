@@ -131,7 +131,8 @@ TEST(PostgresLoss, AGapAnywhereNeverYieldsAWrongStatement) {
       for (size_t from = 0; from < bytes_in(script, direction); ++from)
         for (const size_t chunk : {size_t{1} << 20, size_t{13}})
           ASSERT_TRUE(says_only_truth(play(script, chunk, direction, from, size), all))
-              << (direction == Direction::kRequest ? "request " : "response ") << from << '+' << size << ", chunk " << chunk;
+              << (direction == Direction::kRequest ? "request " : "response ") << from << '+' << size << ", chunk "
+              << chunk;
 }
 
 TEST(PostgresLoss, FindsItsWayBack) {
@@ -179,8 +180,7 @@ TEST(PostgresLoss, JoinsMidStream) {
             << line;
       }
       if (skipped + 6 < script.size() && chunk > 100) {
-        EXPECT_THAT(got, ::testing::Contains(
-                             "simple ok {SELECT 'last'} tag=SELECT 1 rows=1 tx=I [joined-mid-stream]"))
+        EXPECT_THAT(got, ::testing::Contains("simple ok {SELECT 'last'} tag=SELECT 1 rows=1 tx=I [joined-mid-stream]"))
             << skipped;
       }
     }
@@ -205,9 +205,10 @@ TEST(PostgresLoss, RowsLeftOutAreCounted) {
   const std::string head = row_description(), row = data_row("0123456789"), tail = complete("SELECT 4") + ready();
   // One row as bytes but for its end; then the rest of it and two whole rows; then one whole row and the end.
   const std::string row_head = row.substr(0, 7), row_tail = row.substr(7);
-  const Piece first[] = {{.bytes = static_cast<uint32_t>(head.size()), .data = bytes_of(head)},
-                         {.bytes = 7, .data = bytes_of(row_head)},
-                         {.kind = Piece::Kind::kRows, .bytes = static_cast<uint32_t>(row_tail.size() + 2 * row.size()), .rows = 2}};
+  const Piece first[] = {
+      {.bytes = static_cast<uint32_t>(head.size()), .data = bytes_of(head)},
+      {.bytes = 7, .data = bytes_of(row_head)},
+      {.kind = Piece::Kind::kRows, .bytes = static_cast<uint32_t>(row_tail.size() + 2 * row.size()), .rows = 2}};
   feeder.pieces(Direction::kResponse, first);
   const Piece second[] = {{.kind = Piece::Kind::kRows, .bytes = static_cast<uint32_t>(row.size()), .rows = 1},
                           {.bytes = static_cast<uint32_t>(tail.size()), .data = bytes_of(tail)}};
@@ -220,10 +221,9 @@ TEST(PostgresLoss, RowsLeftOutAreCounted) {
                          {.kind = Piece::Kind::kRows, .bytes = static_cast<uint32_t>(3 * row.size() - 3), .rows = 2},
                          {.bytes = static_cast<uint32_t>(end.size()), .data = bytes_of(end)}};
   feeder.pieces(Direction::kResponse, third);
-  EXPECT_THAT(feeder.recorder.lines,
-              ::testing::ElementsAre("connect 3.0 ann@ann", "authenticate none ok",
-                                     "simple ok {SELECT g} tag=SELECT 4 rows=4 tx=I",
-                                     "extended suspended {SELECT g} rows=3 tx=I"));
+  EXPECT_THAT(feeder.recorder.lines, ::testing::ElementsAre("connect 3.0 ann@ann", "authenticate none ok",
+                                                            "simple ok {SELECT g} tag=SELECT 4 rows=4 tx=I",
+                                                            "extended suspended {SELECT g} rows=3 tx=I"));
 }
 
 TEST(PostgresLoss, CutRequestsAreTruncated) {
@@ -244,10 +244,11 @@ TEST(PostgresLoss, CutRequestsAreTruncated) {
                             {.bytes = static_cast<uint32_t>(rest.size()), .data = bytes_of(rest)}};
   feeder.pieces(Direction::kRequest, cut_bind);
   feeder.data(Direction::kResponse, bind_complete() + complete("SELECT 1") + ready());
-  EXPECT_THAT(feeder.recorder.lines,
-              ::testing::ElementsAre("connect 3.0 ann@ann", "authenticate none ok",
-                                     "simple ok {SELECT 'aa} tag=SELECT 1 rows=1 tx=I [truncated]",
-                                     "extended ok {SELECT $1} statement=s '12345' '67'... tag=SELECT 1 rows=1 tx=I [truncated]"));
+  EXPECT_THAT(
+      feeder.recorder.lines,
+      ::testing::ElementsAre(
+          "connect 3.0 ann@ann", "authenticate none ok", "simple ok {SELECT 'aa} tag=SELECT 1 rows=1 tx=I [truncated]",
+          "extended ok {SELECT $1} statement=s '12345' '67'... tag=SELECT 1 rows=1 tx=I [truncated]"));
 }
 
 TEST(PostgresLoss, AHostilePipelineStaysUnderTheCeiling) {

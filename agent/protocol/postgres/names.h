@@ -38,8 +38,8 @@ struct PreparedText {
 using TextRef = RefPool<PreparedText>::Ref;
 
 struct PortalData {
-  TextRef statement;   // empty: not known
-  std::string bind;    // body of the Bind that made it; empty for a cursor made by DECLARE
+  TextRef statement;  // empty: not known
+  std::string bind;   // body of the Bind that made it; empty for a cursor made by DECLARE
   bool is_cut = false;
   bool is_cursor = false;
   bool is_hold = false;       // DECLARE … WITH HOLD

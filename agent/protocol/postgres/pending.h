@@ -53,10 +53,10 @@ struct Pending {
     kUnknown,  // from here on requests were not seen
   };
   Kind kind = Kind::kUnknown;
-  bool is_cut = false;      // the payload is only the head of the body
-  bool is_damaged = false;  // bytes of it were lost
+  bool is_cut = false;          // the payload is only the head of the body
+  bool is_damaged = false;      // bytes of it were lost
   bool is_provisional = false;  // framed on trust, after a gap
-  uint32_t payload_size = 0;  // kept bytes of the body, at `payload`
+  uint32_t payload_size = 0;    // kept bytes of the body, at `payload`
   uint64_t payload = 0;
   uint64_t body_bytes = 0;   // kCopyData: payload of all frames
   uint64_t frame_bytes = 0;  // on the wire

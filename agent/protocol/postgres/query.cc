@@ -22,7 +22,8 @@ bool has_high_byte(std::string_view text) {
 }
 
 bool same_ranges(std::span<const sql::TextRange> a, std::span<const sql::TextRange> b) {
-  return std::ranges::equal(a, b, [](const auto& x, const auto& y) { return x.offset == y.offset && x.size == y.size; });
+  return std::ranges::equal(a, b,
+                            [](const auto& x, const auto& y) { return x.offset == y.offset && x.size == y.size; });
 }
 
 std::string_view trim_end(std::string_view text) {
@@ -57,8 +58,8 @@ bool Session::split(std::string_view sql) {
     // A hole may have hidden a change of mode: both readings must agree.
     mode.standard_conforming_strings = !mode.standard_conforming_strings;
     const auto other = sql::split_statements(sql, mode, kStatementsPerQueryMax, other_ranges_);
-    query_is_ambiguous_ = outcome != other || !same_ranges(ranges_, other_ranges_) ||
-                          (!is_charset_known_ && has_high_byte(sql));
+    query_is_ambiguous_ =
+        outcome != other || !same_ranges(ranges_, other_ranges_) || (!is_charset_known_ && has_high_byte(sql));
   }
   return outcome == sql::SplitOutcome::kOk && !query_is_ambiguous_;
 }
@@ -183,7 +184,8 @@ void Session::emit_whole(const Pending& entry, uint64_t time_ns) {
     tag = {part.tag.data(), part.tag_size};
   }
   answer_ = total;
-  hold(entry, query_has_error_ ? Outcome::kError : Outcome::kOk, tag, rows, parts_.empty() ? time_ns : parts_.back().end_ns);
+  hold(entry, query_has_error_ ? Outcome::kError : Outcome::kOk, tag, rows,
+       parts_.empty() ? time_ns : parts_.back().end_ns);
   flush_held(transaction_);
   // Which of its statements took effect is not certain.
   forget_names_of(entry);
@@ -217,7 +219,8 @@ void Session::apply_effects(std::string_view sql, std::string_view tag, Fidelity
     return;
   }
   if (tag == "CLOSE CURSOR ALL") return portals_.clear();
-  const bool concerns_names = tag == "PREPARE" || tag == "DEALLOCATE" || tag == "DECLARE CURSOR" || tag == "CLOSE CURSOR";
+  const bool concerns_names =
+      tag == "PREPARE" || tag == "DEALLOCATE" || tag == "DECLARE CURSOR" || tag == "CLOSE CURSOR";
   if (!concerns_names) return;
   if (fidelity >= Fidelity::kAfterGap) return forget_all_names();
   const sql::NamedCommand command = sql::parse_named_command(sql, lexical_mode());
@@ -225,8 +228,10 @@ void Session::apply_effects(std::string_view sql, std::string_view tag, Fidelity
   switch (command.kind) {
     case sql::NamedCommand::Kind::kPrepare:
       return install_statement(command.name.view(), make_text(body, body.size(), fidelity));
-    case sql::NamedCommand::Kind::kDeallocate: return statements_.erase(command.name.view());
-    case sql::NamedCommand::Kind::kClose: return portals_.erase(command.name.view());
+    case sql::NamedCommand::Kind::kDeallocate:
+      return statements_.erase(command.name.view());
+    case sql::NamedCommand::Kind::kClose:
+      return portals_.erase(command.name.view());
     case sql::NamedCommand::Kind::kDeclare: {
       PortalRef portal = portal_pool_.take();
       portal->statement = make_text(body, body.size(), fidelity);

@@ -24,7 +24,9 @@ class RefPool {
   class Ref {
    public:
     Ref() = default;
-    Ref(const Ref& other) : node_(other.node_) { if (node_ != nullptr) ++node_->refs; }
+    Ref(const Ref& other) : node_(other.node_) {
+      if (node_ != nullptr) ++node_->refs;
+    }
     Ref(Ref&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
     Ref& operator=(Ref other) noexcept {
       std::swap(node_, other.node_);

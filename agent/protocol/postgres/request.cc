@@ -8,23 +8,36 @@ namespace gatehouse::postgres {
 
 void Session::on_request_frame(const Frame& frame, std::span<const std::byte> body) {
   switch (static_cast<RequestTag>(frame.tag)) {
-    case RequestTag::kPassword: return;
-    case RequestTag::kTerminate: has_terminated_ = true; return;
+    case RequestTag::kPassword:
+      return;
+    case RequestTag::kTerminate:
+      has_terminated_ = true;
+      return;
     case RequestTag::kFlush:
       // Has no answer: its bytes belong to what it pushes out.
       if (!queue_.empty()) queue_.back().frame_bytes += frame.wire_bytes();
       return;
-    case RequestTag::kCopyData: return queue_copy_data(frame);
+    case RequestTag::kCopyData:
+      return queue_copy_data(frame);
     case RequestTag::kCopyDone:
-    case RequestTag::kCopyFail: return queue_request(Pending::Kind::kCopyEnd, frame, {});
-    case RequestTag::kQuery: return queue_request(Pending::Kind::kQuery, frame, body);
-    case RequestTag::kParse: return queue_request(Pending::Kind::kParse, frame, body);
-    case RequestTag::kBind: return queue_request(Pending::Kind::kBind, frame, body);
-    case RequestTag::kDescribe: return queue_request(Pending::Kind::kDescribe, frame, body);
-    case RequestTag::kExecute: return queue_request(Pending::Kind::kExecute, frame, body);
-    case RequestTag::kClose: return queue_request(Pending::Kind::kClose, frame, body);
-    case RequestTag::kFunctionCall: return queue_request(Pending::Kind::kFunctionCall, frame, body);
-    case RequestTag::kSync: return queue_request(Pending::Kind::kSync, frame, {});
+    case RequestTag::kCopyFail:
+      return queue_request(Pending::Kind::kCopyEnd, frame, {});
+    case RequestTag::kQuery:
+      return queue_request(Pending::Kind::kQuery, frame, body);
+    case RequestTag::kParse:
+      return queue_request(Pending::Kind::kParse, frame, body);
+    case RequestTag::kBind:
+      return queue_request(Pending::Kind::kBind, frame, body);
+    case RequestTag::kDescribe:
+      return queue_request(Pending::Kind::kDescribe, frame, body);
+    case RequestTag::kExecute:
+      return queue_request(Pending::Kind::kExecute, frame, body);
+    case RequestTag::kClose:
+      return queue_request(Pending::Kind::kClose, frame, body);
+    case RequestTag::kFunctionCall:
+      return queue_request(Pending::Kind::kFunctionCall, frame, body);
+    case RequestTag::kSync:
+      return queue_request(Pending::Kind::kSync, frame, {});
   }
 }
 

@@ -57,10 +57,14 @@ StartupKind startup_kind(std::span<const std::byte> body) {
   const auto code = r.be<uint32_t>();
   if (!r.ok()) return StartupKind::kOther;
   switch (code) {
-    case kSslRequestCode: return r.left() == 0 ? StartupKind::kSslRequest : StartupKind::kOther;
-    case kGssEncRequestCode: return r.left() == 0 ? StartupKind::kGssEncRequest : StartupKind::kOther;
-    case kCancelRequestCode: return StartupKind::kCancelRequest;
-    default: break;
+    case kSslRequestCode:
+      return r.left() == 0 ? StartupKind::kSslRequest : StartupKind::kOther;
+    case kGssEncRequestCode:
+      return r.left() == 0 ? StartupKind::kGssEncRequest : StartupKind::kOther;
+    case kCancelRequestCode:
+      return StartupKind::kCancelRequest;
+    default:
+      break;
   }
   // The server negotiates any minor of major 3 and refuses other majors, after it has understood them.
   const uint32_t major = code >> 16;

@@ -53,18 +53,24 @@ std::optional<Authentication> decode_authentication(std::span<const std::byte> b
       return m;
     case AuthenticationKind::kGssContinue:
     case AuthenticationKind::kSaslContinue:
-    case AuthenticationKind::kSaslFinal: return m;
+    case AuthenticationKind::kSaslFinal:
+      return m;
   }
   return std::nullopt;
 }
 
 std::string_view method_name(const Authentication& message) {
   switch (message.kind) {
-    case AuthenticationKind::kKerberosV5: return "kerberos";
-    case AuthenticationKind::kCleartextPassword: return "password";
-    case AuthenticationKind::kMd5Password: return "md5";
-    case AuthenticationKind::kGss: return "gss";
-    case AuthenticationKind::kSspi: return "sspi";
+    case AuthenticationKind::kKerberosV5:
+      return "kerberos";
+    case AuthenticationKind::kCleartextPassword:
+      return "password";
+    case AuthenticationKind::kMd5Password:
+      return "md5";
+    case AuthenticationKind::kGss:
+      return "gss";
+    case AuthenticationKind::kSspi:
+      return "sspi";
     case AuthenticationKind::kSasl:
       if (message.mechanism == "SCRAM-SHA-256") return "scram-sha-256";
       if (message.mechanism == "OAUTHBEARER") return "oauthbearer";
@@ -72,7 +78,8 @@ std::string_view method_name(const Authentication& message) {
     case AuthenticationKind::kOk:
     case AuthenticationKind::kGssContinue:
     case AuthenticationKind::kSaslContinue:
-    case AuthenticationKind::kSaslFinal: return "";
+    case AuthenticationKind::kSaslFinal:
+      return "";
   }
   return "";
 }
@@ -97,10 +104,14 @@ std::optional<BackendKeyData> decode_backend_key_data(std::span<const std::byte>
 std::optional<TransactionState> decode_ready_for_query(std::span<const std::byte> body) {
   if (body.size() != 1) return std::nullopt;
   switch (std::to_integer<char>(body[0])) {
-    case 'I': return TransactionState::kIdle;
-    case 'T': return TransactionState::kActive;
-    case 'E': return TransactionState::kFailed;
-    default: return std::nullopt;
+    case 'I':
+      return TransactionState::kIdle;
+    case 'T':
+      return TransactionState::kActive;
+    case 'E':
+      return TransactionState::kFailed;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -132,10 +143,17 @@ std::optional<ErrorFields> decode_error(std::span<const std::byte> body, Body ex
       case 'S':
         if (!has_plain_severity) m.severity = value;
         break;
-      case 'C': m.sqlstate = value; break;
-      case 'M': m.message = value; break;
-      case 'P': m.position = value; break;
-      default: break;
+      case 'C':
+        m.sqlstate = value;
+        break;
+      case 'M':
+        m.message = value;
+        break;
+      case 'P':
+        m.position = value;
+        break;
+      default:
+        break;
     }
   }
   if (extent == Body::kWhole && !is_finished(r)) return std::nullopt;

@@ -19,20 +19,28 @@ constexpr uint32_t kUnfinishedBodyBytesMax = 64U << 20;
 
 bool decodes(RequestTag tag, std::span<const std::byte> body) {
   switch (tag) {
-    case RequestTag::kQuery: return decode_query(body, Body::kWhole).has_value();
-    case RequestTag::kParse: return decode_parse(body, Body::kWhole).has_value();
-    case RequestTag::kBind: return decode_bind(body, Body::kWhole).has_value();
+    case RequestTag::kQuery:
+      return decode_query(body, Body::kWhole).has_value();
+    case RequestTag::kParse:
+      return decode_parse(body, Body::kWhole).has_value();
+    case RequestTag::kBind:
+      return decode_bind(body, Body::kWhole).has_value();
     case RequestTag::kDescribe:
-    case RequestTag::kClose: return decode_target(body).has_value();
-    case RequestTag::kExecute: return decode_execute(body).has_value();
-    case RequestTag::kFunctionCall: return decode_function_call(body, Body::kWhole).has_value();
+    case RequestTag::kClose:
+      return decode_target(body).has_value();
+    case RequestTag::kExecute:
+      return decode_execute(body).has_value();
+    case RequestTag::kFunctionCall:
+      return decode_function_call(body, Body::kWhole).has_value();
     case RequestTag::kFlush:
     case RequestTag::kSync:
-    case RequestTag::kTerminate: return true;
+    case RequestTag::kTerminate:
+      return true;
     case RequestTag::kCopyData:
     case RequestTag::kCopyDone:
     case RequestTag::kCopyFail:
-    case RequestTag::kPassword: return false;  // never first while the server is idle
+    case RequestTag::kPassword:
+      return false;  // never first while the server is idle
   }
   return false;
 }
@@ -40,10 +48,14 @@ bool decodes(RequestTag tag, std::span<const std::byte> body) {
 // The head of a long first frame.
 bool may_begin(RequestTag tag, std::span<const std::byte> head) {
   switch (tag) {
-    case RequestTag::kQuery: return !head.empty() && decode_query(head, Body::kHead).has_value();
-    case RequestTag::kParse: return decode_parse(head, Body::kHead).has_value();
-    case RequestTag::kBind: return decode_bind(head, Body::kHead).has_value();
-    default: return false;
+    case RequestTag::kQuery:
+      return !head.empty() && decode_query(head, Body::kHead).has_value();
+    case RequestTag::kParse:
+      return decode_parse(head, Body::kHead).has_value();
+    case RequestTag::kBind:
+      return decode_bind(head, Body::kHead).has_value();
+    default:
+      return false;
   }
 }
 
@@ -192,8 +204,8 @@ bool Session::looks_like_tls(Direction direction, std::span<const std::byte> byt
   const auto type = r.be<uint8_t>();
   const auto version = r.be<uint16_t>();
   const auto record_size = r.be<uint16_t>();
-  const bool is_record = type >= 0x14 && type <= 0x17 && version >= 0x0301 && version <= 0x0304 &&
-                         record_size > 0 && record_size <= 16384 + 2048;
+  const bool is_record = type >= 0x14 && type <= 0x17 && version >= 0x0301 && version <= 0x0304 && record_size > 0 &&
+                         record_size <= 16384 + 2048;
   if (!is_record) return false;
   has_tls_look_[static_cast<size_t>(direction)] = true;
   return has_tls_look_[0] && has_tls_look_[1];

@@ -110,13 +110,19 @@ void Session::push_frames(Direction direction, std::span<const std::byte> bytes,
     if (direction == Direction::kResponse) answer_.bytes += step.consumed;
     at += step.consumed;
     switch (step.kind) {
-      case Step::Kind::kMore: break;
+      case Step::Kind::kMore:
+        break;
       case Step::Kind::kHeader:
         if (step.end) finish_frame(direction, side, step.frame, {}, context.time_ns);
         break;
-      case Step::Kind::kBody: push_body(direction, side, step, context.time_ns); break;
-      case Step::Kind::kOpaque: return;
-      case Step::Kind::kDesync: lose(direction, step.reason); return;
+      case Step::Kind::kBody:
+        push_body(direction, side, step, context.time_ns);
+        break;
+      case Step::Kind::kOpaque:
+        return;
+      case Step::Kind::kDesync:
+        lose(direction, step.reason);
+        return;
     }
     if (is_deaf() || side.is_lost) return;
     if (phase_ == Phase::kAnswer && direction == Direction::kRequest) {
@@ -160,14 +166,16 @@ bool Session::keeps_body(Direction direction, uint8_t tag) const {
       case RequestTag::kExecute:
       case RequestTag::kFunctionCall:
       case RequestTag::kParse:
-      case RequestTag::kQuery: return true;
+      case RequestTag::kQuery:
+        return true;
       case RequestTag::kPassword:  // a secret
       case RequestTag::kCopyData:
       case RequestTag::kCopyDone:
       case RequestTag::kCopyFail:
       case RequestTag::kFlush:
       case RequestTag::kSync:
-      case RequestTag::kTerminate: return false;
+      case RequestTag::kTerminate:
+        return false;
     }
     return false;
   }
@@ -179,8 +187,10 @@ bool Session::keeps_body(Direction direction, uint8_t tag) const {
     case ResponseTag::kNotificationResponse:
     case ResponseTag::kParameterDescription:
     case ResponseTag::kParameterStatus:
-    case ResponseTag::kReadyForQuery: return true;
-    default: return false;
+    case ResponseTag::kReadyForQuery:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -210,7 +220,8 @@ void Session::on_rows(Direction direction, uint64_t rows, uint64_t bytes, const 
     const uint64_t headers = rows * kHeaderSize + (was_headless ? kHeaderSize - step.consumed : 0);
     // A frame whose header was pushed waits for its end here.
     if (step.end && !was_headless)
-      queue_copy_data({.tag = step.frame.tag, .body_size = static_cast<uint32_t>(step.hint), .header_size = kHeaderSize});
+      queue_copy_data(
+          {.tag = step.frame.tag, .body_size = static_cast<uint32_t>(step.hint), .header_size = kHeaderSize});
     count_copy_rows(rows + was_headless, bytes - std::min(bytes, headers), context);
     return;
   }
@@ -250,7 +261,8 @@ void Session::skip(Direction direction, uint64_t bytes, bool is_lost, const Byte
   Stream& side = stream(direction);
   is_idle_candidate_ = false;
   if (side.is_lost) return;
-  if (phase_ == Phase::kAnswer && direction == Direction::kRequest) return become_opaque("not-postgresql", context.time_ns);
+  if (phase_ == Phase::kAnswer && direction == Direction::kRequest)
+    return become_opaque("not-postgresql", context.time_ns);
   const Step step = side.framer.skip_gap(bytes);
   if (step.kind == Step::Kind::kDesync) return lose(direction, step.reason);
   if (step.kind == Step::Kind::kOpaque) return;

@@ -35,8 +35,8 @@ enum class Phase : uint8_t {
   kAnswer,        // an encryption request awaits its single byte
   kAuthenticate,  // StartupMessage sent, no ReadyForQuery yet
   kActive,
-  kCancel,        // the connection carries one CancelRequest
-  kOpaque,        // TLS, GSS or not PostgreSQL
+  kCancel,  // the connection carries one CancelRequest
+  kOpaque,  // TLS, GSS or not PostgreSQL
   kClosed,
 };
 inline constexpr size_t kPhases = 7;
@@ -44,7 +44,7 @@ inline constexpr size_t kPhases = 7;
 class Session final : public ProtocolSession {
  public:
   struct Options {
-    bool joined = false;    // the connection was open before; neither start-up nor frame boundaries are known
+    bool joined = false;     // the connection was open before; neither start-up nor frame boundaries are known
     bool may_resync = true;  // find framing again at a safe point; the shim never does
   };
   // `sink` must outlive the session.
@@ -82,11 +82,11 @@ class Session final : public ProtocolSession {
   };
   // What the server has said so far of the statement at the head of the queue.
   struct Answer {
-    uint64_t bytes = 0;       // wire bytes, asynchronous messages among them included
-    uint64_t rows = 0;        // DataRow frames
-    uint64_t copy_rows = 0;   // CopyData frames from the server
+    uint64_t bytes = 0;      // wire bytes, asynchronous messages among them included
+    uint64_t rows = 0;       // DataRow frames
+    uint64_t copy_rows = 0;  // CopyData frames from the server
     uint64_t copy_bytes = 0;
-    bool has_begun = false;   // the server has begun to run it: a description, a row or a COPY came
+    bool has_begun = false;  // the server has begun to run it: a description, a row or a COPY came
     bool copies_in = false;
     bool copies_out = false;
     bool is_damaged = false;
@@ -137,7 +137,9 @@ class Session final : public ProtocolSession {
   void finish_frame(Direction direction, Stream& side, const Frame& frame, std::span<const std::byte> body,
                     uint64_t time_ns);
   bool keeps_body(Direction direction, uint8_t tag) const;
-  [[nodiscard]] bool is_deaf() const { return phase_ == Phase::kOpaque || phase_ == Phase::kClosed || phase_ == Phase::kCancel; }
+  [[nodiscard]] bool is_deaf() const {
+    return phase_ == Phase::kOpaque || phase_ == Phase::kClosed || phase_ == Phase::kCancel;
+  }
   void enter(Phase phase);
 
   // resync.cc: lost framing and safe points
@@ -201,9 +203,7 @@ class Session final : public ProtocolSession {
   PortalRef make_portal(const Pending& entry, const TextRef& statement);
   [[nodiscard]] Fidelity entry_fidelity(const Pending& entry) const;
   [[nodiscard]] Fidelity unknown_name_fidelity() const;
-  static Body extent_of(const Pending& entry) {
-    return entry.is_cut || entry.is_damaged ? Body::kHead : Body::kWhole;
-  }
+  static Body extent_of(const Pending& entry) { return entry.is_cut || entry.is_damaged ? Body::kHead : Body::kWhole; }
   TextRef find_statement(std::string_view name);
   PortalRef find_portal(std::string_view name);
   void install_statement(std::string_view name, TextRef text);
@@ -260,8 +260,8 @@ class Session final : public ProtocolSession {
   bool standard_conforming_strings_ = true;
   bool is_escape_mode_known_ = true;  // false: a hole may have hidden a change of standard_conforming_strings …
   bool is_charset_known_ = true;      // … or of client_encoding
-  bool are_names_known_ = true;   // false: a name that is not in the table may exist
-  bool is_startup_known_ = true;  // false: StartupMessage was not seen
+  bool are_names_known_ = true;       // false: a name that is not in the table may exist
+  bool is_startup_known_ = true;      // false: StartupMessage was not seen
   std::string_view method_ = "none";
   bool has_answered_ = false;  // a whole frame has come from the server
   bool is_authenticated_ = false;
@@ -289,13 +289,13 @@ class Session final : public ProtocolSession {
   Answer answer_{};
   Group group_{};
   Held held_{};
-  bool is_skipping_ = false;   // after an error in the extended protocol, until Sync's ReadyForQuery
-  bool copy_failed_ = false;   // … and the error ended a COPY from the client
+  bool is_skipping_ = false;  // after an error in the extended protocol, until Sync's ReadyForQuery
+  bool copy_failed_ = false;  // … and the error ended a COPY from the client
   bool last_command_rolled_back_ = false;
 
   // The simple query at the head.
   bool query_begun_ = false;
-  bool query_is_whole_ = true;  // one activity for all of it
+  bool query_is_whole_ = true;       // one activity for all of it
   bool query_is_ambiguous_ = false;  // … because a hole hid how to read it
   bool query_has_error_ = false;
   bool query_error_is_placed_ = false;  // it is known which statement failed

@@ -44,8 +44,10 @@ void Session::on_startup_frame(std::span<const std::byte> body) {
       emit(activity);
       return enter(Phase::kCancel);
     }
-    case StartupKind::kStartup: return on_startup_message(body);
-    case StartupKind::kOther: return become_opaque("not-postgresql", time_ns);
+    case StartupKind::kStartup:
+      return on_startup_message(body);
+    case StartupKind::kOther:
+      return become_opaque("not-postgresql", time_ns);
   }
 }
 
@@ -158,9 +160,12 @@ void Session::become_opaque(std::string_view reason, uint64_t time_ns) {
 void Session::on_opaque(SocketOpaque::Reason reason, uint64_t time_ns) {
   if (is_deaf()) return;
   switch (reason) {
-    case SocketOpaque::Reason::kTls: return become_opaque("tls", time_ns);
-    case SocketOpaque::Reason::kGss: return become_opaque("gss", time_ns);
-    case SocketOpaque::Reason::kNotProtocol: return become_opaque("not-postgresql", time_ns);
+    case SocketOpaque::Reason::kTls:
+      return become_opaque("tls", time_ns);
+    case SocketOpaque::Reason::kGss:
+      return become_opaque("gss", time_ns);
+    case SocketOpaque::Reason::kNotProtocol:
+      return become_opaque("not-postgresql", time_ns);
   }
 }
 

@@ -77,8 +77,8 @@ consteval BodyBounds request_body_bounds() {
   BodyBounds bounds{};
   bounds.fill(kNoSuchTag);
   const auto set = [&bounds](RequestTag tag, uint32_t bytes_max) { bounds[static_cast<uint8_t>(tag)] = bytes_max; };
-  for (const auto tag : {RequestTag::kQuery, RequestTag::kParse, RequestTag::kBind, RequestTag::kFunctionCall,
-                         RequestTag::kCopyData})
+  for (const auto tag :
+       {RequestTag::kQuery, RequestTag::kParse, RequestTag::kBind, RequestTag::kFunctionCall, RequestTag::kCopyData})
     set(tag, kLargeBodyBytesMax);
   for (const auto tag : {RequestTag::kClose, RequestTag::kDescribe, RequestTag::kExecute, RequestTag::kCopyFail})
     set(tag, kSmallBodyBytesMax);
@@ -92,10 +92,10 @@ consteval BodyBounds response_body_bounds() {
   BodyBounds bounds{};
   bounds.fill(kNoSuchTag);
   const auto set = [&bounds](ResponseTag tag, uint32_t bytes_max) { bounds[static_cast<uint8_t>(tag)] = bytes_max; };
-  for (const auto tag : {ResponseTag::kCopyData, ResponseTag::kDataRow, ResponseTag::kErrorResponse,
-                         ResponseTag::kFunctionCallResponse, ResponseTag::kNoticeResponse,
-                         ResponseTag::kNotificationResponse, ResponseTag::kRowDescription,
-                         ResponseTag::kParameterDescription})
+  for (const auto tag :
+       {ResponseTag::kCopyData, ResponseTag::kDataRow, ResponseTag::kErrorResponse, ResponseTag::kFunctionCallResponse,
+        ResponseTag::kNoticeResponse, ResponseTag::kNotificationResponse, ResponseTag::kRowDescription,
+        ResponseTag::kParameterDescription})
     set(tag, kLargeBodyBytesMax);
   for (const auto tag : {ResponseTag::kAuthentication, ResponseTag::kBackendKeyData, ResponseTag::kCommandComplete,
                          ResponseTag::kCopyBothResponse, ResponseTag::kCopyInResponse, ResponseTag::kCopyOutResponse,
