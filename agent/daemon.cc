@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <csignal>
 #include <memory>
-#include <set>
 #include <string>
+#include <vector>
 
 #include "agent/capture/kernel_source.h"
+#include "agent/capture/probe.h"
 #include "agent/commands.h"
 #include "agent/replay/ghcap.h"
 #include "agent/runtime/agent.h"
@@ -27,13 +29,25 @@ void catch_stop_signals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-capture::CaptureConfig capture_config(const AgentConfig& config) {
-  capture::CaptureConfig capture;
-  std::set<uint16_t> ports{5432};
+// Ports of the configuration, and those where a PostgreSQL server listens now. A new session is known by its first
+// packet on any port; a port matters for sessions that are open already and for what is not PostgreSQL on it.
+std::vector<uint16_t> ports_to_watch(const AgentConfig& config) {
+  constexpr size_t kPortsMax = 16;  // the kernel side's table, GH_PORTS_MAX
+  std::vector<uint16_t> ports;
+  const auto add = [&](uint16_t port) {
+    if (port != 0 && ports.size() < kPortsMax && std::ranges::find(ports, port) == ports.end()) ports.push_back(port);
+  };
   for (const AgentConfig::Database& database : config.databases)
     for (const ListenAddress& listen : database.listen)
-      if (listen.port != 0) ports.insert(listen.port);
-  capture.ports.assign(ports.begin(), ports.end());
+      add(listen.port);
+  for (const capture::Listener& listener : capture::find_listeners()) add(listener.port);
+  add(5432);
+  return ports;
+}
+
+capture::CaptureConfig capture_config(const AgentConfig& config) {
+  capture::CaptureConfig capture;
+  capture.ports = ports_to_watch(config);
   capture.request_bytes_max = static_cast<uint32_t>(config.capture.request_bytes_max);
   capture.control_ring_bytes = config.capture.control_ring_bytes;
   capture.request_ring_bytes = config.capture.request_ring_bytes;

@@ -13,6 +13,20 @@
 namespace gatehouse::runtime {
 namespace {
 
+// A batch is closed beyond this, which leaves room for the largest event (text, parameters and resolved text of the
+// request limit each) and for what its processes and sessions take when it is written out.
+constexpr size_t kBatchFullBytes = kBatchBytesMax / 8;
+static_assert(3 * kRequestBytesMax + 2 * kBatchFullBytes <= kBatchBytesMax);
+
+// About what a process with its ancestry takes in a batch. Bytes that are not UTF-8 are rare, so no room is kept for
+// writing all of them as \xNN: the collector takes twice kBatchBytesMax.
+size_t written_bytes(const identity::Process& process) {
+  constexpr size_t kAncestryBytes = 4096;
+  size_t bytes = kAncestryBytes + process.exe.size() + process.cwd.size() + process.cgroup.size();
+  for (const std::string& argument : process.arguments) bytes += argument.size() + 3;
+  return bytes;
+}
+
 // A batch may wait this many times its normal delay for the hash of a program file first seen in it.
 constexpr uint64_t kHashPatience = 5;
 
@@ -34,14 +48,15 @@ std::string write_header(const BatchBuilder::Options& options) {
 
 BatchBuilder::BatchBuilder(Options options, ProcessDirectory& processes)
     : options_(std::move(options)), processes_(processes), header_(write_header(options_)) {
-  out_.reserve(options_.bytes_max / 4);
+  out_.reserve(kBatchFullBytes);
 }
 
 uint64_t BatchBuilder::name_process(const ProcessKey& key) {
   std::shared_ptr<const identity::Process> process = processes_.find(key);
   if (!process) return 0;
   const uint64_t id = process_id(process->key, process->exec_number);
-  named_.try_emplace(id, std::move(process));
+  const auto [at, is_new] = named_.try_emplace(id, std::move(process));
+  if (is_new) named_bytes_ += written_bytes(*at->second);
   return id;
 }
 
@@ -96,7 +111,7 @@ void BatchBuilder::add_status(const StatusReport& status, uint64_t now_boottime_
 }
 
 bool BatchBuilder::full() const {
-  return event_count_ >= options_.events_max || out_.size() >= options_.bytes_max - 2 * kRequestBytesMax;
+  return event_count_ >= options_.events_max || out_.size() + named_bytes_ >= kBatchFullBytes;
 }
 
 bool BatchBuilder::due(uint64_t now_boottime_ns) const {
@@ -130,9 +145,10 @@ EncodedBatch BatchBuilder::take() {
     write_process(out_, *process, views, time_);
   }
   batch.bytes = std::exchange(out_, {});
-  out_.reserve(batch.bytes.capacity());
+  out_.reserve(kBatchFullBytes);
   sessions_.clear();
   named_.clear();
+  named_bytes_ = 0;
   event_count_ = 0;
   ++mark_;
   forget_writers();

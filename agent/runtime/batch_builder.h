@@ -53,7 +53,6 @@ class BatchBuilder {
   struct Options {
     std::string agent_id, boot_id, host, agent_version;
     size_t events_max = kBatchEventsMax;
-    size_t bytes_max = kBatchBytesMax;
     uint64_t delay_ns_max = kBatchDelayMsMax * 1'000'000;
   };
 
@@ -94,6 +93,7 @@ class BatchBuilder {
   std::string scratch_;
   std::vector<std::shared_ptr<SessionEntry>> sessions_;
   std::unordered_map<uint64_t, std::shared_ptr<const identity::Process>> named_;
+  size_t named_bytes_ = 0;     // what they will about take
   uint64_t mark_ = 1;          // of the open batch
   uint64_t writers_mark_ = 1;  // until when a session's last writer may be reused
   uint64_t next_sequence_ = 1;

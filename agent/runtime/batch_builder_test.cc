@@ -165,6 +165,29 @@ TEST(BatchBuilder, WaitsALittleForAHashAndTakesItWhenItComes) {
   EXPECT_EQ(f.take().processes(0).exe_sha256(), "abcd");
 }
 
+TEST(BatchBuilder, LargestEventsAndManyProcessesStayWithinTheLimit) {
+  Fixture f;
+  const std::string large(kRequestBytesMax, 'x');
+  size_t batches = 0;
+  const auto check = [&](const EncodedBatch& batch) {
+    EXPECT_LE(batch.bytes.size(), kBatchBytesMax);
+    ++batches;
+  };
+  for (uint32_t i = 0; i < 3000; ++i) {
+    const uint32_t pid = 1000 + i;
+    f.directory.put(pid, 20, "/usr/bin/psql", 1, "aa");
+    Activity activity = statement("SELECT 1", {.pid = pid, .start_ns = pid * 1000U});
+    const Parameter parameter{.value = large};
+    if (i % 500 == 0) {
+      activity.text = activity.resolved_text = large;
+      activity.parameters = {&parameter, 1};
+    }
+    f.builder.add_activity(f.session, activity);
+    if (f.builder.full()) check(f.builder.take());
+  }
+  EXPECT_GT(batches, 6U);
+}
+
 TEST(BatchBuilder, WhatNobodyWroteIsTheOpeners) {
   Fixture f;
   f.directory.put(40, 30, "/usr/bin/child", 1, "44");

@@ -42,6 +42,8 @@ class Shard::Session final : public ConnectionObserver {
 
   void on_chunk(const Chunk& chunk) {
     now_ns_ = chunk.time_ns;
+    // Who answers is the server's process, which is not known before it does.
+    if (chunk.direction == Direction::kResponse && chunk.writer.known()) entry_->server = chunk.writer;
     uint64_t& bytes =
         chunk.direction == Direction::kRequest ? entry_->totals.request_bytes : entry_->totals.response_bytes;
     for (const Piece& piece : chunk.pieces) {
