@@ -51,30 +51,33 @@ int BPF_PROG(on_established, const struct sock *sk, int old, int new)
 {
 	struct gh_tuple tuple = {};
 	struct gh_conn *conn;
+	__u64 *client;
 
 	if (new != TCP_ESTABLISHED || !is_tcp(sk))
 		return 0;
 	if (old == TCP_SYN_SENT) {
-		__u64 time_ns = bpf_ktime_get_boot_ns();
-
 		conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, 0);
 		if (!conn)
 			return 0;
 		start_tcp(sk, conn, GH_REQUEST, GH_RESPONSE);
 		tuple_of(&tuple, sk, true);
-		bpf_map_update_elem(&gh_client_ends, &tuple, &time_ns, BPF_ANY);
+		bpf_map_update_elem(&gh_client_ends, &tuple, &conn->id, BPF_ANY);
 		return 0;
 	}
 	if (old != TCP_SYN_RECV)
 		return 0;
 	tuple_of(&tuple, sk, false);
-	if (!bpf_map_delete_elem(&gh_client_ends, &tuple)) {
-		count(GH_COUNT_OTHER_END);
-		return 0;
-	}
 	conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!conn) {
 		count(GH_COUNT_STORAGE_FAILED);
+		return 0;
+	}
+	client = bpf_map_lookup_elem(&gh_client_ends, &tuple);
+	if (client) {
+		conn->id = *client;
+		conn->flags = CONN_OTHER_END;
+		bpf_map_delete_elem(&gh_client_ends, &tuple);
+		count(GH_COUNT_OTHER_END);
 		return 0;
 	}
 	conn->flags = 0;
@@ -154,7 +157,7 @@ int BPF_PROG(on_tcp_send, const struct sock *sk, const struct msghdr *msg, const
 	__u64 left;
 	__u32 flags = 0;
 
-	if (!conn || !conn->id || !s)
+	if (!conn || !conn->id || !s || conn->flags & CONN_OTHER_END)
 		return 0;
 	left = msg->msg_iter.count;
 	if (conn->flags & CONN_CLIENT && sk->sk_wmem_queued + (__s64)left > sk->sk_sndbuf) {
@@ -182,6 +185,32 @@ int BPF_PROG(on_tcp_send, const struct sock *sk, const struct msghdr *msg, const
 	return 0;
 }
 
+/* The server's end of a captured connection reads for the first time: by now the process that serves is settled. */
+static __always_inline void tell_peer(struct gh_conn *conn, struct sk_buff *skb, struct sock *sk)
+{
+	struct gh_peer *record;
+	struct bpf_dynptr packet;
+	__u32 startup[2] = {};
+	__u32 version;
+
+	if (bpf_dynptr_from_skb(skb, 0, &packet))
+		return;
+	bpf_dynptr_read(startup, sizeof(startup), &packet, 0, 0);
+	version = bpf_ntohl(startup[1]) >> 16;
+	/* 3: a startup message; 1234: SSLRequest and its like. Others only at a named port. */
+	if (version == 3 || version == 1234 || is_named_port(sk->__sk_common.skc_num)) {
+		record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
+		if (record) {
+			head_of(&record->head, GH_RECORD_PEER, sizeof(*record), conn->id);
+			process_of(&record->server, bpf_get_current_task_btf());
+			bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+		} else {
+			count(GH_COUNT_CONTROL_RING_FULL);
+		}
+	}
+	bpf_sk_storage_delete(&gh_conns, sk);
+}
+
 static __always_inline void tcp_receive(struct sk_buff *skb, struct sock *sk, __u32 bytes)
 {
 	struct gh_conn *conn = bpf_sk_storage_get(&gh_conns, sk, 0, 0);
@@ -191,6 +220,10 @@ static __always_inline void tcp_receive(struct sk_buff *skb, struct sock *sk, __
 
 	if (!conn || !conn->id)
 		return;
+	if (conn->flags & CONN_OTHER_END) {
+		tell_peer(conn, skb, sk);
+		return;
+	}
 	copied = kernel_cast(struct tcp_sock, sk)->copied_seq;
 	speech.packet_offset = copied - kernel_cast(struct tcp_skb_cb, skb->cb)->seq;
 	if (speech.packet_offset >= skb->len)

@@ -52,6 +52,7 @@ enum gh_record_kind {
 	GH_RECORD_FORK = 6,
 	GH_RECORD_EXIT = 7,
 	GH_RECORD_SENT = 8,
+	GH_RECORD_PEER = 9,
 };
 
 /* Values equal gatehouse::Direction, Transport, Piece::Kind, LostReason and SocketOpaque::Reason. */
@@ -188,6 +189,13 @@ struct gh_exec {
 };
 GH_LAYOUT(struct gh_exec, exe_inode, 88);
 GH_SIZE(struct gh_exec, 136);
+
+/* The server's process of a TCP connection whose client end is `head.socket`. */
+struct gh_peer {
+	struct gh_head head;
+	struct gh_process server;
+};
+GH_SIZE(struct gh_peer, 40);
 
 struct gh_fork {
 	struct gh_head head;

@@ -16,7 +16,6 @@ static __always_inline void join(struct sock *sk, struct task_struct *task, bool
 	__u32 sending = is_client ? GH_REQUEST : GH_RESPONSE;
 	struct gh_tuple tuple = {};
 	struct gh_conn *conn;
-	__u64 time_ns = bpf_ktime_get_boot_ns();
 
 	tuple_of(&tuple, sk, is_client);
 	if (!is_client && bpf_map_lookup_elem(&gh_client_ends, &tuple)) {
@@ -30,12 +29,12 @@ static __always_inline void join(struct sock *sk, struct task_struct *task, bool
 		count(GH_COUNT_STORAGE_FAILED);
 		return;
 	}
-	if (is_client)
-		bpf_map_update_elem(&gh_client_ends, &tuple, &time_ns, BPF_ANY);
 	process_of(&conn->opener, task);
 	conn->uid = is_client ? sk->sk_uid.val : ~0U;
 	conn->flags = CONN_DECIDED | CONN_JOINED | (is_client ? CONN_CLIENT : 0);
 	start_tcp(sk, conn, sending, !sending);
+	if (is_client)
+		bpf_map_update_elem(&gh_client_ends, &tuple, &conn->id, BPF_ANY);
 	conn->stream[GH_REQUEST].parse.mode = MODE_UNSYNCED;
 	conn->stream[GH_RESPONSE].parse.mode = MODE_UNSYNCED;
 }

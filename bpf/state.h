@@ -74,6 +74,7 @@ struct gh_stream {
 #define CONN_UNCONFIRMED 16 /* a request chunk awaits GH_RECORD_SENT */
 #define CONN_IGNORED 32	   /* not ours (Unix sockets, which are never decided twice) */
 #define CONN_CLOSED 64
+#define CONN_OTHER_END 128 /* `id` is the captured client's; awaits the first read, to tell who serves */
 
 struct gh_conn {
 	__u64 id;

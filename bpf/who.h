@@ -197,8 +197,10 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	e->exec.cgroup_bytes = put_cgroup(e);
 	put_arguments(e, task);
 	bytes = e->at;
-	if (bytes > GH_EXEC_TEXT_BYTES_MAX)
+	if (bytes > GH_EXEC_TEXT_BYTES_MAX) {
+		count(GH_COUNT_CONTROL_RING_FULL);
 		return 0;
+	}
 	bytes += sizeof(e->exec);
 	e->exec.head.record_bytes = bytes;
 	if (bpf_ringbuf_output(&gh_control, &e->exec, bytes, BPF_RB_NO_WAKEUP))

@@ -15,7 +15,7 @@ struct gh_tuple {
 };
 
 /*
- * Connections whose client end is watched on this host. Written when the client
+ * Connections whose client end is watched on this host: its number. Written when the client
  * end is established, taken out by the server end, which is established right
  * after; what no server end here takes out is pushed out by newer ones.
  */

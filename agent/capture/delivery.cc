@@ -79,6 +79,8 @@ void Delivery::deliver(std::span<const std::byte> record, RecordSink& sink) {
       return on_opened(record, sink);
     case abi::GH_RECORD_SENT:
       return on_sent(record, sink);
+    case abi::GH_RECORD_PEER:
+      return on_peer(record);
     case abi::GH_RECORD_CLOSED:
       return on_closed(record, sink);
     case abi::GH_RECORD_EXEC:
@@ -124,7 +126,6 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
     else
       path.resize(std::min(path.size(), path.find('\0')));
     opened.server.path = path;
-    sockets_[opened.socket] = {.is_unix = true, .client_opener = opened.client_opener};
   } else {
     const bool mapped =
         opened.transport == Transport::kTcp6 && (is_mapped_v4(r->client_address) || is_mapped_v4(r->server_address));
@@ -132,7 +133,17 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
     opened.client = endpoint(r->client_address, r->client_port, opened.transport, mapped);
     opened.server = endpoint(r->server_address, r->server_port, opened.transport, mapped);
   }
+  sockets_[opened.socket] = {.is_unix = opened.transport == Transport::kUnix, .client_opener = opened.client_opener};
   sink.on_socket_opened(opened);
+}
+
+void Delivery::on_peer(std::span<const std::byte> record) {
+  const auto* r = as<abi::gh_peer>(record);
+  if (r == nullptr) {
+    ++counters_.malformed;
+    return;
+  }
+  if (const auto found = sockets_.find(r->head.socket); found != sockets_.end()) found->second.server = key(r->server);
 }
 
 void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
@@ -143,12 +154,12 @@ void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
     return;
   }
   const bool unconfirmed = (r->head.flags & GH_CHUNK_UNCONFIRMED) != 0;
+  const bool is_request = r->direction == static_cast<uint32_t>(Direction::kRequest);
   const bool is_unix_id = (r->head.socket >> 63) != 0;
-  if (held_count_ == 0 && !unconfirmed && !is_unix_id) [[likely]]
+  if (is_request && held_count_ == 0 && !unconfirmed && !is_unix_id) [[likely]]
     return emit_chunk(record, UINT64_MAX, {}, sink);
 
   Socket& socket = sockets_[r->head.socket];
-  const bool is_request = r->direction == static_cast<uint32_t>(Direction::kRequest);
   if (socket.is_unix && is_request) socket.server = key(r->process);
   if (is_request && unconfirmed && socket.is_unix && socket.held.empty() && end_of(record) <= socket.sent)
     return emit_chunk(record, UINT64_MAX, r->offset >= socket.since ? socket.writer : socket.client_opener, sink);
@@ -159,8 +170,8 @@ void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
     return;
   }
   // What comes after a held chunk, or answers it, proves that it was sent.
-  release_all(socket, sink);
-  emit_chunk(record, UINT64_MAX, {}, sink);
+  if (!socket.held.empty()) release_all(socket, sink);
+  emit_chunk(record, UINT64_MAX, is_request ? ProcessKey{} : socket.server, sink);
 }
 
 void Delivery::emit_chunk(std::span<const std::byte> record, uint64_t end_max, ProcessKey writer, RecordSink& sink) {
@@ -196,8 +207,7 @@ void Delivery::emit_chunk(std::span<const std::byte> record, uint64_t end_max, P
   }
   if (pieces_.empty()) return;
   chunk.pieces = pieces_;
-  if (const auto socket = sockets_.find(chunk.socket); socket != sockets_.end())
-    socket->second.end[r.direction] = position;
+  if ((chunk.socket >> 63) != 0) sockets_[chunk.socket].end[r.direction] = position;
   sink.on_chunk(chunk);
 }
 
@@ -230,7 +240,6 @@ void Delivery::on_sent(std::span<const std::byte> record, RecordSink& sink) {
   }
   held_count_ -= done;
   socket.held.erase(socket.held.begin(), socket.held.begin() + static_cast<ptrdiff_t>(done));
-  if (!socket.is_unix && socket.held.empty()) sockets_.erase(found);
 }
 
 void Delivery::on_closed(std::span<const std::byte> record, RecordSink& sink) {

@@ -34,11 +34,11 @@ class Delivery {
     uint64_t since_ns;
     std::vector<std::byte> record;
   };
-  // A connection whose records need a memory: Unix sockets, and those with something held.
+  // What is remembered of a connection from its first record to its last.
   struct Socket {
     bool is_unix = false;
     ProcessKey client_opener{};
-    ProcessKey server{};  // last reader of requests
+    ProcessKey server{};  // Unix: last reader of requests; TCP: first reader, if it is on this host
     uint64_t server_exited_ns = 0;
     // Unix requests: up to `sent` the writer is known, and from `since` on it is `writer`.
     uint64_t sent = 0, since = 0;
@@ -49,6 +49,7 @@ class Delivery {
 
   void on_opened(std::span<const std::byte> record, RecordSink& sink);
   void on_chunk(std::span<const std::byte> record, RecordSink& sink);
+  void on_peer(std::span<const std::byte> record);
   void on_sent(std::span<const std::byte> record, RecordSink& sink);
   void on_closed(std::span<const std::byte> record, RecordSink& sink);
   void on_exec(std::span<const std::byte> record, RecordSink& sink);

@@ -108,6 +108,16 @@ TEST_F(DeliveryTest, ChunksGoThrough) {
   EXPECT_EQ(feed(chunk(kTcp, 0, "xyz", {.is_response = true})), "response@0:xyz(3)/0 ");
 }
 
+TEST_F(DeliveryTest, ALocalServerWritesTheAnswers) {
+  feed(opened(kTcp));
+  feed(chunk(kTcp, 0, "abc", {.writer = 100}));
+  abi::gh_peer r{};
+  r.head = {.time_ns = 9, .socket = kTcp, .kind = abi::GH_RECORD_PEER, .flags = 0, .record_bytes = sizeof(r)};
+  r.server = {.start_ns = 4, .pid = 400, .tid = 400};
+  EXPECT_EQ(feed(record_of(r)), "");
+  EXPECT_EQ(feed(chunk(kTcp, 0, "xyz", {.is_response = true})), "response@0:xyz(3)/400 ");
+}
+
 TEST_F(DeliveryTest, UnsentBytesAreForgotten) {
   feed(opened(kTcp));
   EXPECT_EQ(feed(chunk(kTcp, 0, "abcdef", {.unconfirmed = true, .writer = 100})), "");

@@ -179,6 +179,7 @@ TEST_F(Sessions, LocalConnectionIsCapturedOnce) {
   const uint64_t before = capture.source().counters().other_ends;
   Pair pair(Family::kTcp6, kPort);
   pair.request(startup());
+  pair.respond(welcome());
   SeenSocket* socket = finish(pair);
   ASSERT_NE(socket, nullptr);
   EXPECT_EQ(capture.seen.at(kPort).size(), 1U);
@@ -187,6 +188,9 @@ TEST_F(Sessions, LocalConnectionIsCapturedOnce) {
   EXPECT_EQ(socket->opened.client_opener.pid, static_cast<uint32_t>(getpid()));
   EXPECT_EQ(socket->opened.client_uid, getuid());
   EXPECT_GT(capture.source().counters().other_ends, before);
+  // The server's process is known by its read of the first packet, and so is who writes the answers.
+  ASSERT_FALSE(socket->responses().chunks.empty());
+  EXPECT_EQ(socket->responses().chunks[0].writer.pid, static_cast<uint32_t>(getpid()));
 }
 
 // The child writes on the socket that the parent opened.
