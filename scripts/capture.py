@@ -5,9 +5,10 @@
     sudo scripts/capture.py [--out DIR] [--port N] [SCENARIO ...]
 
 Starts a throw-away PostgreSQL 15 (port N, default 15411) with log_statement=all, puts a recording relay in front of it
-(port N + 1) and lets real clients talk through the relay. For each scenario it writes NAME.ghcap (docs/formats/ghcap.md)
-and NAME.log: one line per statement that the server logged, `kind<TAB>text` with line ends escaped. Needs root, to become
-user postgres. Times and process numbers are replaced by counters, so that a new recording differs little.
+(port N + 1) and lets real clients talk through the relay. For each scenario it writes NAME.ghcap
+(docs/formats/ghcap.md) and NAME.log: one line per statement that the server logged, `kind<TAB>text` with line ends
+escaped. Needs root, to become user postgres. Times and process numbers are replaced by counters, so that a new
+recording differs little.
 """
 import argparse, os, pwd, re, shutil, socket, struct, subprocess, sys, tempfile, threading, time
 
@@ -49,8 +50,9 @@ class Recording:
             number = self.sockets
             endpoint = bytes([127, 0, 0, 1] + [0] * 12)
             process = struct.pack("<IQ", 100 + number, 1)
-            self.record(struct.pack("<BQQBBI", 1, number, self.tick(), 0, 1, 1) + endpoint + struct.pack("<HI", 40000 + number, 0)
-                        + endpoint + struct.pack("<HI", port, 0) + process + struct.pack("<IQ", 0, 0) + struct.pack("<I", 1000))
+            self.record(struct.pack("<BQQBBI", 1, number, self.tick(), 0, 1, 1)
+                        + endpoint + struct.pack("<HI", 40000 + number, 0) + endpoint + struct.pack("<HI", port, 0)
+                        + process + struct.pack("<IQ", 0, 0) + struct.pack("<I", 1000))
             return number
 
     def chunk(self, number, direction, offset, data):
@@ -157,7 +159,8 @@ max_prepared_transactions = 4
         self.run(f"{BIN}/pg_ctl", "-D", self.data, "-l", self.log, "-w", "start")
 
     def run(self, *command, **more):
-        return subprocess.run(["runuser", "-u", "postgres", "--", *command], check=True, stdout=subprocess.DEVNULL, **more)
+        return subprocess.run(["runuser", "-u", "postgres", "--", *command], check=True, stdout=subprocess.DEVNULL,
+                              **more)
 
     def mark(self):
         return os.path.getsize(self.log)
@@ -171,7 +174,8 @@ max_prepared_transactions = 4
         text = text.replace("\n\t", "\x01")
         out = []
         for line in text.splitlines():
-            m = re.match(r"@\d+ LOG:  (statement|execute [^:]*|execute fetch from [^:]*|fastpath function call|received replication command): (.*)$", line)
+            m = re.match(r"@\d+ LOG:  (statement|execute [^:]*|execute fetch from [^:]*|fastpath function call"
+                         r"|received replication command): (.*)$", line)
             if m:
                 kind = m.group(1).split()[0] if not m.group(1).startswith("execute fetch") else "fetch"
                 out.append(f"{kind}\t" + m.group(2).replace("\\", "\\\\").replace("\x01", "\\n"))
@@ -196,27 +200,31 @@ def psql(port, *statements, user="postgres", database="postgres", stdin=None, op
     command = ["psql", "-X", "-q", "-h", "127.0.0.1", "-p", str(port), "-U", user, "-d", database]
     for statement in statements:
         command += ["-c", statement]
-    subprocess.run(command, env=environment, input=stdin, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, env=environment, input=stdin, text=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
 
 
 def connect(port, user="postgres", **options):
     import psycopg
-    return psycopg.connect(host="127.0.0.1", port=port, user=user, password="capture", dbname="postgres", sslmode="disable",
-                           gssencmode="disable", autocommit=True, **options)
+    return psycopg.connect(host="127.0.0.1", port=port, user=user, password="capture", dbname="postgres",
+                           sslmode="disable", gssencmode="disable", autocommit=True, **options)
 
 
 @scenario
 def simple(port):
-    psql(port, "SELECT 1 AS one", "", "SELECT 'it''s', $$a;b$$ -- c", "SELEC", "SELECT 1/0", "CREATE TABLE s (a int, b text)",
-         "INSERT INTO s SELECT g, g::text FROM generate_series(1, 500) g", "SELECT * FROM s", "UPDATE s SET b = 'x' WHERE a < 10",
-         "DELETE FROM s WHERE a > 490", "EXPLAIN SELECT 1", "SHOW server_version", "DO $$ BEGIN RAISE NOTICE 'hello'; END $$")
+    psql(port, "SELECT 1 AS one", "", "SELECT 'it''s', $$a;b$$ -- c", "SELEC", "SELECT 1/0",
+         "CREATE TABLE s (a int, b text)", "INSERT INTO s SELECT g, g::text FROM generate_series(1, 500) g",
+         "SELECT * FROM s", "UPDATE s SET b = 'x' WHERE a < 10", "DELETE FROM s WHERE a > 490", "EXPLAIN SELECT 1",
+         "SHOW server_version", "DO $$ BEGIN RAISE NOTICE 'hello'; END $$")
 
 
 @scenario
 def several(port):
     psql(port, "BEGIN; CREATE TABLE m (a int); INSERT INTO m VALUES (1), (2); COMMIT", "SELECT 1; SELECT 1/0; SELECT 2",
-         "SELECT 1; SELEC 2", ";;", "SELECT ';'; /* ; /* ; */ */ SELECT $q$;$q$; -- ;\nSELECT \"a;\" FROM (SELECT 1 AS \"a;\") t",
-         "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END; SELECT f()",
+         "SELECT 1; SELEC 2", ";;",
+         "SELECT ';'; /* ; /* ; */ */ SELECT $q$;$q$; -- ;\nSELECT \"a;\" FROM (SELECT 1 AS \"a;\") t",
+         "CREATE FUNCTION f() RETURNS int LANGUAGE sql "
+         "BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END; SELECT f()",
          "SET standard_conforming_strings = off; SET escape_string_warning = off", "SELECT 'a\\'; SELECT '; SELECT 2",
          "SET standard_conforming_strings = on", "SELECT 'a\\'; SELECT '2'")
     with connect(port) as c:
@@ -230,8 +238,8 @@ def login(port):
         psql(port, "SELECT current_user", user=user)
     psql(port, "SELECT 1", database="absent")
     psql(port, "SELECT 1", user="absent")
-    subprocess.run(["psql", "-X", f"postgresql://scram:wrong@127.0.0.1:{port}/postgres?sslmode=prefer&gssencmode=disable", "-c", "SELECT 1"],
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wrong = f"postgresql://scram:wrong@127.0.0.1:{port}/postgres?sslmode=prefer&gssencmode=disable"
+    subprocess.run(["psql", "-X", wrong, "-c", "SELECT 1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     psql(port, "SELECT 1", options="-c search_path=x -c application_name=opt")
 
 
@@ -301,9 +309,10 @@ def copy(port):
 
 @scenario
 def cursors(port):
-    psql(port, "BEGIN; DECLARE d CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 10) g; FETCH 3 FROM d; COMMIT; FETCH ALL d; CLOSE d",
-         "PREPARE \"Q\" (int) AS SELECT $1 + 1", "EXECUTE \"Q\" (1)", "EXPLAIN (ANALYZE, TIMING off, COSTS off, SUMMARY off) EXECUTE \"Q\" (2)",
-         "DEALLOCATE \"Q\"")
+    psql(port, "BEGIN; DECLARE d CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 10) g; "
+         "FETCH 3 FROM d; COMMIT; FETCH ALL d; CLOSE d",
+         "PREPARE \"Q\" (int) AS SELECT $1 + 1", "EXECUTE \"Q\" (1)",
+         "EXPLAIN (ANALYZE, TIMING off, COSTS off, SUMMARY off) EXECUTE \"Q\" (2)", "DEALLOCATE \"Q\"")
     psql(port, "PREPARE q AS SELECT 7; EXECUTE q; CREATE TABLE cq AS EXECUTE q; DEALLOCATE ALL; DISCARD ALL")
     with connect(port) as c, c.transaction():
         with c.cursor("named") as cursor:
@@ -344,8 +353,10 @@ def cancel(port):
 
 @scenario
 def pgbench(port):
-    run = lambda *a: subprocess.run(["pgbench", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", *a, "postgres"], check=True,
-                                    env=dict(os.environ, PGSSLMODE="disable"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def run(*more):
+        subprocess.run(["pgbench", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", *more, "postgres"], check=True,
+                       env=dict(os.environ, PGSSLMODE="disable"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     run("-i", "-I", "dtG", "-q")
     for mode in ("simple", "extended", "prepared"):
         run("-n", "-S", "-M", mode, "-t", "5")
@@ -354,17 +365,19 @@ def pgbench(port):
 
 @scenario
 def replication(port):
-    psql(port, "SELECT 1", "IDENTIFY_SYSTEM", "CREATE_REPLICATION_SLOT slot TEMPORARY LOGICAL test_decoding", "SHOW port",
-         database="postgres replication=database")
+    psql(port, "SELECT 1", "IDENTIFY_SYSTEM", "CREATE_REPLICATION_SLOT slot TEMPORARY LOGICAL test_decoding",
+         "SHOW port", database="postgres replication=database")
     import psycopg
-    with psycopg.connect(f"host=127.0.0.1 port={port} user=postgres dbname=postgres replication=database sslmode=disable", autocommit=True) as c:
+    walsender = f"host=127.0.0.1 port={port} user=postgres dbname=postgres replication=database sslmode=disable"
+    with psycopg.connect(walsender, autocommit=True) as c:
         c.pgconn.exec_(b"IDENTIFY_SYSTEM")
         c.pgconn.exec_(b"SELECT 'sql on a walsender'")
     # The receiver starts at its segment's first byte: a fresh segment keeps the recording small.
     psql(port, "SELECT pg_switch_wal()")
     folder = tempfile.mkdtemp()
-    receiver = subprocess.Popen([f"{BIN}/pg_receivewal", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-D", folder, "-n"],
-                                env=dict(os.environ, PGSSLMODE="disable"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [f"{BIN}/pg_receivewal", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-D", folder, "-n"]
+    receiver = subprocess.Popen(command, env=dict(os.environ, PGSSLMODE="disable"), stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
     time.sleep(1.5)
     receiver.terminate()
     receiver.wait()
@@ -383,14 +396,16 @@ def fastpath(port):
     pq.lo_creat.argtypes = [ctypes.c_void_p, ctypes.c_int]
     pq.lo_unlink.argtypes = [ctypes.c_void_p, ctypes.c_uint]
     pq.PQfinish.argtypes = [ctypes.c_void_p]
-    connection = pq.PQconnectdb(f"host=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=disable gssencmode=disable".encode())
+    options = f"host=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=disable gssencmode=disable"
+    connection = pq.PQconnectdb(options.encode())
     pq.lo_unlink(connection, pq.lo_creat(connection, -1))
     pq.PQfinish(connection)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default=os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/corpus/postgres"))
+    corpus = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/corpus/postgres")
+    parser.add_argument("--out", default=corpus)
     parser.add_argument("--port", type=int, default=15411)
     parser.add_argument("scenario", nargs="*", choices=[[], *SCENARIOS], default=[])
     arguments = parser.parse_args()
@@ -399,7 +414,8 @@ def main():
     server = Server(arguments.port)
     try:
         for user in ("scram", "md5", "plain"):
-            psql(arguments.port, f"SET password_encryption = '{'md5' if user == 'md5' else 'scram-sha-256'}'; CREATE USER {user} PASSWORD 'capture'")
+            psql(arguments.port, f"SET password_encryption = '{'md5' if user == 'md5' else 'scram-sha-256'}'; "
+                 f"CREATE USER {user} PASSWORD 'capture'")
         for name in arguments.scenario or SCENARIOS:
             recording = Recording()
             relay = Relay(arguments.port + 1, arguments.port, recording)
