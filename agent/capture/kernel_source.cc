@@ -30,7 +30,7 @@ namespace {
 
 // Waits: short enough that an event is live, long enough that an idle agent costs nothing. At 2000 statements a
 // second 5 ms cost 0.4 % of a core.
-constexpr uint32_t kWaitMsMin = 1;
+constexpr uint32_t kWaitMsMin = 5;
 constexpr uint32_t kWaitMsMax = 50;
 constexpr size_t kRingBytesMin = 64U << 10;
 
