@@ -24,7 +24,6 @@
 namespace gatehouse::pki {
 namespace {
 
-constexpr int64_t kDayS = 86'400;
 constexpr int64_t kAuthorityDays = 3650;
 constexpr int64_t kCertificateDays = 365;
 // Hosts' clocks differ; a new certificate must not be "not yet valid" on one that is a little behind.
