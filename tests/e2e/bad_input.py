@@ -47,7 +47,7 @@ def port_in_use(context):
     with socket.create_server(("127.0.0.1", context.port(0))):
         collector.config.write_text(f"collector:\n  state_dir: {collector.state}\n  listen: {collector.address}\n")
         _require(_run([gatehouse.COLLECTOR, "--config", collector.config]), 1, str(context.port(0)),
-                 "in use", what="port in use")
+                 "another process", what="port in use")
 
 
 def not_root(context):
