@@ -157,7 +157,7 @@ class Agent(Daemon):
             marks.append(f"probe{len(marks)}.{time.time_ns()}")
             probe(self.servers[0], marks[-1])
             time.sleep(0.2)
-            found = self.collector.cli("query", 'session.application == "probe"', "--since", "5min", check=False)
+            found = self.collector.cli("query", 'session.application == "probe"', "--since", "5m", check=False)
             return any(mark in found.stdout for mark in marks)
 
         self.wait_until(sees_probe, "probe statement recorded")

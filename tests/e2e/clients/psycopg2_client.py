@@ -26,7 +26,8 @@ def run(cursor, text, values=None, knows_rows=True):
     try:
         cursor.execute(f"{text} /*gh:{tag}*/", values)
     except psycopg2.Error as error:
-        print(json.dumps({"tag": tag, "rows": -1, "sqlstate": error.pgcode}))
+        if knows_rows:  # else the tag stands at the last of several commands, which may not be the one that failed
+            print(json.dumps({"tag": tag, "rows": -1, "sqlstate": error.pgcode or ""}))
     else:
         if knows_rows:
             print(json.dumps({"tag": tag, "rows": cursor.rowcount, "sqlstate": ""}))
