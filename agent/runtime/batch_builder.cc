@@ -69,7 +69,6 @@ EventHead BatchBuilder::head_for(const std::shared_ptr<SessionEntry>& session, c
     entry.batch_mark = mark_;
     sessions_.push_back(session);
     if (entry.opener.known()) entry.facts.opener_process = name_process(entry.opener);
-    if (entry.server.known()) entry.facts.server_process = name_process(entry.server);
   }
   if (entry.writer_mark != writers_mark_ || entry.writer != writer) {
     entry.writer = writer;
@@ -131,7 +130,11 @@ EncodedBatch BatchBuilder::take() {
     writer.add_uint64(v1::Batch::kFirstSequenceFieldNumber, first_sequence_);
   }
   out_ += header_;
-  for (const auto& session : sessions_) write_session(out_, session->facts);
+  for (const auto& session : sessions_) {
+    // Who serves the session may be learned from its first answer only.
+    if (session->server.known()) session->facts.server_process = name_process(session->server);
+    write_session(out_, session->facts);
+  }
   for (auto& [id, process] : named_) {
     // The same image, with its hash if that has come since.
     if (process->exe_sha256.empty()) {

@@ -70,6 +70,12 @@ class Shard::Session final : public ConnectionObserver {
             .stream_bytes = {connection_.position(Direction::kRequest), connection_.position(Direction::kResponse)}};
   }
 
+  // The session was open before it was watched. Nobody can say what it did until then, so the record says that.
+  void report_unseen_past(uint64_t now_ns) {
+    shard_.builder_.add_gap(entry_, {.reason = "opened-before-watching"}, now_ns);
+    shard_.hand_over_if_full();
+  }
+
   void on_activity(const Activity& activity) override {
     SessionFacts& facts = entry_->facts;
     learn(facts.user, activity.user);
@@ -132,7 +138,8 @@ void Shard::flush(uint64_t now_boottime_ns, bool force) {
 void Shard::on_socket_opened(const SocketOpened& record) {
   latest_record_ns_ = record.time_ns;
   ++counters_.sessions_opened;
-  sessions_.insert_or_assign(record.socket, std::make_unique<Session>(*this, record));
+  const auto [at, is_new] = sessions_.insert_or_assign(record.socket, std::make_unique<Session>(*this, record));
+  if (record.joined) at->second->report_unseen_past(record.time_ns);
 }
 
 void Shard::on_chunk(const Chunk& record) {

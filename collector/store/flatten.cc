@@ -271,6 +271,13 @@ void Flattener::add_actor(const v1::Event& event, const v1::Session* session, v1
   row.set_actor_opener_exe(opener.exe());
 }
 
+void Flattener::add_server(const v1::Session& session, v1::Row& row) const {
+  const auto found = actors_.find(session.server_process());
+  if (found == actors_.end()) return;
+  row.set_database_pid(found->second.process->pid());
+  row.set_database_exe(found->second.process->exe());
+}
+
 void Flattener::flatten(size_t index, v1::Row& row) const {
   row.Clear();
   const v1::Event& event = batch_.events(static_cast<int>(index));
@@ -292,6 +299,7 @@ void Flattener::flatten(size_t index, v1::Row& row) const {
       row.set_session_client(link->second.client);
       row.set_database_address(link->second.address);
       add_session(*session, row);
+      add_server(*session, row);
     }
   }
   add_actor(event, session, row);

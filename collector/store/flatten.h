@@ -45,6 +45,7 @@ class Flattener {
 
   void add_session(const v1::Session& session, v1::Row& row) const;
   void add_actor(const v1::Event& event, const v1::Session* session, v1::Row& row) const;
+  void add_server(const v1::Session& session, v1::Row& row) const;
 
   const v1::Batch& batch_;
   const Origin origin_;

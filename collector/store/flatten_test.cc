@@ -38,6 +38,11 @@ TEST_F(FlattenTest, EveryFieldIsFilled) {
   opener.set_exe("/usr/bin/pool");
   v1::Session& session = *batch_.mutable_sessions(0);
   session.set_opener_process(8);
+  v1::Process& server = *batch_.add_processes();
+  server.set_id(9);
+  server.set_pid(700);
+  server.set_exe("/usr/sbin/postgres");
+  session.set_server_process(9);
   session.set_database_label("production");
   session.set_application_name("psql");
   session.set_server_version("15.6");
@@ -83,6 +88,17 @@ TEST_F(FlattenTest, Actor) {
   EXPECT_EQ(got.actor_command(), "psql shop");
   EXPECT_EQ(got.actor_ancestry(), "bash < sshd");
   EXPECT_EQ(got.actor_opener_pid(), 0U) << "the opener is the writer";
+}
+
+TEST_F(FlattenTest, ServerProcess) {
+  EXPECT_EQ(row().database_pid(), 0U) << "a server elsewhere";
+  v1::Process& server = *batch_.add_processes();
+  server.set_id(11);
+  server.set_pid(700);
+  server.set_exe("/usr/lib/postgresql/15/bin/postgres");
+  batch_.mutable_sessions(0)->set_server_process(11);
+  EXPECT_EQ(row().database_pid(), 700U);
+  EXPECT_EQ(row().database_exe(), "/usr/lib/postgresql/15/bin/postgres");
 }
 
 TEST_F(FlattenTest, OpenerOfAnotherImageOfTheSameProcessIsTheSame) {
