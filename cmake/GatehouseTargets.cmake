@@ -3,7 +3,7 @@
 #
 #   gatehouse_library(NAME SOURCES … DEPS …)        may do I/O
 #   gatehouse_pure_library(NAME SOURCES … DEPS …)   no I/O, no exceptions, no RTTI
-#   gatehouse_test(NAME SOURCES … DEPS …)           a GoogleTest binary, label "unit": no root, no network, < 5 s
+#   gatehouse_test(NAME SOURCES … DEPS … [LABELS …])  a GoogleTest binary, label "unit": no root, no network, < 5 s
 #   gatehouse_bench(NAME SOURCES … DEPS …)          a Google Benchmark binary, built but not run by ctest
 #   gatehouse_fuzz(NAME SOURCES … DEPS … CORPUS dir)  a libFuzzer target (preset fuzz); ctest runs its corpus
 include_guard()
@@ -49,17 +49,25 @@ function(gatehouse_pure_library name)
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti>)
 endfunction()
 
+# What a label's tests need built, and no more. Labels beside "unit" and "bpf":
+#   tree     checks of the sources: the same in every preset
+#   slow     more than 5 s: not under the sanitizers
+#   no-tsan  means nothing under the thread sanitizer; the reason stands where the test is declared
+add_custom_target(unit_tests)
+add_custom_target(bpf_tests)
+
 function(gatehouse_test name)
   if(NOT GATEHOUSE_TESTS)
     return()
   endif()
   find_package(GTest REQUIRED)
-  cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_DEPS} gatehouse_options GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE GH_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 120)
+  set_tests_properties(${name} PROPERTIES LABELS "unit;${arg_LABELS}" TIMEOUT 120)
+  add_dependencies(unit_tests ${name})
 endfunction()
 
 function(gatehouse_bench name)

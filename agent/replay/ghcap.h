@@ -23,9 +23,6 @@ inline constexpr uint16_t kFormatVersion = 1;
 inline constexpr size_t kBodyBytesMax = 16U << 20;
 inline constexpr size_t kPiecesMax = 4096;
 
-// CRC-32C (Castagnoli), as in iSCSI and ext4.
-uint32_t crc32c(std::span<const std::byte> bytes);
-
 // Writes records. The first error of the file stops writing for good and is kept for status(): a recorder must not
 // stop an agent. One thread.
 class Writer final : public RecordSink {

@@ -147,10 +147,6 @@ class GhcapTest : public ::testing::Test {
   std::string folder_, path_;
 };
 
-TEST_F(GhcapTest, CrcIsCastagnoli) {
-  EXPECT_EQ(crc32c(test::bytes_of("123456789")), 0xe3069283U);
-}
-
 TEST_F(GhcapTest, EveryRecordSurvives) {
   file_with_one_of_each();
   Journal want, got;

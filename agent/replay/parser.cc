@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "agent/replay/ghcap.h"
+#include "common/crc32c.h"
 #include "common/reader.h"
 
 namespace gatehouse::replay {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "agent/replay/ghcap.h"
+#include "common/crc32c.h"
 
 namespace gatehouse::replay {
 namespace {

@@ -8,6 +8,7 @@
 
 #include "agent/replay/ghcap.h"
 #include "agent/stream/connection.h"
+#include "common/crc32c.h"
 #include "common/limits.h"
 
 namespace {
@@ -66,7 +67,7 @@ void fix_checksums(std::vector<std::byte>& file) {
     uint32_t size = 0;
     std::memcpy(&size, file.data() + at, sizeof(size));
     if (size > file.size() - at - 8) return;
-    const uint32_t checksum = replay::crc32c(std::span{file}.subspan(at + 8, size));
+    const uint32_t checksum = crc32c(std::span{file}.subspan(at + 8, size));
     std::memcpy(file.data() + at + 4, &checksum, sizeof(checksum));
     at += 8 + size;
   }
