@@ -93,7 +93,7 @@ def wrong_token(context):
         first.token_file.write_text(token + "\n")
         first.write_config()
         first.run(gatehouse.AGENT, "--config", first.config)
-        first.wait_until(lambda: '"e2e-agent"' in collector.cli("agents", check=False).stdout, "enrolment")
+        first.wait_until(lambda: '"e2e-agent-' in collector.cli("agents", check=False).stdout, "enrolment")
         first.stop()
         second = gatehouse.Agent(context.directory / "second", collector, [], name="second")
         second.token_file.write_text(token + "\n")
