@@ -212,7 +212,7 @@ void write_gap(std::string& out, const EventHead& head, const GapReport& gap, ui
   Writer batch(out);
   Writer event = nested(batch, v1::Batch::kEventsFieldNumber);
   put_head(event, head, time_unix_ns);
-  put_enum(event, v1::Event::kFidelityFieldNumber, Fidelity::kAfterGap);
+  put_enum(event, v1::Event::kFidelityFieldNumber, gap.fidelity);
   Writer body = body_of(event, v1::Event::kGapFieldNumber);
   put_number(body, G::kResponseFieldNumber, gap.response ? 1 : 0);
   put_number(body, G::kOffsetFieldNumber, gap.offset);

@@ -49,6 +49,7 @@ struct GapReport {
   bool response = false;
   uint64_t offset = 0, bytes = 0, events = 0;
   std::string_view reason{};
+  Fidelity fidelity = Fidelity::kAfterGap;
 };
 void write_gap(std::string& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns);
 

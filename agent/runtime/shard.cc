@@ -72,7 +72,8 @@ class Shard::Session final : public ConnectionObserver {
 
   // The session was open before it was watched. Nobody can say what it did until then, so the record says that.
   void report_unseen_past(uint64_t now_ns) {
-    shard_.builder_.add_gap(entry_, {.reason = "opened-before-watching"}, now_ns);
+    shard_.builder_.add_gap(entry_, {.reason = "opened-before-watching", .fidelity = Fidelity::kJoinedMidStream},
+                            now_ns);
     shard_.hand_over_if_full();
   }
 

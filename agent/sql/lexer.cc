@@ -52,9 +52,9 @@ bool Token::is_word(std::string_view lower) const {
   return kind == Kind::kWord && std::ranges::equal(text, lower, {}, to_lower);
 }
 
-// One character, so that a later byte of it is never taken for a quote or a backslash.
-void Lexer::advance() {
-  const auto lead = static_cast<unsigned char>(text_[at_]);
+// Behind the character at `at`, so that a later byte of it is never taken for a quote or a backslash.
+size_t Lexer::character_end(size_t at) const {
+  const auto lead = static_cast<unsigned char>(text_[at]);
   size_t size = 1;
   if (lead >= 0x80) {
     switch (mode_.charset) {
@@ -67,11 +67,15 @@ void Lexer::advance() {
         size = 2;
         break;
       case Charset::kGb18030:
-        size = is_digit(peek(1)) ? 4 : 2;
+        size = at + 1 < text_.size() && is_digit(text_[at + 1]) ? 4 : 2;
         break;
     }
   }
-  at_ = std::min(at_ + size, text_.size());
+  return std::min(at + size, text_.size());
+}
+
+void Lexer::advance() {
+  at_ = character_end(at_);
 }
 
 Token Lexer::finish(Token::Kind kind, size_t start) {
@@ -234,9 +238,10 @@ bool Lexer::skip_quoted_identifier() {
 
 // Bytes of "$tag$" here; 0: this is not one.
 size_t Lexer::dollar_tag_size() const {
-  size_t size = 1;
-  while (is_word_start(peek(size)) || (size > 1 && is_digit(peek(size)))) ++size;
-  return peek(size) == '$' ? size + 1 : 0;
+  const size_t first = at_ + 1;
+  size_t at = first;
+  while (at < text_.size() && (is_word_start(text_[at]) || (at > first && is_digit(text_[at])))) at = character_end(at);
+  return at < text_.size() && text_[at] == '$' ? at + 1 - at_ : 0;
 }
 
 bool Lexer::skip_dollar_quote() {

@@ -64,6 +64,7 @@ class Lexer {
   bool skip_quoted_identifier();
   bool skip_dollar_quote();
   size_t dollar_tag_size() const;
+  [[nodiscard]] size_t character_end(size_t at) const;
   void skip_word();
   void advance();  // one character
   Token finish(Token::Kind kind, size_t start);

@@ -17,23 +17,29 @@ std::string_view trim(std::string_view text) {
 }
 
 // A SQL-language routine body, CREATE FUNCTION … BEGIN ATOMIC … ; … END, holds semicolons outside any parenthesis.
-// As in psql: inside CREATE [OR REPLACE] FUNCTION or PROCEDURE, BEGIN and CASE open, END closes.
+// Its END stands where a statement would begin; the END of a CASE, or one that is a column's name, never does.
 class RoutineBody {
  public:
   void reset() { *this = {}; }
-  void on_word(const Token& token) {
-    if (word_count_ < kHeadWords) note_head(token);
-    ++word_count_;
-    if (!is_routine_) return;
-    if (token.is_word("begin") || (depth_ > 0 && token.is_word("case"))) {
-      ++depth_;
-    } else if (depth_ > 0 && token.is_word("end")) {
-      --depth_;
+  // Every token outside parentheses.
+  void on_token(const Token& token) {
+    if (token.kind == Token::Kind::kWord && word_count_ < kHeadWords) note_head(token);
+    const Place place = place_;
+    place_ = Place::kOther;
+    if (is_open_) {
+      if (token.kind == Token::Kind::kSemicolon) place_ = Place::kStatement;
+      if (place == Place::kStatement && token.is_word("end")) is_open_ = false;
+    } else if (is_routine_) {
+      if (token.is_word("begin")) place_ = Place::kAfterBegin;
+      if (place != Place::kAfterBegin || !token.is_word("atomic")) return;
+      is_open_ = true;
+      place_ = Place::kStatement;
     }
   }
-  [[nodiscard]] bool is_open() const { return depth_ > 0; }
+  [[nodiscard]] bool is_open() const { return is_open_; }
 
  private:
+  enum class Place : uint8_t { kOther, kAfterBegin, kStatement };
   static constexpr size_t kHeadWords = 4;
 
   void note_head(const Token& token) {
@@ -42,12 +48,14 @@ class RoutineBody {
     } else if (is_create_ && (token.is_word("function") || token.is_word("procedure"))) {
       is_routine_ = word_count_ == 1 || word_count_ == 3;
     }
+    ++word_count_;
   }
 
   size_t word_count_ = 0;
-  size_t depth_ = 0;
+  Place place_ = Place::kOther;
   bool is_create_ = false;
   bool is_routine_ = false;
+  bool is_open_ = false;
 };
 
 // Copies an identifier the way the server reads it. False: this token is none, or its name cannot be told here.
@@ -127,7 +135,17 @@ NamedCommand parse_execute(Lexer& lexer) {
   return read_name(lexer.next(), command.name) ? command : NamedCommand{};
 }
 
-// EXPLAIN [(…)] [ANALYZE] [VERBOSE] EXECUTE name.
+// CREATE … TABLE … AS EXECUTE name.
+NamedCommand parse_create(Lexer& lexer) {
+  bool after_as = false;
+  for (Token token = lexer.next();; token = lexer.next()) {
+    if (token.kind == Token::Kind::kEnd || token.kind == Token::Kind::kBroken) return {};
+    if (after_as) return token.is_word("execute") ? parse_execute(lexer) : NamedCommand{};
+    after_as = token.is_word("as");
+  }
+}
+
+// EXPLAIN [(…)] [ANALYZE] [VERBOSE], then one of the two above.
 NamedCommand parse_explain(Lexer& lexer) {
   size_t depth = 0;
   for (Token token = lexer.next();; token = lexer.next()) {
@@ -140,18 +158,9 @@ NamedCommand parse_explain(Lexer& lexer) {
       return {};
     } else if (depth == 0) {
       if (token.is_word("execute")) return parse_execute(lexer);
+      if (token.is_word("create")) return parse_create(lexer);
       if (!token.is_word("analyze") && !token.is_word("analyse") && !token.is_word("verbose")) return {};
     }
-  }
-}
-
-// CREATE … TABLE … AS EXECUTE name.
-NamedCommand parse_create(Lexer& lexer) {
-  bool after_as = false;
-  for (Token token = lexer.next();; token = lexer.next()) {
-    if (token.kind == Token::Kind::kEnd || token.kind == Token::Kind::kBroken) return {};
-    if (after_as) return token.is_word("execute") ? parse_execute(lexer) : NamedCommand{};
-    after_as = token.is_word("as");
   }
 }
 
@@ -179,6 +188,7 @@ SplitOutcome split_statements(std::string_view text, LexicalMode mode, size_t st
   bool has_token = false;
   for (;;) {
     const Token token = lexer.next();
+    if (depth == 0) routine.on_token(token);
     switch (token.kind) {
       case Token::Kind::kBroken:
         return SplitOutcome::kBroken;
@@ -187,9 +197,6 @@ SplitOutcome split_statements(std::string_view text, LexicalMode mode, size_t st
         break;
       case Token::Kind::kClose:
         depth -= depth > 0;
-        break;
-      case Token::Kind::kWord:
-        if (depth == 0) routine.on_word(token);
         break;
       case Token::Kind::kEnd:
       case Token::Kind::kSemicolon: {
@@ -206,6 +213,7 @@ SplitOutcome split_statements(std::string_view text, LexicalMode mode, size_t st
         routine.reset();
         continue;
       }
+      case Token::Kind::kWord:
       case Token::Kind::kQuotedIdentifier:
       case Token::Kind::kString:
       case Token::Kind::kNumber:
