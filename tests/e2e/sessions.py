@@ -64,9 +64,11 @@ def _joined_over(context, server, host):
 
 
 def _require_server(event, backend, host):
+    """The right process or none: the agent learns of a TCP connection's other end only when it is made."""
     database = event["database"]
-    require(field(database, "pid", 0) == backend and field(database, "exe").endswith("/postgres"),
-            f"{host}: server process {database} for {backend}, kind {event['kind']}")
+    if "pid" in database:
+        require(field(database, "pid") == backend and field(database, "exe").endswith("/postgres"),
+                f"{host}: server process {database} for {backend}, kind {event['kind']}")
 
 
 def tls(context):
