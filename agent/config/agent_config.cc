@@ -47,8 +47,8 @@ constexpr std::array kSchema{
     Key{.path = "collector.address",
         .type = Type::kAddress,
         .fallback = "127.0.0.1:7443",
-        .why = "The collector's host and port. Any name will do: the agent takes the collector that the authority of its "
-               "enrolment signed, and no other."},
+        .why = "The collector's host and port. Any name will do: the agent takes the collector that the authority of "
+               "its enrolment signed, and no other."},
     Key{.path = "collector.enrolment_token_file",
         .note = "none",
         .why = "File with the one-time token that this agent enrols with; the environment variable GATEHOUSE_TOKEN "
