@@ -200,6 +200,18 @@ TEST(BatchBuilder, WhatNobodyWroteIsTheOpeners) {
   EXPECT_EQ(batch.events(1).process(), batch.sessions(0).opener_process());
 }
 
+TEST(BatchBuilder, ASessionThatTheServerEndedSaysWhy) {
+  Fixture f;
+  Activity disconnect{.kind = ActivityKind::kDisconnect, .outcome = Outcome::kError};
+  disconnect.reason = "fatal-error";
+  disconnect.sqlstate = "28000";
+  disconnect.error_message = "no such role";
+  f.builder.add_activity(f.session, disconnect);
+  const v1::Batch batch = f.take();
+  EXPECT_EQ(batch.events(0).disconnect().sqlstate(), "28000");
+  EXPECT_EQ(batch.events(0).disconnect().error_message(), "no such role");
+}
+
 TEST(BatchBuilder, EveryKindOfEventParses) {
   Fixture f;
   const Setting options[] = {{.name = "application_name", .value = "a\xFFpp"}};

@@ -203,6 +203,8 @@ void write_disconnect(std::string& out, const EventHead& head, const Activity& a
   put_number(body, D::kStatementsFieldNumber, totals.statements);
   put_number(body, D::kLostRequestBytesFieldNumber, totals.lost_request_bytes);
   put_number(body, D::kLostResponseBytesFieldNumber, totals.lost_response_bytes);
+  put_text(body, D::kSqlstateFieldNumber, activity.sqlstate);
+  put_text(body, D::kErrorMessageFieldNumber, activity.error_message);
 }
 
 void write_gap(std::string& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns) {

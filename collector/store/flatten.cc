@@ -182,6 +182,8 @@ void add_body(const v1::Disconnect& disconnect, v1::Row& row) {
               " lost_response_bytes=" + std::to_string(disconnect.lost_response_bytes());
   row.set_request_bytes(disconnect.request_bytes());
   row.set_result_bytes(disconnect.response_bytes());
+  row.set_result_sqlstate(disconnect.sqlstate());
+  row.set_result_error(disconnect.error_message());
 }
 
 void add_body(const v1::Gap& gap, v1::Row& row) {

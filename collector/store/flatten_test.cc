@@ -23,6 +23,14 @@ class FlattenTest : public ::testing::Test {
   v1::Event& event_;
 };
 
+TEST_F(FlattenTest, ASessionThatTheServerEndedSaysWhy) {
+  event_.mutable_disconnect()->set_reason("fatal-error");
+  event_.mutable_disconnect()->set_sqlstate("28000");
+  event_.mutable_disconnect()->set_error_message("no such role");
+  EXPECT_EQ(row().result_sqlstate(), "28000");
+  EXPECT_EQ(row().result_error(), "no such role");
+}
+
 // Every queryable field gets its value from somewhere: one that no event fills is a field forgotten.
 TEST_F(FlattenTest, EveryFieldIsFilled) {
   batch_.mutable_processes(0)->set_exe_sha256("ab");

@@ -311,7 +311,7 @@ void Session::on_command_complete(std::span<const std::byte> body, uint64_t time
 }
 
 void Session::on_complete(Outcome outcome, std::string_view tag, std::optional<uint64_t> rows, uint64_t time_ns) {
-  const uint64_t counted = answer_.copies_out ? answer_.copy_rows : answer_.rows;
+  const uint64_t counted = rows_so_far();
   last_command_rolled_back_ = tag == "ROLLBACK";
   switch (queue_.front().kind) {
     case Pending::Kind::kQuery:
@@ -377,6 +377,10 @@ void Session::on_error(std::span<const std::byte> body, uint64_t time_ns) {
   const auto fields = decode_error(body, is_whole ? Body::kWhole : Body::kHead);
   const ErrorFields known = fields.value_or(ErrorFields{});
   if (!fields) ++totals_.malformed;
+  if (known.is_fatal() && has_failed()) {
+    fatal_.emplace(std::string(known.severity), std::string(known.sqlstate), std::string(known.message));
+    return;
+  }
   error_.severity.assign(known.severity);
   error_.sqlstate.assign(known.sqlstate);
   error_.message.assign(known.message);
@@ -385,14 +389,19 @@ void Session::on_error(std::span<const std::byte> body, uint64_t time_ns) {
     if (phase_ == Phase::kAnswer) fatal_ = error_;  // the whole answer to an encryption request it does not know
     return on_startup_error(time_ns);
   }
-  if (is_skipping_) {
-    if (!known.is_fatal()) surprise();
-    return;
-  }
+  if (is_skipping_) return surprise();
   if (head() == nullptr && known.is_fatal()) return;
   head_or_lost();
   answer_.is_damaged = answer_.is_damaged || !is_whole;
   on_statement_error(time_ns);
+}
+
+// Whether the statement under way has its error already: one more is the session's.
+bool Session::has_failed() const {
+  if (is_skipping_) return true;
+  if (phase_ != Phase::kActive || queue_.empty()) return false;
+  if (queue_.at(0).kind == Pending::Kind::kQuery && query_begun_ && !query_is_whole_) return query_has_error_;
+  return holds_front() && held_.has_error;
 }
 
 void Session::on_statement_error(uint64_t time_ns) {
@@ -401,10 +410,10 @@ void Session::on_statement_error(uint64_t time_ns) {
   switch (entry.kind) {
     case Pending::Kind::kQuery:
       if (!query_begun_) begin_query(entry);
-      if (query_is_whole_) return on_query_complete(Outcome::kError, "", answer_.rows, time_ns);
+      if (query_is_whole_) return on_query_complete(Outcome::kError, "", rows_so_far(), time_ns);
       query_has_error_ = true;
       query_error_is_placed_ = !parts_.empty() || answer_.has_begun;
-      return add_part("", answer_.rows, time_ns);
+      return add_part("", rows_so_far(), time_ns);
     case Pending::Kind::kSync:
       // The transaction that Sync was to commit failed; the last statement carries it.
       if (held_.is_held) {
@@ -423,7 +432,7 @@ void Session::on_statement_error(uint64_t time_ns) {
     case Pending::Kind::kExecute:
     case Pending::Kind::kClose:
       copy_failed_ = answer_.copies_in;
-      hold(entry, Outcome::kError, "", answer_.copies_out ? answer_.copy_rows : answer_.rows, time_ns);
+      hold(entry, Outcome::kError, "", rows_so_far(), time_ns);
       assume_names(entry, false);
       pop();
       is_skipping_ = true;

@@ -135,12 +135,20 @@ void Session::find_texts() {
   }
 }
 
+bool Session::holds_front() const {
+  if (!held_.is_held || queue_.empty()) return false;
+  const Pending& front = queue_.at(0);
+  const bool stays = front.kind == Pending::Kind::kQuery || front.kind == Pending::Kind::kFunctionCall;
+  return stays && held_.entry.kind == front.kind && held_.entry.offset == front.offset;
+}
+
 void Session::flush_held(TransactionState transaction) {
   if (!held_.is_held) {
     // Bytes that were added for a statement that does not exist, such as a lone Sync's.
     held_.group = {};
     return;
   }
+  if (holds_front()) queue_.front().is_told = true;
   held_.is_held = false;
   Activity activity{.kind = ActivityKind::kStatement, .fidelity = held_.fidelity, .outcome = held_.outcome};
   activity.start_ns = held_.group.start_ns;
@@ -282,7 +290,8 @@ void Session::drain_entry(const Pending& entry, Outcome outcome, uint64_t time_n
     case Pending::Kind::kQuery:
     case Pending::Kind::kExecute:
     case Pending::Kind::kFunctionCall:
-      hold(entry, outcome, "", answer_.copies_out ? answer_.copy_rows : answer_.rows, time_ns);
+      if (entry.is_told) break;
+      hold(entry, outcome, "", rows_so_far(), time_ns);
       if (is_uncertain) held_.fidelity = std::max(held_.fidelity, Fidelity::kAfterGap);
       flush_held(is_uncertain ? TransactionState::kUnknown : transaction_);
       break;

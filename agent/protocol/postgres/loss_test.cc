@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 
 #include "common/limits.h"
 #include "tests/support/postgres_wire.h"
@@ -133,6 +134,26 @@ TEST(PostgresLoss, AGapAnywhereNeverYieldsAWrongStatement) {
           ASSERT_TRUE(says_only_truth(play(script, chunk, direction, from, size), all))
               << (direction == Direction::kRequest ? "request " : "response ") << from << '+' << size << ", chunk "
               << chunk;
+}
+
+std::string text_of(const std::string& line) {
+  const size_t begin = line.find('{');
+  return begin == line.npos ? "" : line.substr(begin, line.find('}', begin) - begin);
+}
+
+TEST(PostgresLoss, NoStatementIsToldTwiceWhateverOfTheAnswersIsLost) {
+  const Script script = conversation();
+  std::map<std::string, int> told;
+  for (const std::string& line : play(script, 1 << 20, Direction::kRequest, 0, 0)) ++told[text_of(line)];
+  for (size_t from = 0; from < bytes_in(script, Direction::kResponse); ++from)
+    for (const size_t size : {1, 5, 6, 11, 40}) {
+      std::map<std::string, int> got;
+      for (const std::string& line : play(script, 1 << 20, Direction::kResponse, from, size)) ++got[text_of(line)];
+      for (const auto& [text, times] : told) {
+        if (text.empty()) continue;
+        ASSERT_LE(got[text], times) << text << ", lost " << from << '+' << size;
+      }
+    }
 }
 
 TEST(PostgresLoss, FindsItsWayBack) {

@@ -56,6 +56,7 @@ struct Pending {
   bool is_cut = false;          // the payload is only the head of the body
   bool is_damaged = false;      // bytes of it were lost
   bool is_provisional = false;  // framed on trust, after a gap
+  bool is_told = false;         // its activity went out: it only awaits ReadyForQuery
   uint32_t payload_size = 0;    // kept bytes of the body, at `payload`
   uint64_t payload = 0;
   uint64_t body_bytes = 0;   // kCopyData: payload of all frames

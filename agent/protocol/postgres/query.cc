@@ -67,7 +67,7 @@ bool Session::split(std::string_view sql) {
 void Session::on_query_complete(Outcome outcome, std::string_view tag, uint64_t rows, uint64_t time_ns) {
   if (!query_is_whole_) return add_part(tag, rows, time_ns);
   const Pending& entry = queue_.front();
-  if (!held_.is_held || held_.entry.kind != Pending::Kind::kQuery || held_.entry.offset != entry.offset) {
+  if (!holds_front()) {
     hold(entry, outcome, tag, rows, time_ns);
   } else {
     // More answers than one for what is reported as one text.
@@ -116,14 +116,12 @@ void Session::finish_query(uint64_t time_ns) {
   const Pending entry = queue_.front();
   if (!query_begun_) begin_query(entry);
   if (query_is_whole_) {
-    const bool is_mine =
-        held_.is_held && held_.entry.kind == Pending::Kind::kQuery && held_.entry.offset == entry.offset;
-    if (!is_mine) hold(entry, Outcome::kUnknown, "", answer_.rows, time_ns);
+    if (!holds_front()) hold(entry, Outcome::kUnknown, "", answer_.rows, time_ns);
     held_.group.response_bytes += answer_.bytes;
     flush_held(transaction_);
   } else {
     if (!parts_.empty()) parts_.back().response_bytes += answer_.bytes;
-    parts_agree() ? emit_parts(entry) : emit_whole(entry, time_ns);
+    parts_agree() ? emit_parts(entry, Outcome::kSkipped, time_ns) : emit_whole(entry, time_ns);
   }
   query_begun_ = query_is_ambiguous_ = false;
   // A simple query does away with the unnamed statement and portal.
@@ -131,7 +129,18 @@ void Session::finish_query(uint64_t time_ns) {
   portals_.erase("");
 }
 
-void Session::emit_parts(const Pending& entry) {
+// The session ends among several statements: what was answered keeps its answer.
+void Session::abort_parts(uint64_t time_ns) {
+  if (queue_.empty() || queue_.front().kind != Pending::Kind::kQuery || !query_begun_ || query_is_whole_) return;
+  if (parts_.empty()) return;
+  const Pending entry = queue_.front();
+  if (parts_.size() > ranges_.size() || (query_has_error_ && !query_error_is_placed_))
+    return emit_whole(entry, time_ns);
+  emit_parts(entry, query_has_error_ ? Outcome::kSkipped : Outcome::kAborted, time_ns);
+  queue_.front().is_told = true;
+}
+
+void Session::emit_parts(const Pending& entry, Outcome next, uint64_t time_ns) {
   flush_held(TransactionState::kActive);
   uint64_t start_ns = entry.time_ns;
   uint64_t other_bytes = entry.frame_bytes;
@@ -141,7 +150,9 @@ void Session::emit_parts(const Pending& entry) {
     const bool has_failed = query_has_error_ && i + 1 == parts_.size();
     const std::string_view sql = sql_of(payload(entry)).substr(ranges_[i].offset, ranges_[i].size);
     Activity activity{.kind = ActivityKind::kStatement};
-    activity.outcome = !was_run ? Outcome::kSkipped : has_failed ? Outcome::kError : Outcome::kOk;
+    activity.outcome = has_failed ? Outcome::kError : was_run ? Outcome::kOk : Outcome::kSkipped;
+    const bool is_next = i == parts_.size();
+    if (is_next) activity.outcome = next;
     activity.fidelity = entry_fidelity(entry);
     activity.protocol = StatementProtocol::kSimple;
     activity.start_ns = start_ns;
@@ -160,6 +171,12 @@ void Session::emit_parts(const Pending& entry) {
       activity.response_bytes = part.response_bytes;
       start_ns = part.end_ns;
       if (part.is_damaged) activity.fidelity = std::max(activity.fidelity, Fidelity::kAfterGap);
+    }
+    if (is_next && next == Outcome::kAborted) {
+      activity.rows = rows_so_far();
+      activity.copy_bytes = answer_.copy_bytes;
+      activity.response_bytes = answer_.bytes;
+      start_ns = time_ns;
     }
     activity.end_ns = start_ns;
     if (has_failed) fill_error(activity);

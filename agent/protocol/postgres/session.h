@@ -176,6 +176,7 @@ class Session final : public ProtocolSession {
   void on_answer(ResponseTag tag, std::span<const std::byte> body, uint64_t time_ns);
   void on_unknown_answer(ResponseTag tag, std::span<const std::byte> body, uint64_t time_ns);
   void on_error(std::span<const std::byte> body, uint64_t time_ns);
+  [[nodiscard]] bool has_failed() const;
   void on_statement_error(uint64_t time_ns);
   void on_notification(std::span<const std::byte> body, uint64_t time_ns);
   void on_ready(std::span<const std::byte> body, uint64_t time_ns);
@@ -192,6 +193,7 @@ class Session final : public ProtocolSession {
   void on_close_complete();
   void on_parameter_description(std::span<const std::byte> body);
   void surprise() { lose(Direction::kResponse, Reason::kNone); }
+  [[nodiscard]] uint64_t rows_so_far() const { return answer_.copies_out ? answer_.copy_rows : answer_.rows; }
   Pending* head();
   Pending* head_or_lost();
   void pop();
@@ -214,7 +216,9 @@ class Session final : public ProtocolSession {
   bool split(std::string_view sql);
   void add_part(std::string_view tag, uint64_t rows, uint64_t time_ns);
   void finish_query(uint64_t time_ns);
-  void emit_parts(const Pending& entry);
+  void abort_parts(uint64_t time_ns);
+  // `next`: the outcome of the first statement without an answer; those after it were not reached.
+  void emit_parts(const Pending& entry, Outcome next, uint64_t time_ns);
   void emit_whole(const Pending& entry, uint64_t time_ns);
   [[nodiscard]] bool parts_agree() const;
   TextRef resolve(std::string_view sql, Fidelity& fidelity);
@@ -224,6 +228,8 @@ class Session final : public ProtocolSession {
   // emit.cc
   void hold(const Pending& entry, Outcome outcome, std::string_view tag, uint64_t rows, uint64_t time_ns);
   void find_texts();
+  // What is held is the Query or FunctionCall at the head, which stays there until ReadyForQuery.
+  [[nodiscard]] bool holds_front() const;
   void flush_held(TransactionState transaction);
   static bool is_replication_command(std::string_view sql);
   void fill_statement(Activity& activity, const Held& held);

@@ -228,17 +228,103 @@ std::vector<Case> cases() {
   };
 }
 
+// How sessions end before the server is ready again. Each statement is told once, whatever ends it.
+const std::string kCrash = error("57P02", "another process crashed", "FATAL");
+const std::string kKilled = error("57P01", "bye", "FATAL");
+
+std::vector<Case> ends() {
+  return {
+      {"a query ends its own session",
+       {client(query("SELECT pg_terminate_backend(pg_backend_pid())")), server(row_description() + kKilled)},
+       {"simple error {SELECT pg_terminate_backend(pg_backend_pid())} sqlstate=57P01 tx=?",
+        "disconnect fatal-error sqlstate=57P01"}},
+      {"closed without a word", {client(query("SELECT 1"))}, {"simple aborted {SELECT 1} tx=I", "disconnect closed"}},
+      {"closed after the answer, before ReadyForQuery",
+       {client(query("SELECT 1")), server(row_description() + data_row("1") + complete("SELECT 1"))},
+       {"simple ok {SELECT 1} tag=SELECT 1 rows=1 tx=I", "disconnect closed"}},
+      {"closed after an error, before ReadyForQuery",
+       {client(query("SELECT 1/0")), server(error("22012"))},
+       {"simple error {SELECT 1/0} sqlstate=22012 tx=I", "disconnect closed"}},
+      {"the server crashes after an error",
+       {client(query("SELECT 1/0")), server(error("22012") + kCrash)},
+       {"simple error {SELECT 1/0} sqlstate=22012 tx=?", "disconnect fatal-error sqlstate=57P02"}},
+      {"one of several ends the session",
+       {client(query("SELECT 1; SELECT die(); SELECT 2")),
+        server(row_description() + data_row("1") + complete("SELECT 1") + row_description() + kKilled)},
+       {"simple ok {SELECT 1} tag=SELECT 1 rows=1 tx=?", "simple error {SELECT die()} index=1 sqlstate=57P01 tx=?",
+        "simple skipped {SELECT 2} index=2 tx=?", "disconnect fatal-error sqlstate=57P01"}},
+      {"one of several fails, then the server crashes",
+       {client(query("SELECT 1; SELECT 1/0; SELECT 2")),
+        server(row_description() + data_row("1") + complete("SELECT 1") + row_description() + error("22012") + kCrash)},
+       {"simple ok {SELECT 1} tag=SELECT 1 rows=1 tx=?", "simple error {SELECT 1/0} index=1 sqlstate=22012 tx=?",
+        "simple skipped {SELECT 2} index=2 tx=?", "disconnect fatal-error sqlstate=57P02"}},
+      {"one of several does not parse, then the server crashes",
+       {client(query("SELECT 1; SELEC 2")), server(error("42601") + kCrash)},
+       {"simple error {SELECT 1; SELEC 2} sqlstate=42601 tx=?", "disconnect fatal-error sqlstate=57P02"}},
+      {"closed in the middle of several",
+       {client(query("SELECT 1; SELECT 2; SELECT 3")),
+        server(row_description() + data_row("1") + complete("SELECT 1") + row_description() + data_row("2"))},
+       {"simple ok {SELECT 1} tag=SELECT 1 rows=1 tx=I", "simple aborted {SELECT 2} rows=1 index=1 tx=I",
+        "simple skipped {SELECT 3} index=2 tx=I", "disconnect closed"}},
+      {"several were answered, closed before ReadyForQuery",
+       {client(query("SELECT 1; SELECT 2")), server(complete("SELECT 1") + complete("SELECT 1"))},
+       {"simple ok {SELECT 1} tag=SELECT 1 rows=1 tx=I", "simple ok {SELECT 2} tag=SELECT 1 rows=1 index=1 tx=I",
+        "disconnect closed"}},
+      {"killed in Execute, a pipeline behind it",
+       {client(parse("", "SELECT a") + bind("", "") + execute() + parse("", "SELECT b") + bind("", "") + execute() +
+               sync() + parse("", "SELECT c") + bind("", "") + execute() + sync()),
+        server(parse_complete() + bind_complete() + data_row("1") + kKilled)},
+       {"extended error {SELECT a} rows=1 sqlstate=57P01 tx=?", "extended skipped {SELECT b} tx=?",
+        "extended aborted {SELECT c} tx=?", "disconnect fatal-error sqlstate=57P01"}},
+      {"a pipeline fails, then the server crashes before its Sync",
+       {client(parse("", "SELECT 1/0") + bind("", "") + execute() + flush()),
+        server(parse_complete() + bind_complete() + error("22012") + kCrash)},
+       {"extended error {SELECT 1/0} sqlstate=22012 tx=?", "disconnect fatal-error sqlstate=57P02"}},
+      {"killed at Parse",
+       {client(parse("s", "SELECT a") + bind("", "s") + execute() + sync()), server(kKilled)},
+       {"extended error {SELECT a} statement=s sqlstate=57P01 tx=?", "extended skipped {SELECT a} statement=s tx=?",
+        "disconnect fatal-error sqlstate=57P01"}},
+      {"killed at Sync",
+       {client(parse("", "INSERT 1") + bind("", "") + execute() + sync()),
+        server(parse_complete() + bind_complete() + complete("INSERT 0 1") + kKilled)},
+       {"extended error {INSERT 1} tag=INSERT 0 1 rows=1 sqlstate=57P01 tx=?",
+        "disconnect fatal-error sqlstate=57P01"}},
+      {"killed while the client copies in",
+       {client(query("COPY t FROM STDIN")), server(copy_response('G')), client(copy_data("1\n")), server(kKilled),
+        client(copy_data("2\n") + copy_done())},
+       {"simple error {COPY t FROM STDIN} copy=2 sqlstate=57P01 tx=?", "disconnect fatal-error sqlstate=57P01"}},
+      {"killed while the client copies in, extended",
+       {client(parse("", "COPY t FROM STDIN") + bind("", "") + execute() + sync()),
+        server(parse_complete() + bind_complete() + copy_response('G')), client(copy_data("1\n")), server(kKilled),
+        client(copy_data("2\n") + copy_done() + sync())},
+       {"extended error {COPY t FROM STDIN} copy=2 sqlstate=57P01 tx=?", "disconnect fatal-error sqlstate=57P01"}},
+      {"killed while the server copies out",
+       {client(query("COPY t TO STDOUT")), server(copy_response('H') + copy_data("1\n") + kKilled)},
+       {"simple error {COPY t TO STDOUT} rows=1 copy=2 sqlstate=57P01 tx=?", "disconnect fatal-error sqlstate=57P01"}},
+      {"killed in a function call",
+       {client(function_call(1598, {"ab"})), server(kKilled)},
+       {"function error {FUNCTION CALL 1598} 'ab' sqlstate=57P01 tx=?", "disconnect fatal-error sqlstate=57P01"}},
+      {"a function call is answered, closed before ReadyForQuery",
+       {client(function_call(1598, {"ab"})), server(frame('V', be32(0xffffffff)))},
+       {"function ok {FUNCTION CALL 1598} 'ab' tx=I", "disconnect closed"}},
+      {"killed while idle, a query crosses",
+       {server(kKilled), client(query("SELECT 1"))},
+       {"simple aborted {SELECT 1} tx=?", "disconnect fatal-error sqlstate=57P01"}},
+  };
+}
+
 Script whole(const Case& c) {
   Script script = c.logs_in ? kLogin : Script{};
   script.insert(script.end(), c.script.begin(), c.script.end());
   return script;
 }
 
-std::vector<std::string> run(const Script& script, size_t chunk_bytes) {
+std::vector<std::string> run(const Script& script, size_t chunk_bytes, bool closes = false) {
   Feeder feeder;
   for (const Write& write : script)
     for (size_t at = 0; at < write.bytes.size(); at += chunk_bytes)
       feeder.data(write.direction, std::string_view(write.bytes).substr(at, chunk_bytes));
+  if (closes) feeder.close();
   return feeder.recorder.lines;
 }
 
@@ -256,6 +342,14 @@ TEST(PostgresSession, SameTranscriptForEveryChunkSize) {
   for (const Case& c : cases())
     for (size_t chunk = 1; chunk <= 40; ++chunk)
       ASSERT_THAT(run(whole(c), chunk), ElementsAreArray(want_of(c))) << c.name << ", chunk " << chunk;
+}
+
+TEST(PostgresSession, EachStatementIsToldOnceWhateverEndsTheSession) {
+  for (const Case& c : ends()) {
+    EXPECT_THAT(run(whole(c), 1 << 20, true), ElementsAreArray(want_of(c))) << c.name;
+    for (size_t chunk = 1; chunk <= 40; ++chunk)
+      ASSERT_THAT(run(whole(c), chunk, true), ElementsAreArray(want_of(c))) << c.name << ", chunk " << chunk;
+  }
 }
 
 }  // namespace

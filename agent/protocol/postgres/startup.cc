@@ -171,7 +171,9 @@ void Session::on_opaque(SocketOpaque::Reason reason, uint64_t time_ns) {
 
 void Session::on_closed(uint64_t time_ns) {
   if (phase_ == Phase::kClosed) return;
-  flush_held(fatal_ ? TransactionState::kUnknown : transaction_);
+  if (fatal_) transaction_ = TransactionState::kUnknown;
+  flush_held(transaction_);
+  abort_parts(time_ns);
   if (is_skipping_) drain(Outcome::kSkipped, true, time_ns);
   drain(Outcome::kAborted, false, time_ns);
   if (phase_ == Phase::kAuthenticate && !is_authenticated_) emit_authentication(Outcome::kAborted, time_ns);
