@@ -168,6 +168,13 @@ TEST_F(When, UnderstandsWhatPeopleWrite) {
       {"2d", kNow - 172'800 * kSecond},
       {"1d12h", kNow - 129'600 * kSecond},
       {"now-5m", kNow - 300 * kSecond},
+      {"5m", kNow - 300 * kSecond},
+      {"5min", kNow - 300 * kSecond},
+      {"now-5min", kNow - 300 * kSecond},
+      {"1d2h5min30s", kNow - (86'400 + 7200 + 330) * kSecond},
+      {"1h5min", kNow - 3900 * kSecond},
+      {"500ms", kNow - kSecond / 2},
+      {"5min500ms", kNow - 300 * kSecond - kSecond / 2},
       {"today", kMidnight},
       {"yesterday", kMidnight - 86'400 * kSecond},
       {"2026-11-25", kMidnight},
@@ -187,8 +194,9 @@ TEST_F(When, UnderstandsWhatPeopleWrite) {
 }
 
 TEST_F(When, SaysWhatCanBeWritten) {
-  for (const std::string_view text : {"", "soon", "5", "-5m", "now+5m", "25:00", "2026-13-01", "2026-11-25T", "d",
-                                      "1dx", "99999999999999999d", "now-", "2026-11-25 00:30:00 CET", "99999999h"}) {
+  for (const std::string_view text :
+       {"", "soon", "5", "-5m", "now+5m", "25:00", "2026-13-01", "2026-11-25T", "d", "1dx", "99999999999999999d",
+        "now-", "2026-11-25 00:30:00 CET", "99999999h", "min", "5mins", "5minn", "5minmin"}) {
     const auto when = parse_when(text, kNow);
     ASSERT_FALSE(when) << text;
     EXPECT_NE(when.error().find("now-5m"), std::string_view::npos);

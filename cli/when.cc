@@ -18,7 +18,20 @@ constexpr uint64_t kDaysMax = 366 * 500;
 constexpr std::string_view kWhenHelp =
     "write 1h (ago), 2d, now-5m, today, yesterday, 14:30, 2026-11-25, \"2026-11-25 14:30\" (local time) or "
     "2026-11-25T14:30:00Z";
-constexpr std::string_view kSpanHelp = "write a length of time such as 90s, 15m, 1h or 2d";
+constexpr std::string_view kSpanHelp = "write a length of time such as 90s, 15min, 1h or 2d";
+
+// Configuration files write minutes as "min", the filter language as "m": here both are heard.
+std::string with_short_minutes(std::string_view text) {
+  constexpr std::string_view kMinutes = "min";
+  std::string out;
+  for (size_t at = 0; at < text.size(); ++at) {
+    out += text[at];
+    if (!text.substr(at).starts_with(kMinutes)) continue;
+    const std::string_view rest = text.substr(at + kMinutes.size());
+    if (rest.empty() || (rest.front() >= '0' && rest.front() <= '9')) at += kMinutes.size() - 1;
+  }
+  return out;
+}
 
 std::tm local_time(uint64_t unix_ns) {
   const auto seconds = static_cast<time_t>(unix_ns / kNsPerSecond);
@@ -72,7 +85,7 @@ std::optional<uint64_t> parse_calendar(std::string_view text, uint64_t now_ns) {
 tl::expected<uint64_t, std::string_view> parse_span(std::string_view text) {
   const size_t day = text.find('d');
   if (day == std::string_view::npos) {
-    const auto ns = rules::parse_duration(text);
+    const auto ns = rules::parse_duration(with_short_minutes(text));
     if (!ns) return tl::unexpected(kSpanHelp);
     return *ns;
   }
@@ -83,7 +96,7 @@ tl::expected<uint64_t, std::string_view> parse_span(std::string_view text) {
     days = days * 10 + static_cast<uint64_t>(c - '0');
   }
   const std::string_view rest = text.substr(day + 1);
-  const auto ns = rest.empty() ? std::optional<uint64_t>(0) : rules::parse_duration(rest);
+  const auto ns = rest.empty() ? std::optional<uint64_t>(0) : rules::parse_duration(with_short_minutes(rest));
   if (!ns || days > kDaysMax || *ns > kNsPerDay * kDaysMax) return tl::unexpected(kSpanHelp);
   return days * kNsPerDay + *ns;
 }

@@ -13,7 +13,7 @@ namespace gatehouse::cli {
 // (local time) or RFC 3339 with Z or an offset. The error says what can be written. Reads the process's time zone.
 tl::expected<uint64_t, std::string_view> parse_when(std::string_view text, uint64_t now_ns);
 
-// "15h", "90s", "2d": CEL's durations and whole days.
+// "15h", "90s", "2d", "5min": CEL's durations, whole days, and the units of configuration files.
 tl::expected<uint64_t, std::string_view> parse_span(std::string_view text);
 
 }  // namespace gatehouse::cli

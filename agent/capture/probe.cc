@@ -18,6 +18,7 @@
 #include <utility>
 
 #include <bpf/btf.h>
+#include <bpf/libbpf.h>
 #include <linux/capability.h>
 
 #include "common/file.h"
@@ -171,6 +172,8 @@ bool is_postgres(const Listener& listener) {
 
 std::vector<Requirement> probe_requirements() {
   std::vector<Requirement> result{probe_privilege()};
+  // What is missing is said by the requirements; the library would say it again on standard error.
+  libbpf_set_print(nullptr);
   const std::unique_ptr<btf, BtfDeleter> types(btf__load_vmlinux_btf());
   result.push_back({.name = "type information of the kernel (BTF)",
                     .available = types != nullptr,

@@ -23,7 +23,6 @@ def _run(command, seconds_max=20, **kwargs):
 def _require(result, code, *words, what):
     returned, said = result
     require(returned == code, f"{what}: exit code {returned} for {code}\n{said}")
-    # The line is the program's own; a library may have said something before.
     complaints = [line for line in said.splitlines()
                   if line.startswith("gatehouse") and all(word.lower() in line.lower() for word in words)]
     require(len(complaints) == 1, f"{what}: {len(complaints)} lines with {words}:\n{said}")
@@ -72,8 +71,9 @@ def no_btf(context):
     config.write_text(f"agent:\n  state_dir: {context.directory / 'state'}\n"
                       f"collector:\n  address: 127.0.0.1:{context.port(0)}\n")
     hide = 'mount -t tmpfs none /sys/kernel/btf && exec "$@"'
-    _require(_run(["unshare", "--mount", "sh", "-c", hide, "sh", gatehouse.AGENT, "--config", config]), 1, "BTF",
-             what="no BTF")
+    result = _run(["unshare", "--mount", "sh", "-c", hide, "sh", gatehouse.AGENT, "--config", config])
+    _require(result, 1, "BTF", what="no BTF")
+    require(len(result[1].splitlines()) == 1, f"no BTF: more than one line:\n{result[1]}")
 
 
 def wrong_token(context):

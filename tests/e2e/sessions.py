@@ -47,10 +47,26 @@ def _joined_over(context, server, host):
                 require(event["fidelity"] == "joined-mid-stream", f"{host}: fidelity {event['fidelity']}")
                 known = field(event, "session.backend_pid", 0)
                 require(known in (0, backend), f"{host}: server process {known} for {backend}")
+                _require_server(event, backend, host)
+            session = field(events[0], "session.id")
+            gaps = [e for e in stack.collector.query('kind == "gap"')
+                    if field(e, "detail").startswith("opened-before-watching")]
+            require([field(e, "session.id") for e in gaps].count(session) == 1,
+                    f"{host}: not one gap for what was before session {session}: {gaps}")
+            gap = next(e for e in gaps if field(e, "session.id") == session)
+            require(gap["fidelity"] == "joined-mid-stream", f"{host}: fidelity of the gap {gap['fidelity']}")
+            require(field(gap, "actor.pid") == os.getpid(), f"{host}: actor of the gap {gap['actor']}")
+            _require_server(gap, backend, host)
             before = [e for e in stack.collector.query() if "gh:before" in field(e, "statement.text")]
             require(not before, "a statement from before the agent was recorded")
     # The next endpoint gets a fresh collector and agent.
     os.rename(context.directory / "gh", context.directory / f"gh-{'unix' if host.startswith('/') else 'tcp'}")
+
+
+def _require_server(event, backend, host):
+    database = event["database"]
+    require(field(database, "pid", 0) == backend and field(database, "exe").endswith("/postgres"),
+            f"{host}: server process {database} for {backend}, kind {event['kind']}")
 
 
 def tls(context):

@@ -185,6 +185,10 @@ def _compare_pair(verdict, session, statement, message, executables, where):
         verdict.wrong("wrong user", f"{where}: {field(event, 'session.user')!r} for {session.user!r}")
     if field(event, "database.name") != session.database:
         verdict.wrong("wrong database", f"{where}: {field(event, 'database.name')!r} for {session.database!r}")
+    # The servers of the tests are on this host, so the process at the other end is known.
+    server = (field(event, "database.pid", 0), field(event, "database.exe").rpartition("/")[2])
+    if server != (session.pid, "postgres"):
+        verdict.wrong("wrong server process", f"{where}: {server}")
     if message.sqlstate != statement.sqlstate:
         verdict.wrong("wrong sqlstate", f"{where}: {message.sqlstate!r} for {statement.sqlstate!r}")
     if (field(event, "outcome") == "error") and not message.sqlstate:

@@ -35,7 +35,8 @@ LOG = "\n".join([
 
 def event(sequence, protocol, text, sqlstate="", parameters=None, index=0, name="", outcome=None):
     return {"id": f"agent/boot/{sequence}", "kind": "statement", "outcome": outcome or ("error" if sqlstate else "ok"),
-            "session": {"user": "app", "backend_pid": 70}, "database": {"name": "shop"},
+            "session": {"user": "app", "backend_pid": 70},
+            "database": {"name": "shop", "pid": 70, "exe": "/usr/lib/postgresql/15/bin/postgres"},
             "actor": {"pid": 7, "exe": "/usr/bin/psql"},
             "statement": {"protocol": protocol, "text": text, "index": index, "name": name,
                           "parameters": parameters or []},
@@ -95,6 +96,7 @@ class OracleTest(unittest.TestCase):
             "without a session": lambda e: e[2]["session"].pop("backend_pid"),
             "wrong user": lambda e: e[2]["session"].update(user="x"),
             "wrong database": lambda e: e[2]["database"].update(name="x"),
+            "wrong server process": lambda e: e[2]["database"].update(pid=71),
             "wrong process": lambda e: e[2]["actor"].update(exe="/usr/bin/other"),
             "wrong sqlstate": lambda e: e[2]["result"].update(sqlstate="22000"),
             "wrong parameters": lambda e: e[4]["statement"].update(parameters=["its", "NULL"]),
