@@ -280,6 +280,36 @@ static __always_inline void begin_walk(struct gh_scratch *s, struct gh_conn *con
 	}
 }
 
+/* A small span of whole frames, which nearly every request and short answer is. Negative: take the long way. */
+static __always_inline int say_whole(struct gh_scratch *s, struct gh_conn *conn, const struct gh_span *span)
+{
+	__u32 direction = s->walk.direction & 1;
+	struct gh_stream *stream = &conn->stream[direction];
+	__u64 bytes = span->bytes;
+	int seen;
+
+	if (stream->parse.mode != MODE_FRAMES || stream->parse.frame_left || stream->parse.header_fill || s->dry ||
+	    !(conn->flags & CONN_OPENED) || gh_request_bytes_max < GH_SMALL_BYTES_MAX)
+		return -1;
+	barrier_var(bytes); /* clamp the very register the helper gets */
+	if (bytes > GH_SMALL_BYTES_MAX || span_read(span, s->window, bytes, 0))
+		return -1;
+	seen = walk_whole(s, bytes, direction);
+	if (seen < 0)
+		return seen;
+	s->pieces[0].bytes = bytes;
+	s->pieces[0].rows = 0;
+	s->pieces[0].kind = GH_PIECE_DATA;
+	s->walk.piece_count = 1;
+	s->walk.data_bytes = bytes;
+	if (emit_small(s, conn, stream->offset)) {
+		lose(stream, GH_LOST_RING_FULL, bytes);
+		count(direction == GH_REQUEST ? GH_COUNT_REQUEST_RING_FULL : GH_COUNT_RESPONSE_RING_FULL);
+	}
+	stream->offset += bytes;
+	return seen;
+}
+
 /* Walks the span and delivers it. Returns SEEN_ flags. */
 static __always_inline __u32 say_span(struct gh_scratch *s, struct gh_conn *conn, const struct gh_span *span)
 {
@@ -287,7 +317,10 @@ static __always_inline __u32 say_span(struct gh_scratch *s, struct gh_conn *conn
 	struct gh_walk *w = &s->walk;
 	struct bpf_iter_num it;
 	__u32 from;
+	int seen = say_whole(s, conn, span);
 
+	if (seen >= 0)
+		return seen;
 	begin_walk(s, conn, span);
 	from = w->position;
 	bpf_iter_num_new(&it, 0, SPAN_ROUNDS_MAX);

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -52,7 +52,7 @@ std::string opened(SocketId socket, std::string_view path = {}) {
   r.transport = path.empty() ? abi::GH_TCP4 : abi::GH_UNIX;
   r.client_opener = {.start_ns = 1, .pid = 100, .tid = 100};
   r.path_bytes = static_cast<uint32_t>(path.size());
-  std::memcpy(r.path, path.data(), path.size());
+  std::ranges::copy(path, r.path);
   return record_of(r);
 }
 

@@ -47,8 +47,9 @@ constexpr std::array kSchema{
     Key{.path = "collector.address",
         .type = Type::kAddress,
         .fallback = "127.0.0.1:7443",
-        .why = "The collector's host and port. Any name will do: the agent takes the collector that the authority of its "
-               "enrolment signed, and no other."},
+        .why =
+            "The collector's host and port. Any name will do: the agent takes the collector that the authority of its "
+            "enrolment signed, and no other."},
     Key{.path = "collector.enrolment_token_file",
         .note = "none",
         .why = "File with the one-time token that this agent enrols with; the environment variable GATEHOUSE_TOKEN "
@@ -96,21 +97,22 @@ constexpr std::array kSchema{
                "truncated."},
     Key{.path = "capture.control_ring_bytes",
         .type = Type::kBytes,
-        .fallback = "4MiB",
+        .fallback = "1MiB",
         .min = 64 * kKiB,
         .max = kGiB,
         .power_of_two = true,
         .why = "Buffer for connections and processes. Losing these costs attribution, so it has a ring of its own."},
     Key{.path = "capture.request_ring_bytes",
         .type = Type::kBytes,
-        .fallback = "64MiB",
+        .fallback = "4MiB",
         .min = 64 * kKiB,
         .max = kGiB,
         .power_of_two = true,
-        .why = "Buffer for what clients send. It must hold what arrives between two polls; memory of the kernel."},
+        .why = "Buffer for what clients send. It must hold what arrives between two polls, 5 ms when busy. Larger "
+               "than the processor's cache it makes every statement slower."},
     Key{.path = "capture.response_ring_bytes",
         .type = Type::kBytes,
-        .fallback = "16MiB",
+        .fallback = "2MiB",
         .min = 64 * kKiB,
         .max = kGiB,
         .power_of_two = true,
