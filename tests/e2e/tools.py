@@ -71,7 +71,9 @@ def demo(context):
     environment = {**os.environ, "GATEHOUSE_STATE": str(state), "GATEHOUSE_LISTEN": f"127.0.0.1:{context.port(0)}",
                    "GATEHOUSE_DEMO_PORT": str(context.port(1))}
     run = subprocess.Popen([postgres.ROOT / "scripts/run", "--demo"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, start_new_session=True, env=environment)
+                           stderr=subprocess.STDOUT, start_new_session=True, env=environment,
+                           # A terminal's child hears Ctrl-C; one of a shell's background job would ignore it.
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     said = b""
     try:
         deadline = time.monotonic() + DEMO_SECONDS_MAX
