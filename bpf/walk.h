@@ -351,18 +351,19 @@ static __always_inline long walk_step(struct gh_scratch *s)
 __noinline int walk_whole(struct gh_scratch *s, __u32 bytes, __u32 direction)
 {
 	bool is_response = direction == GH_RESPONSE;
-	__u32 at = 0;
+	__u64 at = 0, end = bytes; /* 64 bits, as the verifier bounds the very register that addresses */
 	int seen = 0;
 
-	if (!s || bytes > GH_SMALL_BYTES_MAX)
+	if (!s || end > GH_SMALL_BYTES_MAX)
 		return -1;
 	for (int i = 0; i < WHOLE_FRAMES_MAX; i++) {
 		__u32 body;
 		__u8 tag;
 
-		if (at == bytes)
+		if (at == end)
 			return seen;
-		if (at > GH_SMALL_BYTES_MAX - 5 || at + 5 > bytes)
+		barrier_var(at);
+		if (at > GH_SMALL_BYTES_MAX - 5 || at + 5 > end)
 			return -1;
 		tag = s->window[at];
 		__builtin_memcpy(&body, &s->window[at + 1], sizeof(body));
@@ -376,7 +377,7 @@ __noinline int walk_whole(struct gh_scratch *s, __u32 bytes, __u32 direction)
 		if (!is_response && tag == 'X')
 			seen |= SEEN_TERMINATE;
 		at += 5 + body;
-		if (at > bytes)
+		if (at > end)
 			return -1;
 	}
 	return -1;

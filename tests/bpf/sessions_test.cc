@@ -28,7 +28,8 @@ const std::string kPath = "/tmp/.gatehouse-sessions-" + std::to_string(getpid())
 
 class Sessions : public testing::Test {
  protected:
-  Sessions() : capture({.ports = {kPort}}) {}
+  // Nobody reads while a conversation runs, and reads of a few bytes make a record each: the ring holds them all.
+  Sessions() : capture({.ports = {kPort}, .response_ring_bytes = 16U << 20}) {}
   void SetUp() override { ASSERT_TRUE(capture.ok()); }
 
   SeenSocket* finish(Pair& pair, uint16_t port = kPort) {
