@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * TCP sessions that were open before these programs: found through the files of
- * all processes, once. Unix ones need no search, see unix_join.
+ * Which connections there are. TCP sessions that were open before these programs
+ * are found through the files of all processes, once; Unix ones need no search,
+ * see unix_join.
  */
 #ifndef GATEHOUSE_SNAPSHOT_H
 #define GATEHOUSE_SNAPSHOT_H
@@ -64,6 +65,32 @@ int join_open_sockets(struct bpf_iter__task_file *ctx)
 		join(sk, task, true);
 	else if (!gh_join_clients && is_named_port(sk->__sk_common.skc_num))
 		join(sk, task, false);
+	return 0;
+}
+
+/*
+ * Writes the id of every watched TCP connection that is still there. Why: a closing
+ * record can be missing (its ring was full, its program was not run), and a
+ * session must not stay open for ever because of that.
+ */
+SEC("iter/tcp")
+int list_watched(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+	struct gh_conn *conn;
+	struct tcp_sock *sk;
+	__u64 id;
+
+	if (!common)
+		return 0;
+	sk = bpf_skc_to_tcp_sock(common);
+	if (!sk)
+		return 0;
+	conn = bpf_sk_storage_get(&gh_conns, sk, 0, 0);
+	if (!conn || !conn->id)
+		return 0;
+	id = conn->id;
+	bpf_seq_write(ctx->meta->seq, &id, sizeof(id));
 	return 0;
 }
 

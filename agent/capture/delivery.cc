@@ -133,7 +133,9 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
     opened.client = endpoint(r->client_address, r->client_port, opened.transport, mapped);
     opened.server = endpoint(r->server_address, r->server_port, opened.transport, mapped);
   }
-  sockets_[opened.socket] = {.is_unix = opened.transport == Transport::kUnix, .client_opener = opened.client_opener};
+  sockets_[opened.socket] = {.is_unix = opened.transport == Transport::kUnix,
+                             .opened_ns = opened.time_ns,
+                             .client_opener = opened.client_opener};
   sink.on_socket_opened(opened);
 }
 
@@ -330,6 +332,24 @@ void Delivery::expire(uint64_t now_ns, RecordSink& sink) {
     release_all(socket, sink);
     --orphan_count_;
     sink.on_socket_closed({.socket = it->first, .time_ns = socket.server_exited_ns, .stream_bytes = socket.end});
+    it = sockets_.erase(it);
+  }
+}
+
+void Delivery::reconcile(std::span<const SocketId> alive, uint64_t listed_ns, RecordSink& sink) {
+  for (auto it = sockets_.begin(); it != sockets_.end();) {
+    Socket& socket = it->second;
+    const bool was_missed = socket.is_missed;
+    // A connection of which only later records are known has no opening record; its chunks say nothing of its life.
+    socket.is_missed = !socket.is_unix && socket.opened_ns != 0 && socket.opened_ns < listed_ns &&
+                       !std::binary_search(alive.begin(), alive.end(), it->first);
+    if (!was_missed || !socket.is_missed) {
+      ++it;
+      continue;
+    }
+    release_all(socket, sink);
+    ++counters_.closings_missed;
+    sink.on_socket_closed({.socket = it->first, .time_ns = listed_ns, .witnessed = false});
     it = sockets_.erase(it);
   }
 }

@@ -18,6 +18,7 @@ namespace gatehouse::capture {
 struct DeliveryCounters {
   uint64_t malformed = 0;  // record whose sizes contradict each other
   uint64_t held = 0;       // request chunks that had to wait for their writer or for the end of a blocked send
+  uint64_t closings_missed = 0;  // connections that went without a closing record
 };
 
 class Delivery {
@@ -27,6 +28,10 @@ class Delivery {
   // Gives up waiting for what no record came to confirm, and for the end of Unix sessions whose server has exited.
   // Call when idle.
   void expire(uint64_t now_ns, RecordSink& sink);
+  // Ends what is gone without a closing record: `alive`, sorted, are the TCP connections that the kernel knew at
+  // `listed_ns`, and every record from before then has been delivered. A list can leave one out that moves while it is
+  // made, so it takes two lists in a row.
+  void reconcile(std::span<const SocketId> alive, uint64_t listed_ns, RecordSink& sink);
   [[nodiscard]] const DeliveryCounters& counters() const { return counters_; }
 
  private:
@@ -37,6 +42,8 @@ class Delivery {
   // What is remembered of a connection from its first record to its last.
   struct Socket {
     bool is_unix = false;
+    bool is_missed = false;  // by the last list of what is alive
+    uint64_t opened_ns = 0;
     ProcessKey client_opener{};
     ProcessKey server{};  // Unix: last reader of requests; TCP: first reader, if it is on this host
     uint64_t server_exited_ns = 0;

@@ -27,6 +27,10 @@ class Log final : public RecordSink {
   }
   void on_socket_opaque(const SocketOpaque&) override { text += "opaque "; }
   void on_socket_closed(const SocketClosed& r) override {
+    if (!r.witnessed) {
+      text += "gone:" + std::to_string(r.time_ns) + ' ';
+      return;
+    }
     text += "closed:" + std::to_string(r.stream_bytes[0]) + ',' + std::to_string(r.stream_bytes[1]) + ' ';
   }
   void on_process_exec(const ProcessExec& r) override {
@@ -163,6 +167,24 @@ TEST_F(DeliveryTest, UnixSessionEndsWithItsServer) {
   EXPECT_EQ(log.take(), "");
   delivery.expire(10'000'000'000, log);
   EXPECT_EQ(log.take(), "closed:6,0 ");
+}
+
+TEST_F(DeliveryTest, AConnectionThatWentUnnoticedEnds) {
+  feed(opened(kTcp));
+  feed(opened(kUnix, "/run/x"));
+  log.take();
+  const std::vector<SocketId> all{kTcp};
+  const std::vector<SocketId> rest{};
+  delivery.reconcile(rest, 1, log);  // opened just then: it need not be in the list
+  delivery.reconcile(rest, 5, log);
+  delivery.reconcile(all, 6, log);  // the list before had left it out
+  delivery.reconcile(rest, 7, log);
+  EXPECT_EQ(log.take(), "");
+  delivery.reconcile(rest, 8, log);
+  EXPECT_EQ(log.take(), "gone:8 ");
+  EXPECT_EQ(delivery.counters().closings_missed, 1U);
+  delivery.reconcile(rest, 9, log);
+  EXPECT_EQ(log.take(), "");
 }
 
 TEST_F(DeliveryTest, PathsAreTurnedRound) {

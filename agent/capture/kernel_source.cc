@@ -33,6 +33,8 @@ namespace {
 constexpr uint32_t kWaitMsMin = 5;
 constexpr uint32_t kWaitMsMax = 50;
 constexpr size_t kRingBytesMin = 64U << 10;
+// How often to look for connections that went unnoticed. Listing a thousand takes well under a millisecond.
+constexpr uint64_t kReconcileEveryNs = 1'000'000'000;
 
 // Which ring is read first matters: see take_snapshots().
 enum RingIndex : size_t { kResponses, kRequests, kControl, kRings };
@@ -60,6 +62,11 @@ struct SkeletonDeleter {
   void operator()(gatehouse_bpf* skeleton) const { gatehouse_bpf::destroy(skeleton); }
 };
 using Skeleton = std::unique_ptr<gatehouse_bpf, SkeletonDeleter>;
+
+struct LinkDeleter {
+  void operator()(bpf_link* link) const { bpf_link__destroy(link); }
+};
+using Link = std::unique_ptr<bpf_link, LinkDeleter>;
 
 Status check_config(const CaptureConfig& config) {
   if (config.ports.size() > GH_PORTS_MAX)
@@ -103,17 +110,46 @@ Status join_open_sockets(gatehouse_bpf& skeleton) {
   return {};
 }
 
+Result<Link> attach_lister(gatehouse_bpf& skeleton) {
+  Link link(bpf_program__attach_iter(skeleton.progs.list_watched, nullptr));
+  if (!link) return library_error("capture: listing what is watched");
+  return link;
+}
+
 }  // namespace
 
 struct KernelSource::State {
+  Status list_watched();
+
   Skeleton skeleton;
+  Link lister;
   std::array<Ring, kRings> rings;
   UniqueFd epoll;
   Delivery delivery;
   uint64_t record_count = 0;
   uint32_t wait_ms = kWaitMsMin;
   bool found_records = false;
+  std::vector<SocketId> alive;  // as listed at `listed_ns`, until it was compared with what is known
+  uint64_t listed_ns = 0;
+  bool is_listed = false;
 };
+
+// Which connections the kernel knows, into `alive`, sorted.
+Status KernelSource::State::list_watched() {
+  listed_ns = boottime_ns();
+  alive.clear();
+  const UniqueFd run(bpf_iter_create(bpf_link__fd(lister.get())));
+  if (!run.valid()) return Error::system("capture: listing what is watched");
+  std::array<SocketId, 512> ids{};
+  ssize_t bytes = 0;
+  while ((bytes = read(run.get(), ids.data(), sizeof(ids))) > 0) {
+    const size_t count = static_cast<size_t>(bytes) / sizeof(SocketId);
+    alive.insert(alive.end(), ids.begin(), ids.begin() + static_cast<ptrdiff_t>(count));
+  }
+  if (bytes < 0) return Error::system("capture: listing what is watched");
+  std::sort(alive.begin(), alive.end());
+  return {};
+}
 
 KernelSource::KernelSource(std::unique_ptr<State> state) : state_(std::move(state)) {}
 KernelSource::~KernelSource() = default;
@@ -127,8 +163,9 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   state->skeleton.reset(gatehouse_bpf::open(nullptr));
   if (!state->skeleton) return library_error("capture: opening the BPF object");
   GH_TRY(configure(*state->skeleton, config));
-  // It is not attached to an event but run once, by join_open_sockets().
+  // They are not attached to an event but run, by join_open_sockets() and list_watched().
   bpf_program__set_autoattach(state->skeleton->progs.join_open_sockets, false);
+  bpf_program__set_autoattach(state->skeleton->progs.list_watched, false);
   if (gatehouse_bpf::load(state->skeleton.get()) != 0) return library_error("capture: loading the BPF programs");
 
   const std::array<std::pair<bpf_map*, const char*>, kRings> maps{{
@@ -146,16 +183,20 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
     if (epoll_ctl(state->epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) return Error::system("capture: epoll");
   }
   if (gatehouse_bpf::attach(state->skeleton.get()) != 0) return library_error("capture: attaching the BPF programs");
+  GH_ASSIGN(state->lister, attach_lister(*state->skeleton));
   if (config.join_open_sockets) GH_TRY(join_open_sockets(*state->skeleton));
   return std::unique_ptr<KernelSource>(new KernelSource(std::move(state)));
 }
 
 size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   State& s = *state_;
+  if (const uint64_t now_ns = boottime_ns(); !s.is_listed && now_ns >= s.listed_ns + kReconcileEveryNs)
+    s.is_listed = static_cast<bool>(s.list_watched());
   // An answer is written after its request, and both after the record of their connection: with the effects'
   // snapshots taken first, no effect is read without its cause.
   for (Ring& ring : s.rings) ring.take_snapshot();
   size_t count = 0;
+  bool drained = false;  // of everything from before the snapshots
   while (count < records_max) {
     Ring* next = nullptr;
     std::span<const std::byte> next_record;
@@ -173,13 +214,21 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
       next_ns = time_ns;
     }
     // The unwritten record may be older than the others'. It is a matter of nanoseconds.
-    if (busy || next == nullptr) break;
+    if (busy) break;
+    if (next == nullptr) {
+      drained = true;
+      break;
+    }
     s.delivery.deliver(next_record, sink);
     next->pop();
     ++count;
   }
   for (Ring& ring : s.rings) ring.release();
   s.record_count += count;
+  if (s.is_listed && drained) {
+    s.delivery.reconcile(s.alive, s.listed_ns, sink);
+    s.is_listed = false;
+  }
   if (count > 0)
     s.found_records = true;
   else
@@ -215,7 +264,8 @@ CaptureCounters KernelSource::counters() const {
                     .sockets_forgotten = totals[abi::GH_COUNT_SOCKETS_FORGOTTEN],
                     .other_ends = totals[abi::GH_COUNT_OTHER_END],
                     .malformed = s.delivery.counters().malformed,
-                    .held = s.delivery.counters().held};
+                    .held = s.delivery.counters().held,
+                    .closings_missed = s.delivery.counters().closings_missed};
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, s.skeleton->obj) {
     bpf_prog_info info{};

@@ -39,6 +39,7 @@ struct CaptureCounters {
   uint64_t programs_missed = 0;    // times the kernel did not run a program because it was running already
   uint64_t malformed = 0;
   uint64_t held = 0;  // request chunks that had to wait for their writer
+  uint64_t closings_missed = 0;  // connections that were found gone
 };
 
 // Owns the BPF programs, maps and rings: they live as long as it does. One thread.

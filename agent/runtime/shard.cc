@@ -59,8 +59,10 @@ class Shard::Session final : public ConnectionObserver {
   }
   void on_closed(const SocketClosed& record) {
     now_ns_ = record.time_ns;
-    entry_->totals.request_bytes = record.stream_bytes[0];
-    entry_->totals.response_bytes = record.stream_bytes[1];
+    if (record.witnessed) {
+      entry_->totals.request_bytes = record.stream_bytes[0];
+      entry_->totals.response_bytes = record.stream_bytes[1];
+    }
     connection_.on_closed(record, *this);
   }
   // The watching ends, not the session: what is pending is told as not answered.

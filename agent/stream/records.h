@@ -102,6 +102,9 @@ struct SocketClosed {
   uint64_t time_ns = 0;
   std::array<uint64_t, kDirections> stream_bytes{};  // final position of each direction: what has really moved
   std::array<std::array<uint64_t, kLostReasons>, kDirections> lost_bytes{};
+  // False: the connection is gone, but nobody saw it go. Then the totals are not known and zero here, and `time_ns` is
+  // when that was noticed.
+  bool witnessed = true;
 };
 
 // Identity as the kernel knew it at exec time.
