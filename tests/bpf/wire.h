@@ -11,12 +11,13 @@
 
 namespace gatehouse::capture::test {
 
-enum class Family : uint8_t { kTcp4, kTcp6, kUnix };
+// kMapped: an IPv6 socket that connects to ::ffff:127.0.0.1, where an IPv4 one listens.
+enum class Family : uint8_t { kTcp4, kTcp6, kUnix, kMapped };
 
 // A client and the server's end of its connection, both in this process. Counts what moved.
 class Pair {
  public:
-  // `path` for kUnix; it is created, and removed at the end.
+  // `path` for kUnix; it is created, and removed at the end. One that begins with '@' is abstract.
   Pair(Family family, uint16_t port, std::string path = {});
   ~Pair();
 
