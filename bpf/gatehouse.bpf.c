@@ -112,7 +112,7 @@ __noinline int send_segment(struct sock *sk __arg_trusted, struct gh_conn *conn,
 	speech.direction = sending_direction(conn);
 	speech.user = (const void *)s->user;
 	if (speech.direction == GH_REQUEST)
-		process_of(&speech.writer, bpf_get_current_task_btf());
+		writer_of(&speech.writer, bpf_get_current_task_btf());
 	if (!(conn->flags & CONN_DECIDED))
 		speech.port = server_port(conn, sk);
 	if (response_comes_first(conn, speech.direction))

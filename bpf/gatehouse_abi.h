@@ -88,7 +88,10 @@ enum gh_counter {
 struct gh_process {
 	__u64 start_ns;
 	__u32 pid;
-	__u32 tid;
+	union {
+		__u32 tid;
+		__u32 uid; /* of a writer, as it wrote */
+	};
 };
 GH_SIZE(struct gh_process, 16);
 

@@ -171,6 +171,13 @@ static __always_inline void process_of(struct gh_process *process, struct task_s
 	process->tid = task->pid;
 }
 
+static __always_inline void writer_of(struct gh_process *process, struct task_struct *task)
+{
+	process->start_ns = task->group_leader->start_boottime;
+	process->pid = task->tgid;
+	process->uid = task->cred->uid.val;
+}
+
 static __always_inline void head_of(struct gh_head *head, __u32 kind, __u32 bytes, __u64 socket)
 {
 	head->time_ns = bpf_ktime_get_boot_ns();

@@ -223,7 +223,7 @@ static __always_inline void tcp_sent(struct sock *sk)
 		tcp_go_back(conn, beyond);
 	if (!(conn->flags & CONN_OPENED))
 		return;
-	process_of(&writer, bpf_get_current_task_btf());
+	writer_of(&writer, bpf_get_current_task_btf());
 	emit_sent(conn, stream->offset + stream->parse.header_fill, 0, &writer, GH_SENT_CUT);
 }
 

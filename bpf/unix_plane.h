@@ -226,8 +226,9 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
 	}
 	if (!conn || conn->flags & (CONN_IGNORED | CONN_CLOSED))
 		return;
-	process_of(&writer, bpf_get_current_task_btf());
-	if (writer.pid != conn->writer.pid || writer.start_ns != conn->writer.start_ns) {
+	writer_of(&writer, bpf_get_current_task_btf());
+	if (writer.pid != conn->writer.pid || writer.start_ns != conn->writer.start_ns ||
+	    writer.uid != conn->writer.uid) {
 		conn->writer_before = conn->writer;
 		conn->since = conn->sent;
 		conn->writer = writer;

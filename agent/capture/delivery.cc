@@ -133,7 +133,8 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
     opened.client = endpoint(r->client_address, r->client_port, opened.transport, mapped);
     opened.server = endpoint(r->server_address, r->server_port, opened.transport, mapped);
   }
-  sockets_[opened.socket] = {.is_unix = opened.transport == Transport::kUnix, .client_opener = opened.client_opener};
+  sockets_[opened.socket] = {.is_unix = opened.transport == Transport::kUnix,
+                             .client_opener = {.process = opened.client_opener}};
   sink.on_socket_opened(opened);
 }
 
@@ -171,19 +172,21 @@ void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
   }
   // What comes after a held chunk, or answers it, proves that it was sent.
   if (!socket.held.empty()) release_all(socket, sink);
-  emit_chunk(record, UINT64_MAX, is_request ? ProcessKey{} : socket.server, sink);
+  emit_chunk(record, UINT64_MAX, is_request ? Writer{} : Writer{.process = socket.server}, sink);
 }
 
-void Delivery::emit_chunk(std::span<const std::byte> record, uint64_t end_max, ProcessKey writer, RecordSink& sink) {
+void Delivery::emit_chunk(std::span<const std::byte> record, uint64_t end_max, Writer writer, RecordSink& sink) {
   const auto& r = *as<abi::gh_chunk>(record);
   const auto* table = reinterpret_cast<const abi::gh_piece*>(record.data() + sizeof(r));
   auto data = record.subspan(sizeof(r) + r.piece_count * sizeof(abi::gh_piece));
+  if (r.writer.pid != 0) writer = {.process = key(r.writer), .uid = r.writer.uid};
   Chunk chunk{.socket = r.head.socket,
               .direction = static_cast<Direction>(r.direction),
               .offset = r.offset,
               .time_ns = r.head.time_ns,
               .process = key(r.process),
-              .writer = r.writer.pid != 0 ? key(r.writer) : writer,
+              .writer = writer.process,
+              .writer_uid = writer.uid,
               .tid = r.process.tid};
   pieces_.clear();
   uint64_t position = r.offset;
@@ -229,14 +232,14 @@ void Delivery::on_sent(std::span<const std::byte> record, RecordSink& sink) {
   const bool cut = (r->head.flags & GH_SENT_CUT) != 0;
   socket.sent = r->sent;
   socket.since = r->since;
-  socket.writer = key(r->writer);
+  socket.writer = {.process = key(r->writer), .uid = r->writer.uid};
   size_t done = 0;
   for (; done < socket.held.size(); ++done) {
     const Held& held = socket.held[done];
     const auto& chunk = *as<abi::gh_chunk>(held.record);
     // A Unix chunk that goes beyond awaits its own writer; a TCP one was never sent from there on.
     if (end_of(held.record) > r->sent && !cut) break;
-    emit_chunk(held.record, r->sent, chunk.offset >= r->since ? key(r->writer) : socket.client_opener, sink);
+    emit_chunk(held.record, r->sent, chunk.offset >= r->since ? socket.writer : socket.client_opener, sink);
   }
   held_count_ -= done;
   socket.held.erase(socket.held.begin(), socket.held.begin() + static_cast<ptrdiff_t>(done));
