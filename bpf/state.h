@@ -105,7 +105,8 @@ struct gh_conn {
 	__u64 read; /* taken by the reader */
 	__u64 left; /* had left its queue when the sender last listened; less than `read` but for splice */
 	__u64 sent;
-	__u64 since; /* `writer` wrote from here to `sent`, `writer_before` what came before */
+	__u64 since; /* `writer` wrote from here to `sent`, */
+	__u64 since_before; /* `writer_before` from here to there; who came before those, user space was told */
 	struct gh_process writer;
 	struct gh_process writer_before;
 	__u64 unconfirmed; /* added to by the reader, see unix_plane.h */

@@ -98,7 +98,10 @@ static __always_inline bool find_writer(struct gh_conn *conn, __u64 start, __u64
 		if (*(volatile __u64 *)&conn->sent < end)
 			return false;
 	}
-	*writer = start >= conn->since ? conn->writer : conn->writer_before;
+	if (start >= conn->since)
+		*writer = conn->writer;
+	else if (start >= conn->since_before)
+		*writer = conn->writer_before;
 	return true;
 }
 
@@ -213,6 +216,7 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
 {
 	struct gh_conn *conn = bpf_sk_storage_get(&gh_conns, sk, 0, 0);
 	struct gh_process writer;
+	bool other = false;
 
 	if (!conn) {
 		struct gh_scratch *s = scratch();
@@ -230,11 +234,14 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
 	if (writer.pid != conn->writer.pid || writer.start_ns != conn->writer.start_ns ||
 	    writer.uid != conn->writer.uid) {
 		conn->writer_before = conn->writer;
+		conn->since_before = conn->since;
 		conn->since = conn->sent;
 		conn->writer = writer;
+		other = conn->flags & CONN_OPENED;
 	}
 	__sync_fetch_and_add(&conn->sent, bytes);
-	if (conn->unconfirmed != conn->confirmed) {
+	/* Many may write before anybody reads: their turns are told as they come. */
+	if (other || conn->unconfirmed != conn->confirmed) {
 		conn->confirmed = conn->unconfirmed;
 		emit_sent(conn, conn->sent, conn->since, &conn->writer, 0);
 	}

@@ -53,11 +53,11 @@ Address address_of(Family family, uint16_t port, const std::string& path) {
 
 }  // namespace
 
-Pair::Pair(Family family, uint16_t port, std::string path) : path_(std::move(path)) {
-  listen_and_connect(family, port);
+Pair::Pair(Family family, uint16_t port, std::string path, uint16_t client_port) : path_(std::move(path)) {
+  listen_and_connect(family, port, client_port);
 }
 
-void Pair::listen_and_connect(Family family, uint16_t port) {
+void Pair::listen_and_connect(Family family, uint16_t port, uint16_t client_port) {
   const Address address = address_of(family, port, path_);
   const Address local = address_of(family == Family::kMapped ? Family::kTcp4 : family, port, path_);
   const UniqueFd listener(::socket(local.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -68,6 +68,10 @@ void Pair::listen_and_connect(Family family, uint16_t port) {
       << std::strerror(errno);
   ASSERT_EQ(listen(listener.get(), 4), 0);
   client = UniqueFd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (client_port != 0) {
+    const Address from = address_of(family, client_port, "");
+    ASSERT_EQ(bind(client.get(), reinterpret_cast<const sockaddr*>(&from.storage), from.bytes), 0);
+  }
   ASSERT_EQ(connect(client.get(), generic, address.bytes), 0) << std::strerror(errno);
   server = UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   ASSERT_TRUE(server.valid());

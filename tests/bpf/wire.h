@@ -18,7 +18,8 @@ enum class Family : uint8_t { kTcp4, kTcp6, kUnix, kMapped };
 class Pair {
  public:
   // `path` for kUnix; it is created, and removed at the end. One that begins with '@' is abstract.
-  Pair(Family family, uint16_t port, std::string path = {});
+  // `client_port`: of the client's end; 0: any.
+  Pair(Family family, uint16_t port, std::string path = {}, uint16_t client_port = 0);
   ~Pair();
 
   // Sends all of `bytes` in writes of at most `step`, and reads them at the other end in reads of at most `step`.
@@ -30,7 +31,7 @@ class Pair {
   uint64_t requests_moved = 0, responses_moved = 0;
 
  private:
-  void listen_and_connect(Family family, uint16_t port);
+  void listen_and_connect(Family family, uint16_t port, uint16_t client_port);
   std::string path_;
 };
 
