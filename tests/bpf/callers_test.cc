@@ -410,7 +410,8 @@ uint64_t own_network() {
 bool raise_loopback() {
   const UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
+  request.ifr_name[0] = 'l';
+  request.ifr_name[1] = 'o';
   request.ifr_flags = IFF_UP | IFF_RUNNING;
   return ioctl(fd.get(), SIOCSIFFLAGS, &request) == 0;
 }
