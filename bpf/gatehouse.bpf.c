@@ -170,6 +170,8 @@ int BPF_PROG(on_tcp_send, const struct sock *sk, const struct msghdr *msg, const
 
 	if (!conn || !conn->id || !s || conn->flags & CONN_OTHER_END)
 		return 0;
+	if (msg->msg_flags & MSG_OOB)
+		return 0; /* its last byte is not what the server reads: a gap, and no statement that was never said */
 	left = msg->msg_iter.count;
 	if (conn->flags & CONN_CLIENT && sk->sk_wmem_queued + (__s64)left > sk->sk_sndbuf) {
 		/* It may block here, and then be cut short. */

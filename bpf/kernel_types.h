@@ -17,6 +17,7 @@
 #define RCV_SHUTDOWN 1
 #define SOCK_DONE 1 /* bit of skc_flags: the other end's FIN has arrived */
 #define PIDTYPE_TGID 1
+#define MSG_OOB 1
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
 

@@ -347,6 +347,32 @@ TEST(Losses, BytesOfAFileAreCounted) {
   EXPECT_EQ(socket.requests().data, startup() + query("select 1"));
 }
 
+// An urgent byte is sent in the middle of a statement and read by nobody: the record must not show another statement
+// than the server's, so it shows a gap.
+TEST(Losses, UrgentBytesAreNotPartOfAStatement) {
+  for (const bool client_end : {true, false}) {
+    Capture capture({.ports = {kPort}, .client_ends = client_end});
+    ASSERT_TRUE(capture.ok());
+    Pair pair(Family::kTcp4, kPort);
+    pair.request(startup());
+    pair.respond(welcome());
+    const std::string text = query("drop table t");
+    send_exactly(pair.client.get(), text.substr(0, 8));
+    ASSERT_EQ(send(pair.client.get(), "!", 1, MSG_OOB), 1);
+    send_exactly(pair.client.get(), text.substr(8));
+    EXPECT_EQ(read_exactly(pair.server.get(), text.size()), text);
+    pair.respond(frame('C', "DROP TABLE") + ready());
+    pair.request(query("after"));
+    pair.close();
+    ASSERT_TRUE(capture.until([&] { return !capture.seen.at(kPort).empty() && capture.seen.at(kPort)[0]->closed; }));
+    SeenSocket& socket = *capture.seen.at(kPort)[0];
+    EXPECT_EQ(socket.requests().data, startup() + text + query("after"));
+    EXPECT_EQ(socket.requests().gaps, 1U);
+    EXPECT_EQ(socket.closed->lost_bytes[0][static_cast<size_t>(LostReason::kUnsupported)], 1U);
+    EXPECT_EQ(imbalance(socket, pair.requests_moved + text.size() + 1, pair.responses_moved), "");
+  }
+}
+
 // How a connection ends decides whether its last sequence number is a byte's. What nobody saw is counted to the byte.
 TEST(Losses, TheLastBytesAreCountedHoweverItEnds) {
   enum class End : uint8_t { kClient, kServer, kClientShutsFirst, kUnread, kReset };

@@ -115,7 +115,8 @@ def other_networks(context):
             logged = _logged(server)
             for tag, pid in clients.items():
                 found = [e for e in events if _tag(e) == tag]
-                require(logged[tag] == 1 and len(found) == 1, f"{tag}: logged {logged[tag]}, recorded {len(found)} times")
+                require(logged[tag] == 1 and len(found) == 1,
+                        f"{tag}: logged {logged[tag]}, recorded {len(found)} times")
                 told = (field(found[0], "actor.pid"), field(found[0], "actor.exe"))
                 require(told == (pid, str(postgres.PSQL)), f"{tag}: {told} for {pid}")
                 require(field(found[0], "database.exe").endswith("/postgres"), f"{tag}: {found[0]['database']}")
