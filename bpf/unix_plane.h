@@ -237,7 +237,7 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
 		conn->since_before = conn->since;
 		conn->since = conn->sent;
 		conn->writer = writer;
-		other = conn->flags & CONN_OPENED;
+		other = (conn->flags & (CONN_OPENED | CONN_CLIENT)) == (CONN_OPENED | CONN_CLIENT);
 	}
 	__sync_fetch_and_add(&conn->sent, bytes);
 	/* Many may write before anybody reads: their turns are told as they come. */

@@ -244,6 +244,29 @@ TEST_P(Callers, TwoHundredChildrenOnOneSocket) {
   EXPECT_EQ(told, kChildren);
 }
 
+// The server writes on the other end of the same socket, and is another process: its turns are not the clients'.
+TEST_P(Callers, AServerIsNoWriterOfRequests) {
+  Child server([&] {
+    for (int i = 0; i < 20; ++i) {
+      read_exactly(pair.server.get(), query("same").size());
+      send_exactly(pair.server.get(), frame('C', "SELECT 1") + ready());
+    }
+    return !HasFailure();
+  });
+  for (int i = 0; i < 20; ++i) {
+    send_exactly(pair.client.get(), query("same"));
+    read_exactly(pair.client.get(), (frame('C', "SELECT 1") + ready()).size());
+  }
+  server.wait();
+  ASSERT_TRUE(capture.until([&] { return !sockets().empty() && sockets()[0]->requests().chunks.size() == 21; }));
+  for (const SeenChunk& chunk : sockets()[0]->requests().chunks)
+    EXPECT_EQ(chunk.writer.pid, static_cast<uint32_t>(getpid()));
+  for (const SeenChunk& chunk : sockets()[0]->responses().chunks)
+    if (chunk.data.starts_with('C')) {
+      EXPECT_EQ(chunk.writer.pid, static_cast<uint32_t>(is_unix() ? server.pid : getpid()));
+    }
+}
+
 // A process with the pid that its predecessor on the same socket had.
 TEST_P(Callers, APidIsUsedAgain) {
   const auto run_as = [&](pid_t pid, const std::string& sql) {
