@@ -124,6 +124,7 @@ struct sock {
 	socket_lock_t sk_lock;
 	int sk_wmem_queued;
 	int sk_sndbuf;
+	int sk_peek_off;
 	__u16 sk_protocol;
 	__u16 sk_type;
 	__u8 sk_shutdown;

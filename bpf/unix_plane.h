@@ -170,6 +170,9 @@ static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sende
 		if (role == UNIX_SERVER)
 			return;
 	}
+	/* SO_PEEK_OFF: it may look at what is further on, and nothing here tells at what. A gap is better than a guess. */
+	if (peer && peer->sk_peek_off > 0)
+		return;
 	speech.conn = conn;
 	speech.is_unix = true;
 	speech.direction = conn->flags & CONN_CLIENT ? GH_REQUEST : GH_RESPONSE;
@@ -251,10 +254,11 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
 static __always_inline void unix_last_gap(struct gh_conn *conn, __u64 left)
 {
 	__u32 direction = conn->flags & CONN_CLIENT ? GH_REQUEST : GH_RESPONSE;
-	__s64 gap = left - conn->read - conn->read_bytes;
+	struct gh_stream *stream = &conn->stream[direction];
+	__s32 gap = (__u32)left - stream->seq;
 
 	if (gap > 0)
-		skip(&conn->stream[direction], direction, gap, GH_LOST_UNSUPPORTED);
+		skip(stream, direction, gap, GH_LOST_UNSUPPORTED);
 }
 
 /* `at_end`: the reader has had all that `from` has sent. */
@@ -265,7 +269,8 @@ static __always_inline void unix_closed(struct gh_conn *from, struct gh_conn *mi
 	if (!(flags & CONN_CLOSED)) {
 		if (at_end)
 			unix_last_gap(from, from->sent);
-		unix_last_gap(mine, mine->left);
+		if (mine->left)
+			unix_last_gap(mine, mine->left);
 	}
 	from->flags |= CONN_CLOSED;
 	mine->flags |= CONN_CLOSED;

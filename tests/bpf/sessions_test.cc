@@ -373,6 +373,44 @@ TEST(Losses, UrgentBytesAreNotPartOfAStatement) {
   }
 }
 
+// A reader that looks ahead at an offset: each byte is told as what it is, or as lost, and once.
+TEST(Losses, LookingAheadAtAnOffset) {
+  for (const Family family : {Family::kTcp4, Family::kUnix}) {
+    Capture capture({.ports = {kPort}});
+    ASSERT_TRUE(capture.ok());
+    Pair pair(family, kPort, family == Family::kUnix ? kPath : "");
+    pair.request(startup());
+    const std::string first = welcome(), second = frame('N', pattern(50)), third = frame('N', "the third");
+    send_exactly(pair.server.get(), first);
+    send_exactly(pair.server.get(), second);
+    const int zero = 0, off = -1;
+    ASSERT_EQ(setsockopt(pair.client.get(), SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof(zero)), 0);
+    std::string ahead(first.size(), '\0');
+    ASSERT_EQ(recv(pair.client.get(), ahead.data(), first.size(), MSG_PEEK), static_cast<ssize_t>(first.size()));
+    EXPECT_EQ(ahead, first);
+    ahead.resize(second.size());
+    ASSERT_EQ(recv(pair.client.get(), ahead.data(), second.size(), MSG_PEEK), static_cast<ssize_t>(second.size()));
+    EXPECT_EQ(ahead, second);
+    EXPECT_EQ(read_exactly(pair.client.get(), first.size()), first);
+    EXPECT_EQ(read_exactly(pair.client.get(), second.size()), second);
+    ASSERT_EQ(setsockopt(pair.client.get(), SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off)), 0);
+    pair.responses_moved += first.size() + second.size();
+    pair.request(query("select 1"));
+    pair.respond(third + ready());
+    pair.close();
+    const auto find = [&] { return family == Family::kUnix ? capture.seen.at(kPath) : capture.seen.at(kPort); };
+    ASSERT_TRUE(capture.until([&] { return !find().empty() && find()[0]->closed; }));
+    SeenSocket& socket = *find()[0];
+    EXPECT_EQ(imbalance(socket, pair.requests_moved, pair.responses_moved), "");
+    if (family == Family::kTcp4) {
+      EXPECT_EQ(socket.responses().data, first + second + third + ready());
+    } else {
+      EXPECT_EQ(socket.closed->lost_bytes[1][static_cast<size_t>(LostReason::kUnsupported)], second.size());
+      EXPECT_TRUE(socket.responses().data.starts_with(first));
+    }
+  }
+}
+
 // How a connection ends decides whether its last sequence number is a byte's. What nobody saw is counted to the byte.
 TEST(Losses, TheLastBytesAreCountedHoweverItEnds) {
   enum class End : uint8_t { kClient, kServer, kClientShutsFirst, kUnread, kReset };
