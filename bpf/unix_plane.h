@@ -170,7 +170,7 @@ static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sende
 		if (role == UNIX_SERVER)
 			return;
 	}
-	/* SO_PEEK_OFF: it may look at what is further on, and nothing here tells at what. A gap is better than a guess. */
+	/* SO_PEEK_OFF: it may look further on, and nothing here tells where. A gap is better than a guess. */
 	if (peer && peer->sk_peek_off > 0)
 		return;
 	speech.conn = conn;
