@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/sched.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -303,7 +304,11 @@ TEST_P(Callers, ASocketThatOutlivesAnExec) {
   const Program program(
       pair.client.get(),
       [&](char* const* arguments) {
-        if (write_query(kFd, "before")) exec_file(GH_SAY, arguments);
+        if (!write_query(kFd, "before")) return;
+        // A Unix socket is captured where it is read, and the image is the one of that moment.
+        for (int unread = 1; ioctl(kFd, SIOCOUTQ, &unread) == 0 && unread > 0;)
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        exec_file(GH_SAY, arguments);
       },
       "after");
   const std::optional<SeenChunk> before = read_query("before");

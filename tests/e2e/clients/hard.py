@@ -15,6 +15,7 @@ import os
 import socket
 import struct
 import sys
+import time
 
 NOBODY = 65534
 CHILDREN = 200
@@ -180,6 +181,7 @@ def replaced(host, port, directory):
         session = Session(host, port)
         session.socket.sendall(frame(b"Q", b"select pg_sleep(0.7) /*gh:replaced*/\0") + frame(b"X", b""))
         wrote("replaced")
+        time.sleep(0.2)  # a Unix socket tells the image that ran when the server read
         os.dup2(session.socket.fileno(), 0)
         os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
         os.execv("/bin/cat", ["cat"])  # to the server's end
