@@ -69,6 +69,7 @@ runtime::Counters kernel_counters(const capture::KernelSource& source) {
       {"kernel_other_ends", kernel.other_ends},
       {"kernel_programs_missed", kernel.programs_missed},
       {"kernel_closings_missed", kernel.closings_missed},
+      {"kernel_pages_read", source.reads_pages() ? 1U : 0U},  // 0: what is sent as pages is lost, and counted as that
   };
 }
 

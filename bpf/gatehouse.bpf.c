@@ -4,6 +4,7 @@
  * or counts what it drops. docs/bpf-hooks.md has each hook with what it cannot see.
  */
 #include "unix_plane.h"
+#include "pages.h"
 #include "snapshot.h"
 #include "who.h"
 
@@ -53,7 +54,14 @@ int BPF_PROG(on_established, const struct sock *sk, int old, int new)
 	struct gh_conn *conn;
 	__u64 *client;
 
-	if (new != TCP_ESTABLISHED || !is_tcp(sk))
+	if (!is_tcp(sk))
+		return 0;
+	if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK) {
+		conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, 0);
+		if (conn)
+			conn->flags |= CONN_FIN_SENT;
+	}
+	if (new != TCP_ESTABLISHED)
 		return 0;
 	if (old == TCP_SYN_SENT) {
 		conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, 0);
@@ -104,7 +112,7 @@ __noinline int send_segment(struct sock *sk __arg_trusted, struct gh_conn *conn,
 	speech.direction = sending_direction(conn);
 	speech.user = (const void *)s->user;
 	if (speech.direction == GH_REQUEST)
-		process_of(&speech.writer, bpf_get_current_task_btf());
+		writer_of(&speech.writer, bpf_get_current_task_btf());
 	if (!(conn->flags & CONN_DECIDED))
 		speech.port = server_port(conn, sk);
 	if (response_comes_first(conn, speech.direction))
@@ -112,10 +120,12 @@ __noinline int send_segment(struct sock *sk __arg_trusted, struct gh_conn *conn,
 	return !tcp_say(&speech, s->send_seq);
 }
 
+/* `with_pages`: a constant. The segments are pages; else addresses of the process. */
 static __always_inline void send_segments(const struct sock *sk, const struct msghdr *msg, struct gh_conn *conn,
-					  __u32 flags)
+					  __u32 flags, bool with_pages)
 {
 	const struct iovec *vector = msg->msg_iter.__iov;
+	const struct bio_vec *pages = msg->msg_iter.bvec;
 	struct gh_scratch *s = scratch();
 	struct bpf_iter_num it;
 	int *i;
@@ -129,7 +139,8 @@ static __always_inline void send_segments(const struct sock *sk, const struct ms
 
 		if (!s->send_left || s->send_forget || (__u64)*i >= msg->msg_iter.nr_segs)
 			break;
-		if (bpf_probe_read_kernel(&segment, sizeof(segment), &vector[*i]))
+		if (with_pages ? page_segment(&segment, &pages[*i]) :
+				 bpf_probe_read_kernel(&segment, sizeof(segment), &vector[*i]))
 			break;
 		bytes = segment.iov_len - s->send_skipped;
 		if (bytes > s->send_left)
@@ -159,6 +170,8 @@ int BPF_PROG(on_tcp_send, const struct sock *sk, const struct msghdr *msg, const
 
 	if (!conn || !conn->id || !s || conn->flags & CONN_OTHER_END)
 		return 0;
+	if (msg->msg_flags & MSG_OOB)
+		return 0; /* its last byte is not what the server reads: a gap, and no statement that was never said */
 	left = msg->msg_iter.count;
 	if (conn->flags & CONN_CLIENT && sk->sk_wmem_queued + (__s64)left > sk->sk_sndbuf) {
 		/* It may block here, and then be cut short. */
@@ -175,9 +188,13 @@ int BPF_PROG(on_tcp_send, const struct sock *sk, const struct msghdr *msg, const
 	} else if (msg->msg_iter.iter_type == ITER_IOVEC) {
 		s->send_left = left;
 		s->send_skipped = msg->msg_iter.iov_offset;
-		send_segments(sk, msg, conn, flags);
+		send_segments(sk, msg, conn, flags, false);
+	} else if (msg->msg_iter.iter_type == ITER_BVEC && gh_page_origin) {
+		s->send_left = left;
+		s->send_skipped = msg->msg_iter.iov_offset;
+		send_segments(sk, msg, conn, flags | GH_CHUNK_PAGES, true);
 	}
-	/* Other kinds are pages of a file or a pipe: the next position shows what went by. */
+	/* Of what is not read here, the next position shows what went by. */
 	if (s->send_forget) {
 		bpf_sk_storage_delete(&gh_conns, (void *)sk);
 		count(GH_COUNT_SOCKETS_FORGOTTEN);
@@ -277,15 +294,12 @@ int BPF_PROG(on_received, struct sock *sk, int bytes, int flags)
 	return 0;
 }
 
-/* Bytes that went by unseen at the very end: no later position showed them. */
-static __always_inline void tcp_last_gap(struct gh_conn *conn, __u32 direction, __u32 seq, bool may_have_fin)
+/* Bytes that went by unseen at the very end: no later position showed them. A FIN has a number of its own. */
+static __always_inline void tcp_last_gap(struct gh_conn *conn, __u32 direction, __u32 seq, bool has_fin)
 {
 	struct gh_stream *stream = &conn->stream[direction & 1];
-	__s32 gap = seq - stream->seq;
+	__s32 gap = seq - has_fin - stream->seq;
 
-	/* A FIN takes a sequence number of its own. */
-	if (may_have_fin)
-		gap--;
 	if (gap > 0)
 		skip(stream, direction, gap, GH_LOST_UNSUPPORTED);
 }
@@ -301,8 +315,10 @@ int BPF_PROG(on_destroy, struct sock *sk)
 	if (!conn || !(conn->flags & CONN_OPENED))
 		return 0;
 	sending = sending_direction(conn);
-	tcp_last_gap(conn, sending, tp->write_seq, sk->sk_shutdown & SEND_SHUTDOWN);
-	tcp_last_gap(conn, !sending, tp->copied_seq, sk->sk_shutdown & RCV_SHUTDOWN);
+	/* A reset takes no number, and a FIN that nobody has read is beyond copied_seq. */
+	tcp_last_gap(conn, sending, tp->write_seq, conn->flags & CONN_FIN_SENT);
+	tcp_last_gap(conn, !sending, tp->copied_seq,
+		     sk->__sk_common.skc_flags & 1 << SOCK_DONE && tp->copied_seq == tp->rcv_nxt);
 	emit_closed(conn, conn);
 	return 0;
 }

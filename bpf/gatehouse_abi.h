@@ -68,6 +68,9 @@ enum gh_lost {
 };
 enum gh_opaque { GH_OPAQUE_TLS = 0, GH_OPAQUE_GSS = 1, GH_OPAQUE_NOT_PROTOCOL = 2 };
 
+/* What a page of the agent's lessons begins with, see bpf/pages.h. */
+#define GH_MARKER_WORDS 4
+
 /* Index into the per-CPU counters. */
 enum gh_counter {
 	GH_COUNT_CONTROL_RING_FULL,
@@ -85,7 +88,10 @@ enum gh_counter {
 struct gh_process {
 	__u64 start_ns;
 	__u32 pid;
-	__u32 tid;
+	union {
+		__u32 tid;
+		__u32 uid; /* of a writer, as it wrote */
+	};
 };
 GH_SIZE(struct gh_process, 16);
 
@@ -107,6 +113,8 @@ GH_SIZE(struct gh_piece, 8);
 
 /* The chunk's bytes may turn out not to have been sent: a GH_RECORD_SENT follows that says. */
 #define GH_CHUNK_UNCONFIRMED 1
+/* They were handed over as pages (sendfile, splice), which others may write to while the chunk is copied. */
+#define GH_CHUNK_PAGES 2
 struct gh_chunk {
 	struct gh_head head;
 	__u64 offset;

@@ -15,19 +15,23 @@
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
 #define RCV_SHUTDOWN 1
-#define SEND_SHUTDOWN 2
+#define SOCK_DONE 1 /* bit of skc_flags: the other end's FIN has arrived */
 #define PIDTYPE_TGID 1
+#define MSG_OOB 1
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
 
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
 #define TCP_SYN_RECV 3
+#define TCP_FIN_WAIT1 4
 #define TCP_CLOSE 7
+#define TCP_LAST_ACK 9
 #define TCP_LISTEN 10
 
 #define ITER_UBUF 0
 #define ITER_IOVEC 1
+#define ITER_BVEC 2
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -73,6 +77,7 @@ struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
 	possible_net_t skc_net;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	atomic64_t skc_cookie;
@@ -119,6 +124,7 @@ struct sock {
 	socket_lock_t sk_lock;
 	int sk_wmem_queued;
 	int sk_sndbuf;
+	int sk_peek_off;
 	__u16 sk_protocol;
 	__u16 sk_type;
 	__u8 sk_shutdown;
@@ -152,6 +158,7 @@ struct unix_sock {
 	struct sock sk;
 	struct unix_address *addr;
 	struct sock *peer;
+	int inq_len; /* bytes that wait to be read; from 6.17 */
 };
 
 struct unix_skb_parms {
@@ -175,6 +182,16 @@ struct iovec {
 	unsigned long iov_len;
 };
 
+struct page {
+	unsigned long flags;
+};
+
+struct bio_vec {
+	struct page *bv_page;
+	unsigned int bv_len;
+	unsigned int bv_offset;
+};
+
 struct iov_iter {
 	__u8 iter_type;
 	unsigned long iov_offset;
@@ -183,6 +200,7 @@ struct iov_iter {
 		struct {
 			union {
 				const struct iovec *__iov;
+				const struct bio_vec *bvec;
 				void *ubuf;
 			};
 			unsigned long count;

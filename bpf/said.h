@@ -10,6 +10,7 @@
 /* The bytes of one span. */
 struct gh_span {
 	const void *user;	  /* in the current process's memory, or */
+	const void *kernel;	  /* in pages that a process has handed over, or */
 	struct sk_buff *skb;	  /* in a packet, */
 	struct bpf_dynptr *packet; /* the same, for reading, */
 	__u32 packet_offset;	  /* from here on */
@@ -20,6 +21,8 @@ static __always_inline long span_read(const struct gh_span *span, void *to, __u3
 {
 	if (span->packet)
 		return bpf_dynptr_read(to, bytes, span->packet, span->packet_offset + position, 0);
+	if (span->kernel)
+		return bpf_probe_read_kernel(to, bytes, span->kernel + position);
 	return bpf_probe_read_user(to, bytes, span->user + position);
 }
 
@@ -65,6 +68,8 @@ static __always_inline long copy_piece(struct bpf_dynptr *record, __u32 to, cons
 {
 	if (span->packet)
 		return bpf_dynptr_copy(record, to, span->packet, span->packet_offset + from, bytes);
+	if (span->kernel)
+		return bpf_probe_read_kernel_dynptr(record, to, bytes, span->kernel + from);
 	return bpf_probe_read_user_dynptr(record, to, bytes, span->user + from);
 }
 
@@ -146,6 +151,16 @@ __noinline int emit_pieces_user(struct gh_scratch *s, struct gh_conn *conn, __u6
 	return emit_pieces(s, conn, &span, offset, from);
 }
 
+__noinline int emit_pieces_kernel(struct gh_scratch *s, struct gh_conn *conn, __u64 offset, __u32 from)
+{
+	struct gh_span span = {};
+
+	if (!s || !conn)
+		return 0;
+	span.kernel = (const void *)s->user;
+	return emit_pieces(s, conn, &span, offset, from);
+}
+
 /* `from`: in the packet. */
 __noinline int emit_pieces_packet(struct gh_scratch *s, struct gh_conn *conn, struct sk_buff *skb __arg_trusted,
 				  __u64 offset, __u32 from)
@@ -179,6 +194,8 @@ static __always_inline void emit(struct gh_scratch *s, struct gh_conn *conn,
 		result = emit_small(s, conn, stream->offset);
 	else if (span->skb)
 		result = emit_pieces_packet(s, conn, span->skb, stream->offset, span->packet_offset + from);
+	else if (span->kernel)
+		result = emit_pieces_kernel(s, conn, stream->offset, from);
 	else
 		result = emit_pieces_user(s, conn, stream->offset, from);
 	if (result) {
@@ -332,6 +349,7 @@ static __always_inline __u32 say_span(struct gh_scratch *s, struct gh_conn *conn
 			break;
 		if (!w->parse.frame_left || w->small) {
 			bytes = min(w->end - position, w->window_want);
+			barrier_var(bytes); /* clamp the very register the helper gets */
 			if (bytes > WINDOW_BYTES)
 				bytes = WINDOW_BYTES;
 			if (!w->window_bytes || !w->small) {
@@ -380,6 +398,16 @@ __noinline __u32 say_user(struct gh_scratch *s, struct gh_conn *conn, __u32 byte
 	if (!s || !conn)
 		return 0;
 	span.user = (const void *)s->user;
+	return say_span(s, conn, &span);
+}
+
+__noinline __u32 say_kernel(struct gh_scratch *s, struct gh_conn *conn, __u32 bytes)
+{
+	struct gh_span span = { .bytes = bytes };
+
+	if (!s || !conn)
+		return 0;
+	span.kernel = (const void *)s->user;
 	return say_span(s, conn, &span);
 }
 

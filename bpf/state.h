@@ -28,6 +28,8 @@ extern int bpf_dynptr_copy(struct bpf_dynptr *to, __u32 to_offset, struct bpf_dy
 			   __u32 from_offset, __u32 bytes) __ksym;
 extern int bpf_probe_read_user_dynptr(struct bpf_dynptr *to, __u32 offset, __u32 bytes,
 				      const void *from) __ksym;
+extern int bpf_probe_read_kernel_dynptr(struct bpf_dynptr *to, __u32 offset, __u32 bytes,
+					const void *from) __ksym;
 extern void *bpf_rdonly_cast(const void *object, __u32 type_id) __ksym;
 
 #define kernel_cast(type, pointer) ((type *)bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(type)))
@@ -38,6 +40,13 @@ const volatile __u32 gh_port_count;
 const volatile __u32 gh_request_bytes_max = 1 << 20;
 const volatile __u32 gh_watch_client_ends = 1; /* 0: only servers' ends are captured */
 const volatile __u64 gh_wakeup_bytes = 256 << 10; /* a ring fuller than this wakes the reader */
+
+/*
+ * Where the kernel has mapped the content of a struct page: at gh_page_origin +
+ * page / sizeof(struct page) * 4096. 0: not known, pages are not read. Set by
+ * user space after learn_pages().
+ */
+__u64 gh_page_origin;
 
 /* Where one direction's framing stands. */
 enum gh_mode {
@@ -74,6 +83,7 @@ struct gh_stream {
 #define CONN_UNCONFIRMED 16 /* a request chunk awaits GH_RECORD_SENT */
 #define CONN_IGNORED 32	   /* not ours (Unix sockets, which are never decided twice) */
 #define CONN_CLOSED 64
+#define CONN_FIN_SENT 256  /* TCP: the last of write_seq is a FIN, not a byte */
 #define CONN_OTHER_END 128 /* `id` is the captured client's; awaits the first read, to tell who serves */
 
 struct gh_conn {
@@ -93,8 +103,10 @@ struct gh_conn {
 	__u64 before_user;
 	/* Unix: what is known of the bytes that this socket sends. */
 	__u64 read; /* taken by the reader */
+	__u64 left; /* had left its queue when the sender last listened; less than `read` but for splice */
 	__u64 sent;
-	__u64 since; /* `writer` wrote from here to `sent`, `writer_before` what came before */
+	__u64 since; /* `writer` wrote from here to `sent`, */
+	__u64 since_before; /* `writer_before` from here to there; who came before those, user space was told */
 	struct gh_process writer;
 	struct gh_process writer_before;
 	__u64 unconfirmed; /* added to by the reader, see unix_plane.h */
@@ -158,6 +170,13 @@ static __always_inline void process_of(struct gh_process *process, struct task_s
 	process->start_ns = task->group_leader->start_boottime;
 	process->pid = task->tgid;
 	process->tid = task->pid;
+}
+
+static __always_inline void writer_of(struct gh_process *process, struct task_struct *task)
+{
+	process->start_ns = task->group_leader->start_boottime;
+	process->pid = task->tgid;
+	process->uid = task->cred->uid.val;
 }
 
 static __always_inline void head_of(struct gh_head *head, __u32 kind, __u32 bytes, __u64 socket)

@@ -26,7 +26,7 @@ struct gh_speech {
 	struct gh_conn *conn;	/* has the stream's state */
 	const struct sock *sk;	/* the captured end; Unix: the server's end */
 	struct sk_buff *skb;	/* what is received, or */
-	const void *user;	/* what is sent, in the current process's memory */
+	const void *user;	/* what is sent, in the current process's memory, or in pages (GH_CHUNK_PAGES) */
 	__u32 packet_offset;
 	__u32 bytes;
 	__u32 direction;
@@ -142,6 +142,11 @@ static __always_inline bool tcp_say(struct gh_speech *speech, __u32 seq)
 	s->dry = 0;
 	if (speech->skb) {
 		seen = say_packet(s, speech->conn, speech->skb, speech->packet_offset, speech->bytes);
+	} else if (speech->flags & GH_CHUNK_PAGES) {
+		s->user = (__u64)speech->user;
+		/* Pages may be gone when the send is cut short: tcp_go_back() finds no way back from here. */
+		speech->conn->before_seq = stream->seq + 1;
+		seen = say_kernel(s, speech->conn, speech->bytes);
 	} else {
 		s->user = (__u64)speech->user;
 		if (speech->direction == GH_REQUEST) {
@@ -218,7 +223,7 @@ static __always_inline void tcp_sent(struct sock *sk)
 		tcp_go_back(conn, beyond);
 	if (!(conn->flags & CONN_OPENED))
 		return;
-	process_of(&writer, bpf_get_current_task_btf());
+	writer_of(&writer, bpf_get_current_task_btf());
 	emit_sent(conn, stream->offset + stream->parse.header_fill, 0, &writer, GH_SENT_CUT);
 }
 

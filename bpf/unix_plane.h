@@ -98,7 +98,10 @@ static __always_inline bool find_writer(struct gh_conn *conn, __u64 start, __u64
 		if (*(volatile __u64 *)&conn->sent < end)
 			return false;
 	}
-	*writer = start >= conn->since ? conn->writer : conn->writer_before;
+	if (start >= conn->since)
+		*writer = conn->writer;
+	else if (start >= conn->since_before)
+		*writer = conn->writer_before;
 	return true;
 }
 
@@ -121,6 +124,23 @@ static __always_inline bool unix_join(struct gh_conn *conn, const struct sock *s
 	conn->flags |= CONN_DECIDED | CONN_JOINED;
 	p->mode = MODE_UNSYNCED;
 	return true;
+}
+
+/*
+ * How much has left the reader's queue at least: all that the sender is known to
+ * have sent, less what waits. More than was seen to be read was taken without a
+ * copy (splice). Of a send that is on its way out the next look will tell.
+ */
+static __always_inline __u64 unix_left(const struct gh_conn *conn, const struct sock *reader)
+{
+	const struct unix_sock *u = kernel_cast(struct unix_sock, reader);
+	__u64 sent = *(volatile __u64 *)&conn->sent;
+	__u32 waits;
+
+	if (!reader || !bpf_core_field_exists(u->inq_len))
+		return 0;
+	waits = u->inq_len;
+	return sent > waits ? sent - waits : 0;
 }
 
 static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sender, __u32 bytes)
@@ -150,12 +170,21 @@ static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sende
 		if (role == UNIX_SERVER)
 			return;
 	}
+	/* SO_PEEK_OFF: it may look further on, and nothing here tells where. A gap is better than a guess. */
+	if (peer && peer->sk_peek_off > 0)
+		return;
 	speech.conn = conn;
 	speech.is_unix = true;
 	speech.direction = conn->flags & CONN_CLIENT ? GH_REQUEST : GH_RESPONSE;
 	speech.skb = skb;
 	speech.bytes = bytes;
 	speech.packet_offset = kernel_cast(struct unix_skb_parms, skb->cb)->consumed;
+	if (!conn->read_bytes) {
+		__u64 left = unix_left(conn, peer);
+
+		if (left > conn->read)
+			conn->read = left;
+	}
 	start = conn->read + conn->read_bytes;
 	conn->read_bytes += bytes;
 	if (speech.direction == GH_RESPONSE) {
@@ -190,6 +219,7 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
 {
 	struct gh_conn *conn = bpf_sk_storage_get(&gh_conns, sk, 0, 0);
 	struct gh_process writer;
+	bool other = false;
 
 	if (!conn) {
 		struct gh_scratch *s = scratch();
@@ -203,23 +233,45 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
 	}
 	if (!conn || conn->flags & (CONN_IGNORED | CONN_CLOSED))
 		return;
-	process_of(&writer, bpf_get_current_task_btf());
-	if (writer.pid != conn->writer.pid || writer.start_ns != conn->writer.start_ns) {
+	writer_of(&writer, bpf_get_current_task_btf());
+	if (writer.pid != conn->writer.pid || writer.start_ns != conn->writer.start_ns ||
+	    writer.uid != conn->writer.uid) {
 		conn->writer_before = conn->writer;
+		conn->since_before = conn->since;
 		conn->since = conn->sent;
 		conn->writer = writer;
+		other = (conn->flags & (CONN_OPENED | CONN_CLIENT)) == (CONN_OPENED | CONN_CLIENT);
 	}
 	__sync_fetch_and_add(&conn->sent, bytes);
-	if (conn->unconfirmed != conn->confirmed) {
+	/* Many may write before anybody reads: their turns are told as they come. */
+	if (other || conn->unconfirmed != conn->confirmed) {
 		conn->confirmed = conn->unconfirmed;
 		emit_sent(conn, conn->sent, conn->since, &conn->writer, 0);
 	}
 }
 
-static __always_inline void unix_closed(struct gh_conn *from, struct gh_conn *mine)
+/* Bytes of the end that nobody saw being read. */
+static __always_inline void unix_last_gap(struct gh_conn *conn, __u64 left)
+{
+	__u32 direction = conn->flags & CONN_CLIENT ? GH_REQUEST : GH_RESPONSE;
+	struct gh_stream *stream = &conn->stream[direction];
+	__s32 gap = (__u32)left - stream->seq;
+
+	if (gap > 0)
+		skip(stream, direction, gap, GH_LOST_UNSUPPORTED);
+}
+
+/* `at_end`: the reader has had all that `from` has sent. */
+static __always_inline void unix_closed(struct gh_conn *from, struct gh_conn *mine, bool at_end)
 {
 	__u32 flags = from->flags | mine->flags;
 
+	if (!(flags & CONN_CLOSED)) {
+		if (at_end)
+			unix_last_gap(from, from->sent);
+		if (mine->left)
+			unix_last_gap(mine, mine->left);
+	}
 	from->flags |= CONN_CLOSED;
 	mine->flags |= CONN_CLOSED;
 	if (flags & CONN_CLOSED || !(flags & CONN_OPENED))
@@ -260,11 +312,15 @@ static __always_inline void unix_received(struct sock *sk, int bytes, int flags)
 		if (from->flags & CONN_JOINED)
 			mine->stream[GH_RESPONSE].parse.mode = MODE_UNSYNCED;
 	}
+	if (bytes > 0)
+		mine->left = unix_left(mine, peer);
 	if (from->flags & CONN_CLIENT)
 		mine->flags |= from->flags & (CONN_OPENED | CONN_DECIDED | CONN_JOINED);
 	learn_other(mine, from->seen);
-	if ((!bytes && sk->sk_shutdown & RCV_SHUTDOWN) || from->seen & SEEN_TERMINATE)
-		unix_closed(from, mine);
+	if (!bytes && sk->sk_shutdown & RCV_SHUTDOWN)
+		unix_closed(from, mine, true);
+	else if (from->seen & SEEN_TERMINATE)
+		unix_closed(from, mine, false);
 	from->seen = 0;
 }
 

@@ -82,7 +82,7 @@ static __always_inline __u32 copy_unix_path(char *to, const struct sock *sk)
 {
 	const struct unix_sock *u = kernel_cast(struct unix_sock, sk);
 	const struct unix_address *address = u->addr;
-	__u32 bytes;
+	__u64 bytes;
 
 	if (!address)
 		return 0;

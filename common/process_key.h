@@ -17,6 +17,15 @@ struct ProcessKey {
   [[nodiscard]] bool known() const { return pid != 0; }
 };
 
+// What a process was when it wrote: it may exec, or change its user, between one statement and the next.
+struct ImageKey {
+  ProcessKey process{};
+  uint32_t image = 0;  // number of its image; 0: whichever it has when it is looked up
+
+  auto operator<=>(const ImageKey&) const = default;
+  [[nodiscard]] bool known() const { return process.known(); }
+};
+
 }  // namespace gatehouse
 
 template <>

@@ -12,6 +12,8 @@ namespace {
 // What one connection may hold back while a blocked send is undecided: the kernel looks at most 64 KiB ahead of what
 // is sent, so this is never reached unless a record went missing.
 constexpr size_t kHeldRecordsMax = 64;
+// Processes that wrote on one Unix socket before anybody read: a socket's buffer holds a few hundred small writes.
+constexpr size_t kTurnsMax = 1024;
 // After this long a chunk is delivered with what is known. A send that blocks for longer goes on looking unsent.
 constexpr uint64_t kHeldNsMax = 200'000'000;
 
@@ -135,7 +137,7 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
   }
   sockets_[opened.socket] = {.is_unix = opened.transport == Transport::kUnix,
                              .opened_ns = opened.time_ns,
-                             .client_opener = opened.client_opener};
+                             .client_opener = {.process = opened.client_opener}};
   sink.on_socket_opened(opened);
 }
 
@@ -164,7 +166,7 @@ void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
   Socket& socket = sockets_[r->head.socket];
   if (socket.is_unix && is_request) socket.server = key(r->process);
   if (is_request && unconfirmed && socket.is_unix && socket.held.empty() && end_of(record) <= socket.sent)
-    return emit_chunk(record, UINT64_MAX, r->offset >= socket.since ? socket.writer : socket.client_opener, sink);
+    return emit_chunk(record, UINT64_MAX, writer_at(socket, r->offset), sink);
   if (is_request && unconfirmed && socket.held.size() < kHeldRecordsMax) {
     socket.held.push_back({.since_ns = r->head.time_ns, .record = {record.begin(), record.end()}});
     ++held_count_;
@@ -173,19 +175,26 @@ void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
   }
   // What comes after a held chunk, or answers it, proves that it was sent.
   if (!socket.held.empty()) release_all(socket, sink);
-  emit_chunk(record, UINT64_MAX, is_request ? ProcessKey{} : socket.server, sink);
+  const bool told = is_request && socket.is_unix;
+  emit_chunk(record, UINT64_MAX,
+             told         ? writer_at(socket, r->offset)
+             : is_request ? Writer{}
+                          : Writer{.process = socket.server},
+             sink);
 }
 
-void Delivery::emit_chunk(std::span<const std::byte> record, uint64_t end_max, ProcessKey writer, RecordSink& sink) {
+void Delivery::emit_chunk(std::span<const std::byte> record, uint64_t end_max, Writer writer, RecordSink& sink) {
   const auto& r = *as<abi::gh_chunk>(record);
   const auto* table = reinterpret_cast<const abi::gh_piece*>(record.data() + sizeof(r));
   auto data = record.subspan(sizeof(r) + r.piece_count * sizeof(abi::gh_piece));
+  if (r.writer.pid != 0) writer = {.process = key(r.writer), .uid = r.writer.uid};
   Chunk chunk{.socket = r.head.socket,
               .direction = static_cast<Direction>(r.direction),
               .offset = r.offset,
               .time_ns = r.head.time_ns,
               .process = key(r.process),
-              .writer = r.writer.pid != 0 ? key(r.writer) : writer,
+              .writer = writer.process,
+              .writer_uid = writer.uid,
               .tid = r.process.tid};
   pieces_.clear();
   uint64_t position = r.offset;
@@ -213,6 +222,14 @@ void Delivery::emit_chunk(std::span<const std::byte> record, uint64_t end_max, P
   sink.on_chunk(chunk);
 }
 
+// Positions only grow: turns that are over are forgotten.
+Delivery::Writer Delivery::writer_at(Socket& socket, uint64_t offset) {
+  auto next = std::ranges::upper_bound(socket.turns, offset, {}, &Turn::since);
+  if (next == socket.turns.begin()) return socket.client_opener;
+  socket.turns.erase(socket.turns.begin(), next - 1);
+  return socket.turns.front().writer;
+}
+
 void Delivery::release_all(Socket& socket, RecordSink& sink) {
   for (const Held& held : socket.held) emit_chunk(held.record, UINT64_MAX, socket.client_opener, sink);
   held_count_ -= socket.held.size();
@@ -230,15 +247,17 @@ void Delivery::on_sent(std::span<const std::byte> record, RecordSink& sink) {
   Socket& socket = found->second;
   const bool cut = (r->head.flags & GH_SENT_CUT) != 0;
   socket.sent = r->sent;
-  socket.since = r->since;
-  socket.writer = key(r->writer);
+  if (!cut && (socket.turns.empty() || socket.turns.back().since < r->since)) {
+    if (socket.turns.size() == kTurnsMax) socket.turns.erase(socket.turns.begin());
+    socket.turns.push_back({.since = r->since, .writer = {.process = key(r->writer), .uid = r->writer.uid}});
+  }
   size_t done = 0;
   for (; done < socket.held.size(); ++done) {
     const Held& held = socket.held[done];
     const auto& chunk = *as<abi::gh_chunk>(held.record);
     // A Unix chunk that goes beyond awaits its own writer; a TCP one was never sent from there on.
     if (end_of(held.record) > r->sent && !cut) break;
-    emit_chunk(held.record, r->sent, chunk.offset >= r->since ? key(r->writer) : socket.client_opener, sink);
+    emit_chunk(held.record, r->sent, socket.is_unix ? writer_at(socket, chunk.offset) : socket.client_opener, sink);
   }
   held_count_ -= done;
   socket.held.erase(socket.held.begin(), socket.held.begin() + static_cast<ptrdiff_t>(done));

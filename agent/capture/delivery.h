@@ -39,17 +39,25 @@ class Delivery {
     uint64_t since_ns;
     std::vector<std::byte> record;
   };
+  struct Writer {
+    ProcessKey process{};
+    uint32_t uid = UINT32_MAX;
+  };
+  struct Turn {
+    uint64_t since = 0;
+    Writer writer{};
+  };
   // What is remembered of a connection from its first record to its last.
   struct Socket {
     bool is_unix = false;
     bool is_missed = false;  // by the last list of what is alive
     uint64_t opened_ns = 0;
-    ProcessKey client_opener{};
+    Writer client_opener{};
     ProcessKey server{};  // Unix: last reader of requests; TCP: first reader, if it is on this host
     uint64_t server_exited_ns = 0;
-    // Unix requests: up to `sent` the writer is known, and from `since` on it is `writer`.
-    uint64_t sent = 0, since = 0;
-    ProcessKey writer{};
+    // Unix requests: up to `sent` the writers are known, each from where its turn begins; oldest first.
+    uint64_t sent = 0;
+    std::vector<Turn> turns;
     std::array<uint64_t, kDirections> end{};
     std::vector<Held> held;
   };
@@ -62,7 +70,8 @@ class Delivery {
   void on_exec(std::span<const std::byte> record, RecordSink& sink);
   void on_exit(std::span<const std::byte> record, RecordSink& sink);
   // `end_max`: stream position where the chunk is cut off; `writer` replaces an unknown one.
-  void emit_chunk(std::span<const std::byte> record, uint64_t end_max, ProcessKey writer, RecordSink& sink);
+  void emit_chunk(std::span<const std::byte> record, uint64_t end_max, Writer writer, RecordSink& sink);
+  static Writer writer_at(Socket& socket, uint64_t offset);
   void release_all(Socket& socket, RecordSink& sink);
 
   std::unordered_map<SocketId, Socket> sockets_;

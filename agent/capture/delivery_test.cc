@@ -147,6 +147,16 @@ TEST_F(DeliveryTest, UnixRequestsWaitForTheirWriter) {
   EXPECT_EQ(feed(chunk(kUnix, 12, "ghi", {.unconfirmed = true})), "request@12:ghi(3)/103 ");
 }
 
+TEST_F(DeliveryTest, ManyWriteBeforeOneReads) {
+  feed(opened(kUnix, "/p"));
+  for (uint32_t i = 0; i < 4; ++i) EXPECT_EQ(feed(sent(kUnix, 6 * i + 6, 6 * i, 101 + i, false)), "");
+  EXPECT_EQ(feed(sent(kUnix, 27, 18, 104, false)), "");
+  EXPECT_EQ(feed(chunk(kUnix, 0, "abc", {})), "request@0:abc(3)/101 ");
+  EXPECT_EQ(feed(chunk(kUnix, 12, "ghi", {.unconfirmed = true})), "request@12:ghi(3)/103 ");
+  EXPECT_EQ(feed(chunk(kUnix, 18, "jkl", {})), "request@18:jkl(3)/104 ");
+  EXPECT_EQ(feed(chunk(kUnix, 24, "mno", {})), "request@24:mno(3)/104 ");
+}
+
 TEST_F(DeliveryTest, UnknownWriterIsTheOpenerInTheEnd) {
   feed(opened(kUnix, "/p"));
   feed(chunk(kUnix, 0, "abc", {.unconfirmed = true}));

@@ -17,6 +17,7 @@
 #include <bpf/libbpf.h>
 
 #include "agent/capture/delivery.h"
+#include "agent/capture/page_lessons.h"
 #include "agent/capture/probe.h"
 #include "agent/capture/ring.h"
 #include "bpf/gatehouse_abi.h"
@@ -166,6 +167,7 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   // They are not attached to an event but run, by join_open_sockets() and list_watched().
   bpf_program__set_autoattach(state->skeleton->progs.join_open_sockets, false);
   bpf_program__set_autoattach(state->skeleton->progs.list_watched, false);
+  bpf_program__set_autoattach(state->skeleton->progs.learn_pages, false);
   if (gatehouse_bpf::load(state->skeleton.get()) != 0) return library_error("capture: loading the BPF programs");
 
   const std::array<std::pair<bpf_map*, const char*>, kRings> maps{{
@@ -182,6 +184,7 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
     if (epoll_ctl(state->epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) return Error::system("capture: epoll");
   }
+  if (config.read_pages) state->skeleton->bss->gh_page_origin = learn_page_origin(*state->skeleton);
   if (gatehouse_bpf::attach(state->skeleton.get()) != 0) return library_error("capture: attaching the BPF programs");
   GH_ASSIGN(state->lister, attach_lister(*state->skeleton));
   if (config.join_open_sockets) GH_TRY(join_open_sockets(*state->skeleton));
@@ -242,6 +245,10 @@ bool KernelSource::wait(uint32_t timeout_ms) {
   s.found_records = false;
   epoll_event event{};
   return epoll_wait(s.epoll.get(), &event, 1, static_cast<int>(std::min(s.wait_ms, timeout_ms))) > 0;
+}
+
+bool KernelSource::reads_pages() const {
+  return state_->skeleton->bss->gh_page_origin != 0;
 }
 
 CaptureCounters KernelSource::counters() const {

@@ -22,6 +22,7 @@ struct CaptureConfig {
   size_t wakeup_bytes = 256U << 10;  // a ring fuller than this ends wait() early
   bool client_ends = true;           // false: of TCP only the servers' ends, for hosts that only serve
   bool join_open_sockets = true;     // also sessions that were open before
+  bool read_pages = true;            // what is sent as pages of files and pipes; false: it is counted as lost
 };
 
 // Totals since open(). Bytes lost are also told per connection, in SocketClosed.
@@ -57,6 +58,8 @@ class KernelSource final : public RecordSource {
   // True if a ring is above its fill mark.
   bool wait(uint32_t timeout_ms);
   [[nodiscard]] CaptureCounters counters() const;
+  // What processes send as pages is read. It is not where the kernel's memory cannot be made out.
+  [[nodiscard]] bool reads_pages() const;
 
  private:
   struct State;

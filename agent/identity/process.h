@@ -10,14 +10,15 @@
 
 namespace gatehouse::identity {
 
-// One program image of one process. An exec makes a new one with the same key and the next `exec_number`, so an
-// event keeps the image that ran when it happened. Immutable once published: what is learned later (digest, names)
-// comes as another object with the same key and exec_number.
+// One image of one process: a program, run by a user. An exec, or a change of user, makes a new one with the same key
+// and the next `image_number`, so an event keeps the image that ran when it happened. Immutable once published: what is
+// learned later (digest, names) comes as another object with the same key and image_number.
 struct Process {
   ProcessKey key{};
-  ProcessKey parent{};       // at fork time; survives reparenting
-  uint32_t exec_number = 0;  // 0: forked without exec since
-  std::string exe;           // path at exec time
+  ProcessKey parent{};        // at fork time; survives reparenting
+  uint32_t exec_number = 0;   // 0: forked without exec since
+  uint32_t image_number = 1;  // grows with every exec and every change of user that was seen
+  std::string exe;            // path at exec time
   uint64_t exe_inode = 0;
   uint32_t exe_device = 0;   // kernel's dev_t (major << 20 | minor)
   bool exe_deleted = false;  // deleted file or memfd

@@ -18,18 +18,22 @@ const ProcessRef kNobody;
 constexpr size_t kCgroupPathsMax = 4096;
 // Entries looked at per call when old ones are forgotten, so that no call takes long.
 constexpr size_t kForgottenPerCallMax = 256;
+// Images that a process had before, kept for statements that are still running. A chain of programs that exec one
+// another while the server answers is short.
+constexpr size_t kFormerImagesMax = 4;
 
 bool same_image(const Process& a, const Process& b) {
-  return a.key == b.key && a.exec_number == b.exec_number;
+  return a.key == b.key && a.image_number == b.image_number;
 }
 
 }  // namespace
 
 struct ProcessTable::Entry {
   ProcessKey key{};
-  ProcessKey parent_key{};  // at fork time
-  ProcessRef image;         // of this process, or of the ancestor that ran it until somebody asks; null: unknown
-  ProcessRef parent_image;  // that the parent ran when it forked
+  ProcessKey parent_key{};         // at fork time
+  ProcessRef image;                // of this process, or of the ancestor that ran it until somebody asks; null: unknown
+  ProcessRef parent_image;         // that the parent ran when it forked
+  std::vector<ProcessRef> former;  // of this process, oldest first
   bool shares_credentials = false;  // `image` was copied from the parent's and shows the parent's user
   bool ready = false;               // `image` is this process's own, and what it lacks has been asked for
   bool rounded = false;             // the start time is known to the tick only
@@ -118,7 +122,10 @@ void ProcessTable::on_exec(const ProcessExec& record) {
   process->exec_ns = record.time_ns;
   fill_cgroup(record, *process);
   fill_user_names(*process);
-  entry.image = std::move(process);
+  if (counts)
+    replace_image(entry, std::move(process));
+  else
+    entry.image = std::move(process);
   entry.shares_credentials = entry.ready = false;
   prepare(entry);
   trim();
@@ -161,6 +168,35 @@ const ProcessRef& ProcessTable::find(const ProcessKey& key) {
   }
   entry->used_ns = now_ns_;
   return prepare(*entry);
+}
+
+const ProcessRef& ProcessTable::writer(const ProcessKey& key, uint32_t uid) {
+  const ProcessRef& known = find(key);
+  if (known == nullptr || uid == UINT32_MAX || known->uid == uid) return known;
+  Entry* const entry = lookup(key);
+  GH_CHECK(entry != nullptr);
+  auto process = std::make_shared<Process>(*known);
+  process->uid = process->euid = uid;
+  // The others change with it, mostly; what they are now is only true if it still is that user.
+  const auto credentials = entry->exited ? std::nullopt : read_credentials(options_.proc_root, key.pid);
+  if (credentials && credentials->uid == uid &&
+      read_start_ticks(options_.proc_root, key.pid) == key.start_ns / kTickNs) {
+    process->euid = credentials->euid;
+    process->gid = credentials->gid;
+  }
+  fill_user_names(*process);
+  replace_image(*entry, std::move(process));
+  entry->ready = false;
+  return prepare(*entry);
+}
+
+const ProcessRef& ProcessTable::image(const ImageKey& key) {
+  const ProcessRef& present = find(key.process);
+  if (present == nullptr || key.image == 0 || present->image_number == key.image) return present;
+  const Entry* const entry = lookup(key.process);
+  GH_CHECK(entry != nullptr);
+  const auto former = std::ranges::find(entry->former, key.image, [](const ProcessRef& p) { return p->image_number; });
+  return former != entry->former.end() ? *former : present;
 }
 
 void ProcessTable::ancestry(const ProcessKey& key, std::vector<ProcessRef>& out) {
@@ -242,6 +278,14 @@ void ProcessTable::claim_pid(Entry& entry) {
   retire(former, now_ns_);
 }
 
+// Gives the process its next image and keeps the one it had.
+void ProcessTable::replace_image(Entry& entry, std::shared_ptr<Process> image) {
+  image->image_number = entry.image->image_number + 1;
+  if (entry.former.size() == kFormerImagesMax) entry.former.erase(entry.former.begin());
+  entry.former.push_back(std::move(entry.image));
+  entry.image = std::move(image);
+}
+
 // Adds a process from /proc if it started in that tick (UINT64_MAX: any), with its ancestors.
 ProcessTable::Entry* ProcessTable::fill(uint32_t pid, uint64_t ticks) {
   std::optional<ProcProcess> found = read_process(options_.proc_root, pid);
@@ -320,6 +364,7 @@ void ProcessTable::own_image(Entry& entry) {
   process->parent = entry.parent_key;
   if (shared) {
     process->exec_number = 0;
+    process->image_number = 1;
     entry.shares_credentials = true;
   }
   entry.image = std::move(process);
@@ -501,6 +546,8 @@ bool ProcessTable::apply(const Done& done) {
   const bool is_current = entry->image->exec_number == done.exec_number;
   const ProcessRef former = entry->image;
   if (is_current) entry->image = better(*entry->image);
+  for (ProcessRef& image : entry->former)
+    if (image->exec_number == done.exec_number) image = better(*image);
   // Children hold the image that their parent ran when it forked, which may be an earlier one.
   for (Entry* child = entry->first_child; child != nullptr; child = child->next_sibling)
     if (child->parent_image != nullptr && child->parent_image->exec_number == done.exec_number)

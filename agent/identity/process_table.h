@@ -60,6 +60,13 @@ class ProcessTable {
   // not const; copy it to keep it. A known key costs no allocation. An unknown one is looked for in /proc once.
   const ProcessRef& find(const ProcessKey& key);
 
+  // The same for a process that has just written as `uid`, which the kernel attests (UINT32_MAX: it does not). Where
+  // that is not the user known so far, the process has changed it since, and has a new image.
+  const ProcessRef& writer(const ProcessKey& key, uint32_t uid);
+
+  // The image with that number, also if the process has another by now; the latest few are kept.
+  const ProcessRef& image(const ImageKey& key);
+
   // Parent, its parent, …, each with the image it ran when it forked. At most kAncestorsMax; `out` is overwritten.
   void ancestry(const ProcessKey& key, std::vector<ProcessRef>& out);
 
@@ -84,6 +91,7 @@ class ProcessTable {
   Entry& insert(const ProcessKey& key);
   Entry& insert_from_proc(Process process);
   void claim_pid(Entry& entry);
+  void replace_image(Entry& entry, std::shared_ptr<Process> image);
   Entry* fill(uint32_t pid, uint64_t ticks);
   void fill_ancestors(Entry& entry, uint32_t parent_pid);
   const ProcessRef& prepare(Entry& entry);

@@ -97,6 +97,51 @@ TEST_F(ProcessTableTest, ExecMakesANewImageAndTheOldOneStaysWithItsHolder) {
   EXPECT_EQ(psql->exec_number, 2U);
 }
 
+// A statement that the server still works on was written by the image that ran then.
+TEST_F(ProcessTableTest, FormerImagesAreFoundByTheirNumber) {
+  ProcessTable table = make();
+  table.on_exec(exec(kShell, kInit, "/bin/sh"));
+  const uint32_t shell = table.find(kShell)->image_number;
+  table.on_exec(exec(kShell, kInit, "/usr/bin/psql"));
+  EXPECT_EQ(table.image({kShell, shell})->exe, "/bin/sh");
+  EXPECT_EQ(table.image({kShell, 0})->exe, "/usr/bin/psql");
+  for (int i = 0; i < 10; ++i) table.on_exec(exec(kShell, kInit, "/usr/bin/psql"));
+  EXPECT_EQ(table.image({kShell, shell})->exe, "/usr/bin/psql") << "only the latest few are kept";
+  EXPECT_EQ(table.image({kPsql, 1}), nullptr);
+}
+
+// The kernel says as whom a process wrote; no record tells of setuid().
+TEST_F(ProcessTableTest, AWriterWithAnotherUserHasANewImage) {
+  ProcessTable table = make();
+  ProcessExec record = exec(kShell, kInit, "/usr/sbin/daemon");
+  record.uid = record.euid = 0;
+  table.on_exec(record);
+  const ProcessRef root = table.writer(kShell, 0);
+  EXPECT_EQ(root->uid, 0U);
+  EXPECT_EQ(table.writer(kShell, UINT32_MAX), root);
+  const ProcessRef worker = table.writer(kShell, 1000);
+  EXPECT_EQ(worker->uid, 1000U);
+  EXPECT_EQ(worker->euid, 1000U);
+  EXPECT_EQ(worker->user, "app");
+  EXPECT_EQ(worker->exe, "/usr/sbin/daemon");
+  EXPECT_EQ(worker->exec_number, root->exec_number);
+  EXPECT_NE(worker->image_number, root->image_number);
+  EXPECT_EQ(table.image({kShell, root->image_number})->uid, 0U);
+  EXPECT_EQ(table.writer(kShell, 1000), worker);
+  EXPECT_EQ(table.find(kShell), worker);
+}
+
+// Its exit may have been read before anybody asked for it, and /proc has it no more.
+TEST_F(ProcessTableTest, AForkedChildThatIsGoneIsWhoItWasWhenItWrote) {
+  ProcessTable table = make();
+  ProcessExec record = exec(kShell, kInit, "/usr/sbin/daemon");
+  record.uid = record.euid = 0;
+  table.on_exec(record);
+  table.on_fork(fork(kShell, kPsql));
+  EXPECT_EQ(table.writer(kPsql, 1000)->uid, 1000U);
+  EXPECT_EQ(table.find(kShell)->uid, 0U);
+}
+
 TEST_F(ProcessTableTest, AForkedChildSharesTheImageUnderItsOwnKey) {
   ProcessTable table = make();
   table.on_exec(exec(kShell, kInit, "/bin/sh"));

@@ -76,7 +76,7 @@ struct Activity {
   uint64_t request_offset = 0;  // where the request's first frame starts in the request stream
   uint64_t request_bytes = 0;   // wire bytes of the frames that make it up
   uint64_t response_bytes = 0;  // wire bytes of its answer
-  ProcessKey writer{};          // who wrote the request's first byte
+  ImageKey writer{};            // who wrote the request's first byte
 
   // Session, as of this activity. Stable strings owned by the session.
   std::string_view user{};

@@ -19,7 +19,7 @@ namespace gatehouse {
 // What is known of the bytes handed over.
 struct ByteContext {
   uint64_t time_ns = 0;
-  ProcessKey writer{};
+  ImageKey writer{};
   uint64_t offset = 0;  // stream position of the first byte
   // These are the first, or the last, bytes of one write or read of the captured end: where peers pause.
   bool chunk_begins = true;

@@ -51,20 +51,20 @@ BatchBuilder::BatchBuilder(Options options, ProcessDirectory& processes)
   out_.reserve(kBatchFullBytes);
 }
 
-uint64_t BatchBuilder::name_process(const ProcessKey& key) {
+uint64_t BatchBuilder::name_process(const ImageKey& key) {
   std::shared_ptr<const identity::Process> process = processes_.find(key);
   if (!process) return 0;
-  const uint64_t id = process_id(process->key, process->exec_number);
+  const uint64_t id = process_id(process->key, process->image_number);
   const auto [at, is_new] = named_.try_emplace(id, std::move(process));
   if (is_new) named_bytes_ += written_bytes(*at->second);
   return id;
 }
 
-EventHead BatchBuilder::head_for(const std::shared_ptr<SessionEntry>& session, const ProcessKey& told_writer) {
+EventHead BatchBuilder::head_for(const std::shared_ptr<SessionEntry>& session, const ImageKey& told_writer) {
   if (!session) return {};
   SessionEntry& entry = *session;
   // What nobody wrote, such as a disconnect or a notification, is put down to who opened the connection.
-  const ProcessKey& writer = told_writer.known() ? told_writer : entry.opener;
+  const ImageKey& writer = told_writer.known() ? told_writer : entry.opener;
   if (entry.batch_mark != mark_) {
     entry.batch_mark = mark_;
     sessions_.push_back(session);
@@ -99,7 +99,7 @@ void BatchBuilder::add_activity(const std::shared_ptr<SessionEntry>& session, co
 
 void BatchBuilder::add_gap(const std::shared_ptr<SessionEntry>& session, const GapReport& gap,
                            uint64_t now_boottime_ns) {
-  const EventHead head = head_for(session, session ? session->opener : ProcessKey{});
+  const EventHead head = head_for(session, session ? session->opener : ImageKey{});
   write_gap(out_, head, gap, time_.to_unix(now_boottime_ns));
   count_event(now_boottime_ns);
 }
@@ -138,8 +138,8 @@ EncodedBatch BatchBuilder::take() {
   for (auto& [id, process] : named_) {
     // The same image, with its hash if that has come since.
     if (process->exe_sha256.empty()) {
-      auto current = processes_.find(process->key);
-      if (current && current->exec_number == process->exec_number) process = std::move(current);
+      auto current = processes_.find({.process = process->key, .image = process->image_number});
+      if (current && current->image_number == process->image_number) process = std::move(current);
     }
     const auto ancestors = processes_.ancestors(*process);
     std::vector<const identity::Process*> views;

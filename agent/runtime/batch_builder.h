@@ -20,9 +20,9 @@ namespace gatehouse::runtime {
 class ProcessDirectory {
  public:
   virtual ~ProcessDirectory() = default;
-  // The image that runs now; null if nothing is known. A hash that arrives later comes as a new object with the same
-  // key and exec_number.
-  virtual std::shared_ptr<const identity::Process> find(const ProcessKey& key) = 0;
+  // That image, or the present one if it is no longer known; null if nothing is. A hash that arrives later comes as a
+  // new object with the same key and image_number.
+  virtual std::shared_ptr<const identity::Process> find(const ImageKey& key) = 0;
   // Nearest first, as attested at fork time.
   virtual std::vector<std::shared_ptr<const identity::Process>> ancestors(const identity::Process& process) = 0;
   // A hash of this image is being computed and will come.
@@ -32,11 +32,11 @@ class ProcessDirectory {
 // A session as the runtime holds it. Kept alive by the batch that names it.
 struct SessionEntry {
   SessionFacts facts;
-  ProcessKey opener{}, server{};
+  ImageKey opener{}, server{};
   TransferTotals totals;
   // Which batch already names it, and the last writer looked up for it: both save work per event.
   uint64_t batch_mark = 0;
-  ProcessKey writer{};
+  ImageKey writer{};
   uint64_t writer_id = 0;
   uint64_t writer_mark = 0;
 };
@@ -81,8 +81,8 @@ class BatchBuilder {
   EncodedBatch take();
 
  private:
-  EventHead head_for(const std::shared_ptr<SessionEntry>& session, const ProcessKey& told_writer);
-  uint64_t name_process(const ProcessKey& key);
+  EventHead head_for(const std::shared_ptr<SessionEntry>& session, const ImageKey& told_writer);
+  uint64_t name_process(const ImageKey& key);
   void count_event(uint64_t time_boottime_ns);
 
   Options options_;

@@ -16,13 +16,13 @@ using identity::Process;
 
 class FakeDirectory : public ProcessDirectory {
  public:
-  std::shared_ptr<const Process> find(const ProcessKey& key) override {
-    const auto found = images.find(key.pid);
+  std::shared_ptr<const Process> find(const ImageKey& key) override {
+    const auto found = images.find(key.process.pid);
     return found == images.end() ? nullptr : found->second;
   }
   std::vector<std::shared_ptr<const Process>> ancestors(const Process& process) override {
     std::vector<std::shared_ptr<const Process>> list;
-    for (auto parent = find(process.parent); parent; parent = find(parent->parent)) list.push_back(parent);
+    for (auto parent = find({process.parent}); parent; parent = find({parent->parent})) list.push_back(parent);
     return list;
   }
   bool hash_pending(const Process& process) override { return pending && process.exe_sha256.empty(); }
@@ -33,6 +33,7 @@ class FakeDirectory : public ProcessDirectory {
     image->parent = {.pid = parent, .start_ns = parent * 1000U};
     image->exe = exe;
     image->exec_number = exec_number;
+    image->image_number = exec_number + 1;
     image->exe_sha256 = sha256;
     image->arguments = {exe, "", "--flag"};
     image->uid = 1000;
@@ -51,7 +52,7 @@ struct Fixture {
     builder.set_time_base({.unix_minus_boottime_ns = 1'000'000});
     session->facts.id = 77;
     session->facts.user = "alice";
-    session->opener = {.pid = 30, .start_ns = 30'000};
+    session->opener = {.process = {.pid = 30, .start_ns = 30'000}};
   }
   v1::Batch take() {
     const EncodedBatch encoded = builder.take();
@@ -74,7 +75,7 @@ Activity statement(std::string_view text, ProcessKey writer) {
   activity.text = text;
   activity.start_ns = 5'000;
   activity.end_ns = 9'000;
-  activity.writer = writer;
+  activity.writer = {.process = writer};
   activity.command_tag = "INSERT 0 3";
   activity.rows = 3;
   return activity;

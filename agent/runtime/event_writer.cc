@@ -167,9 +167,9 @@ std::string joined_arguments(const identity::Process& process, size_t bytes_max)
 
 }  // namespace
 
-uint64_t process_id(const ProcessKey& key, uint32_t exec_number) {
+uint64_t process_id(const ProcessKey& key, uint32_t image_number) {
   if (!key.known()) return 0;
-  uint64_t x = key.start_ns ^ (uint64_t{key.pid} << 40) ^ (uint64_t{exec_number} << 20);
+  uint64_t x = key.start_ns ^ (uint64_t{key.pid} << 40) ^ (uint64_t{image_number} << 20);
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;  // the finalizer of SplitMix64: a bijection, so no collision is added
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
   x ^= x >> 31;
@@ -243,7 +243,7 @@ void write_process(std::string& out, const identity::Process& process,
   constexpr size_t kAncestorCommandBytesMax = 256;  // enough to recognise a command line; the whole is its own Process
   Writer batch(out);
   Writer body = nested(batch, v1::Batch::kProcessesFieldNumber);
-  put_number(body, P::kIdFieldNumber, process_id(process.key, process.exec_number));
+  put_number(body, P::kIdFieldNumber, process_id(process.key, process.image_number));
   put_number(body, P::kPidFieldNumber, process.key.pid);
   put_number(body, P::kStartTimeNsFieldNumber, time.to_unix(process.key.start_ns));
   put_number(body, P::kExecNumberFieldNumber, process.exec_number);

@@ -24,9 +24,9 @@ struct TimeBase {
   }
 };
 
-// Names a process image within one boot of the agent: equal for equal (key, exec_number), else different but for a
+// Names a process image within one boot of the agent: equal for equal (key, image_number), else different but for a
 // chance of 2^-64 per pair. 0 for an unknown process.
-uint64_t process_id(const ProcessKey& key, uint32_t exec_number);
+uint64_t process_id(const ProcessKey& key, uint32_t image_number);
 
 // What every event has.
 struct EventHead {

@@ -22,8 +22,8 @@ std::shared_ptr<SessionEntry> make_entry(const SocketOpened& opened, std::span<c
   facts.server_address = address_text(opened.transport, opened.server);
   facts.server_port = port_number(opened.transport, opened.server);
   facts.database_label = database_label(databases, opened.transport, opened.server);
-  entry->opener = opened.client_opener;
-  entry->server = opened.server_opener;
+  entry->opener = {.process = opened.client_opener};
+  entry->server = {.process = opened.server_opener};
   return entry;
 }
 
@@ -38,19 +38,23 @@ void learn(std::string& known, std::string_view now) {
 class Shard::Session final : public ConnectionObserver {
  public:
   Session(Shard& shard, const SocketOpened& opened)
-      : shard_(shard), entry_(make_entry(opened, shard.databases_, shard.builder_.time_base())), connection_(opened) {}
+      : shard_(shard), entry_(make_entry(opened, shard.databases_, shard.builder_.time_base())), connection_(opened) {
+    // As it is now: it may be another program by the time that an event names it.
+    if (const auto& image = shard.processes_.writer(opened.client_opener, opened.client_uid); image != nullptr)
+      entry_->opener.image = image->image_number;
+  }
 
   void on_chunk(const Chunk& chunk) {
     now_ns_ = chunk.time_ns;
     // Who answers is the server's process, which is not known before it does.
-    if (chunk.direction == Direction::kResponse && chunk.writer.known()) entry_->server = chunk.writer;
+    if (chunk.direction == Direction::kResponse && chunk.writer.known()) entry_->server = {.process = chunk.writer};
     uint64_t& bytes =
         chunk.direction == Direction::kRequest ? entry_->totals.request_bytes : entry_->totals.response_bytes;
     for (const Piece& piece : chunk.pieces) {
       bytes += piece.bytes;
       count(piece);
     }
-    connection_.on_chunk(chunk, *this);
+    connection_.on_chunk(chunk, *this, chunk.direction == Direction::kRequest ? image_of_writer(chunk) : 0);
   }
   void on_opaque(const SocketOpaque& record) {
     now_ns_ = record.time_ns;
@@ -118,10 +122,25 @@ class Shard::Session final : public ConnectionObserver {
       shard_.counters_.skipped_bytes += piece.bytes;
   }
 
+  // Which image wrote it is settled here, while the records stand where the writer stood. Nearly always the last one.
+  uint32_t image_of_writer(const Chunk& chunk) {
+    if (chunk.writer == writer_.process && chunk.writer_uid == writer_uid_ && writer_mark_ == shard_.images_mark_)
+        [[likely]]
+      return writer_.image;
+    const auto& image = shard_.processes_.writer(chunk.writer, chunk.writer_uid);
+    writer_ = {.process = chunk.writer, .image = image == nullptr ? 0 : image->image_number};
+    writer_uid_ = chunk.writer_uid;
+    writer_mark_ = shard_.images_mark_;
+    return writer_.image;
+  }
+
   Shard& shard_;
   std::shared_ptr<SessionEntry> entry_;
   Connection connection_;
   uint64_t now_ns_ = 0;
+  ImageKey writer_{};
+  uint32_t writer_uid_ = UINT32_MAX;
+  uint64_t writer_mark_ = 0;
 };
 
 Shard::Shard(identity::ProcessTable& processes, BatchBuilder& builder, std::vector<AgentConfig::Database> databases,
@@ -173,6 +192,7 @@ void Shard::on_socket_closed(const SocketClosed& record) {
 void Shard::on_process_exec(const ProcessExec& record) {
   latest_record_ns_ = record.time_ns;
   processes_.on_exec(record);
+  ++images_mark_;
   builder_.forget_writers();
 }
 

@@ -73,6 +73,7 @@ class Shard final : public RecordSink {
   std::unordered_map<SocketId, std::unique_ptr<Session>> sessions_;
   ShardCounters counters_;
   uint64_t latest_record_ns_ = 0;
+  uint64_t images_mark_ = 1;  // grows when a process may have got a new image
 };
 
 }  // namespace gatehouse::runtime

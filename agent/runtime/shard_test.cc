@@ -13,6 +13,7 @@
 #include "agent/replay/ghcap.h"
 #include "agent/runtime/table_directory.h"
 #include "gatehouse/v1/event.pb.h"
+#include "tests/support/postgres_wire.h"
 
 namespace gatehouse::runtime {
 namespace {
@@ -31,12 +32,18 @@ struct Fixture {
     ASSERT_TRUE(batch.ParseFromString(encoded.bytes));
     EXPECT_EQ(batch.first_sequence(), next_sequence);
     next_sequence += static_cast<uint64_t>(batch.events_size());
-    std::set<uint64_t> sessions, named;
-    for (const auto& session : batch.sessions()) EXPECT_TRUE(sessions.insert(session.id()).second);
-    for (const auto& process : batch.processes()) EXPECT_TRUE(named.insert(process.id()).second);
+    std::set<uint64_t> session_ids, process_ids;
+    for (const auto& session : batch.sessions()) {
+      EXPECT_TRUE(session_ids.insert(session.id()).second);
+      sessions[session.id()] = session;
+    }
+    for (const auto& process : batch.processes()) {
+      EXPECT_TRUE(process_ids.insert(process.id()).second);
+      named[process.id()] = process;
+    }
     for (const auto& event : batch.events()) {
-      EXPECT_TRUE(event.session() == 0 || sessions.contains(event.session()));
-      EXPECT_TRUE(event.process() == 0 || named.contains(event.process()));
+      EXPECT_TRUE(event.session() == 0 || session_ids.contains(event.session()));
+      EXPECT_TRUE(event.process() == 0 || process_ids.contains(event.process()));
       events.push_back(event);
     }
     ++batches;
@@ -57,6 +64,8 @@ struct Fixture {
   BatchBuilder builder;
   Shard shard;
   std::vector<v1::Event> events;
+  std::map<uint64_t, v1::Session> sessions;
+  std::map<uint64_t, v1::Process> named;
   uint64_t next_sequence = 1;
   size_t batches = 0;
 };
@@ -170,6 +179,52 @@ TEST(Shard, LostBytesAreReportedWithTheirPlaceAndStandInTheTotals) {
   EXPECT_EQ(f.events.back().disconnect().lost_response_bytes(), 50U);
   EXPECT_EQ(f.events.back().disconnect().request_bytes(), 16U + 1000 + 14);
   for (const auto& event : f.events) EXPECT_FALSE(event.has_statement() && event.fidelity() == v1::FIDELITY_COMPLETE);
+}
+
+// The client writes, and is another program, or another user, when the answer comes.
+TEST(Shard, AStatementBelongsToTheImageThatWroteIt) {
+  constexpr ProcessKey kClient{.pid = 30, .start_ns = 30'000};
+  Fixture f;
+  uint64_t offsets[2] = {0, 0};
+  uint64_t time_ns = 1000;
+  const auto say = [&](Direction direction, const std::string& bytes, uint32_t uid) {
+    const Piece piece{.bytes = static_cast<uint32_t>(bytes.size()), .data = test::bytes_of(bytes)};
+    uint64_t& offset = offsets[static_cast<size_t>(direction)];
+    f.shard.on_chunk({.socket = 1,
+                      .direction = direction,
+                      .offset = offset,
+                      .time_ns = ++time_ns,
+                      .writer = direction == Direction::kRequest ? kClient : ProcessKey{},
+                      .writer_uid = uid,
+                      .pieces = {&piece, 1}});
+    offset += bytes.size();
+  };
+  const auto exec = [&](std::string_view exe) {
+    f.shard.on_process_exec({.process = kClient, .time_ns = ++time_ns, .uid = 7, .euid = 7, .exe = exe});
+  };
+  const auto answer = [&] { say(Direction::kResponse, test::complete("SELECT 1") + test::ready(), UINT32_MAX); };
+  exec("/first");
+  f.shard.on_socket_opened({.socket = 1, .time_ns = ++time_ns, .client_opener = kClient, .client_uid = 7});
+  say(Direction::kRequest, test::startup({"user", "u"}), 7);
+  say(Direction::kResponse, test::welcome(), UINT32_MAX);
+  say(Direction::kRequest, test::query("one"), 7);
+  exec("/second");
+  answer();
+  say(Direction::kRequest, test::query("two"), 7);
+  answer();
+  say(Direction::kRequest, test::query("three"), 8);
+  answer();
+  say(Direction::kRequest, test::query("four"), 8);
+  answer();
+  f.finish();
+  std::string told;
+  for (const auto& event : f.events)
+    if (event.has_statement()) {
+      const v1::Process& process = f.named.at(event.process());
+      told += event.statement().text() + " by " + process.exe() + " as " + std::to_string(process.uid()) + "; ";
+    }
+  EXPECT_EQ(told, "one by /first as 7; two by /second as 7; three by /second as 8; four by /second as 8; ");
+  EXPECT_EQ(f.named.at(f.sessions.at(1).opener_process()).exe(), "/first");
 }
 
 TEST(Shard, AChunkWhoseSocketIsUnknownIsCounted) {

@@ -15,7 +15,7 @@ class TableDirectory final : public ProcessDirectory {
   // `table` outlives this.
   explicit TableDirectory(identity::ProcessTable& table) : table_(table) {}
 
-  std::shared_ptr<const identity::Process> find(const ProcessKey& key) override { return table_.find(key); }
+  std::shared_ptr<const identity::Process> find(const ImageKey& key) override { return table_.image(key); }
   std::vector<std::shared_ptr<const identity::Process>> ancestors(const identity::Process& process) override {
     std::vector<identity::ProcessRef> list;
     table_.ancestry(process.key, list);

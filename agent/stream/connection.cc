@@ -17,7 +17,7 @@ Connection::Connection(const SocketOpened& opened)
 
 Connection::~Connection() = default;
 
-void Connection::on_chunk(const Chunk& chunk, ConnectionObserver& observer) {
+void Connection::on_chunk(const Chunk& chunk, ConnectionObserver& observer, uint32_t writer_image) {
   if (is_closed_) return;
   relay_.target = &observer;
   Side& side = sides_[static_cast<size_t>(chunk.direction)];
@@ -25,7 +25,8 @@ void Connection::on_chunk(const Chunk& chunk, ConnectionObserver& observer) {
     side.is_placed = true;
     side.origin = side.position = chunk.offset;
   }
-  const ByteContext context{.time_ns = chunk.time_ns, .writer = chunk.writer, .offset = side.position};
+  ByteContext context{
+      .time_ns = chunk.time_ns, .writer = {.process = chunk.writer, .image = writer_image}, .offset = side.position};
   if (chunk.offset > side.position)
     lose(chunk.direction, chunk.offset - side.position, LostReason::kRingFull, context, observer);
 
@@ -45,19 +46,17 @@ void Connection::on_chunk(const Chunk& chunk, ConnectionObserver& observer) {
       is_first = false;
     }
     if (piece.bytes == 0) continue;
-    push_piece(chunk, piece, is_first, i + 1 == chunk.pieces.size(), observer);
+    context.offset = side.position;
+    context.chunk_begins = is_first;
+    context.chunk_ends = i + 1 == chunk.pieces.size();
+    push_piece(chunk, piece, context, observer);
     is_first = false;
   }
 }
 
-void Connection::push_piece(const Chunk& chunk, const Piece& piece, bool is_first, bool is_last,
+void Connection::push_piece(const Chunk& chunk, const Piece& piece, const ByteContext& context,
                             ConnectionObserver& observer) {
   Side& side = sides_[static_cast<size_t>(chunk.direction)];
-  const ByteContext context{.time_ns = chunk.time_ns,
-                            .writer = chunk.writer,
-                            .offset = side.position,
-                            .chunk_begins = is_first,
-                            .chunk_ends = is_last};
   if (piece.kind == Piece::Kind::kLost)
     return lose(chunk.direction, piece.bytes, reason_of_piece(chunk.direction), context, observer);
   side.position += piece.bytes;

@@ -55,8 +55,8 @@ class Connection {
   ~Connection();
 
   // The observer is used inside the call only. A chunk behind the stream's position is a duplicate: what is known of
-  // it is dropped. One ahead of it proves a gap.
-  void on_chunk(const Chunk& chunk, ConnectionObserver& observer);
+  // it is dropped. One ahead of it proves a gap. `writer_image`: which image of its writer wrote it, see ImageKey.
+  void on_chunk(const Chunk& chunk, ConnectionObserver& observer, uint32_t writer_image = 0);
   void on_opaque(const SocketOpaque& record, ConnectionObserver& observer);
   // Ends the session. The tail of a stream that never arrived is a gap. Later calls do nothing.
   void on_closed(const SocketClosed& record, ConnectionObserver& observer);
@@ -86,7 +86,7 @@ class Connection {
     ConnectionObserver* target = nullptr;
   };
 
-  void push_piece(const Chunk& chunk, const Piece& piece, bool is_first, bool is_last, ConnectionObserver& observer);
+  void push_piece(const Chunk& chunk, const Piece& piece, const ByteContext& context, ConnectionObserver& observer);
   void lose(Direction direction, uint64_t bytes, LostReason reason, const ByteContext& context,
             ConnectionObserver& observer);
   LostReason reason_of_piece(Direction direction) const;

@@ -79,6 +79,7 @@ struct Chunk {
   ProcessKey process{};  // who called write or read on the captured end
   ProcessKey writer{};  // who wrote the bytes, where that is a local process; equals `process` for requests captured at
                         // the client
+  uint32_t writer_uid = UINT32_MAX;  // the writer's uid as it wrote, where the kernel attests it
   uint32_t tid = 0;
   std::span<const Piece> pieces{};
 

@@ -24,8 +24,14 @@ void Recorder::on_chunk(const Chunk& record) {
   SeenStream& stream = found->second.stream[static_cast<size_t>(record.direction)];
   if (record.offset > stream.end) stream.gaps += record.offset - stream.end;
   if (record.offset < stream.end) stream.overlaps += stream.end - record.offset;
-  SeenChunk chunk{
-      .offset = record.offset, .end = record.end(), .data = {}, .process = record.process, .writer = record.writer};
+  SeenChunk chunk{.offset = record.offset,
+                  .end = record.end(),
+                  .data = {},
+                  .process = record.process,
+                  .writer = record.writer,
+                  .image = {}};
+  if (processes != nullptr && record.direction == Direction::kRequest)
+    chunk.image = processes->writer(record.writer, record.writer_uid);
   for (const Piece& piece : record.pieces) {
     if (piece.kind == Piece::Kind::kLost)
       stream.lost += piece.bytes;
@@ -56,7 +62,18 @@ void Recorder::on_socket_closed(const SocketClosed& record) {
     ++strangers;
 }
 
+void Recorder::on_process_fork(const ProcessFork& record) {
+  if (processes != nullptr) processes->on_fork(record);
+  forks.push_back(record);
+}
+
+void Recorder::on_process_exit(const ProcessExit& record) {
+  if (processes != nullptr) processes->on_exit(record);
+  exits.push_back(record);
+}
+
 void Recorder::on_process_exec(const ProcessExec& record) {
+  if (processes != nullptr) processes->on_exec(record);
   execs.push_back({.record = record,
                    .exe = std::string(record.exe),
                    .arguments = std::string(record.arguments),

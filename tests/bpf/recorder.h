@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "agent/capture/kernel_source.h"
+#include "agent/identity/process_table.h"
 
 namespace gatehouse::capture::test {
 
@@ -20,6 +21,7 @@ struct SeenChunk {
   uint64_t end = 0;
   std::string data;  // of its kData pieces
   ProcessKey process, writer;
+  identity::ProcessRef image;  // of the writer, where a table is kept
 };
 
 struct SeenStream {
@@ -58,13 +60,15 @@ class Recorder final : public RecordSink {
   void on_socket_opaque(const SocketOpaque& record) override;
   void on_socket_closed(const SocketClosed& record) override;
   void on_process_exec(const ProcessExec& record) override;
-  void on_process_fork(const ProcessFork& record) override { forks.push_back(record); }
-  void on_process_exit(const ProcessExit& record) override { exits.push_back(record); }
+  void on_process_fork(const ProcessFork& record) override;
+  void on_process_exit(const ProcessExit& record) override;
 
   // Sockets whose server is at this TCP port, or at this path, in the order they were opened.
   std::vector<SeenSocket*> at(uint16_t port);
   std::vector<SeenSocket*> at(const std::string& path);
 
+  // Where set, it is told of processes, and asked who wrote as each request comes.
+  identity::ProcessTable* processes = nullptr;
   std::map<SocketId, SeenSocket> sockets;
   std::vector<SocketId> order;
   std::vector<SeenExec> execs;

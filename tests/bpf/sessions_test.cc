@@ -319,9 +319,9 @@ TEST(Losses, EveryLostByteIsCounted) {
   }
 }
 
-// Pages of a file do not pass through the process's memory: what cannot be read is counted, and the rest goes on.
+// Where the kernel's memory cannot be made out, pages of a file are not read but counted, and the rest goes on.
 TEST(Losses, BytesOfAFileAreCounted) {
-  Capture capture({.ports = {kPort}});
+  Capture capture({.ports = {kPort}, .read_pages = false});
   ASSERT_TRUE(capture.ok());
   Pair pair(Family::kTcp4, kPort);
   pair.request(startup());
@@ -345,6 +345,118 @@ TEST(Losses, BytesOfAFileAreCounted) {
   EXPECT_EQ(imbalance(socket, pair.requests_moved, pair.responses_moved), "");
   EXPECT_EQ(socket.closed->lost_bytes[0][static_cast<size_t>(LostReason::kUnsupported)], 2 * text.size());
   EXPECT_EQ(socket.requests().data, startup() + query("select 1"));
+}
+
+// An urgent byte is sent in the middle of a statement and read by nobody: the record must not show another statement
+// than the server's, so it shows a gap.
+TEST(Losses, UrgentBytesAreNotPartOfAStatement) {
+  for (const bool client_end : {true, false}) {
+    Capture capture({.ports = {kPort}, .client_ends = client_end});
+    ASSERT_TRUE(capture.ok());
+    Pair pair(Family::kTcp4, kPort);
+    pair.request(startup());
+    pair.respond(welcome());
+    const std::string text = query("drop table t");
+    send_exactly(pair.client.get(), text.substr(0, 8));
+    ASSERT_EQ(send(pair.client.get(), "!", 1, MSG_OOB), 1);
+    send_exactly(pair.client.get(), text.substr(8));
+    EXPECT_EQ(read_exactly(pair.server.get(), text.size()), text);
+    pair.respond(frame('C', "DROP TABLE") + ready());
+    pair.request(query("after"));
+    pair.close();
+    ASSERT_TRUE(capture.until([&] { return !capture.seen.at(kPort).empty() && capture.seen.at(kPort)[0]->closed; }));
+    SeenSocket& socket = *capture.seen.at(kPort)[0];
+    EXPECT_EQ(socket.requests().data, startup() + text + query("after"));
+    EXPECT_EQ(socket.requests().gaps, 1U);
+    EXPECT_EQ(socket.closed->lost_bytes[0][static_cast<size_t>(LostReason::kUnsupported)], 1U);
+    EXPECT_EQ(imbalance(socket, pair.requests_moved + text.size() + 1, pair.responses_moved), "");
+  }
+}
+
+// A reader that looks ahead at an offset: each byte is told as what it is, or as lost, and once.
+TEST(Losses, LookingAheadAtAnOffset) {
+  for (const Family family : {Family::kTcp4, Family::kUnix}) {
+    Capture capture({.ports = {kPort}});
+    ASSERT_TRUE(capture.ok());
+    Pair pair(family, kPort, family == Family::kUnix ? kPath : "");
+    pair.request(startup());
+    const std::string first = welcome(), second = frame('N', pattern(50)), third = frame('N', "the third");
+    send_exactly(pair.server.get(), first);
+    send_exactly(pair.server.get(), second);
+    const int zero = 0, off = -1;
+    ASSERT_EQ(setsockopt(pair.client.get(), SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof(zero)), 0);
+    std::string ahead(first.size(), '\0');
+    ASSERT_EQ(recv(pair.client.get(), ahead.data(), first.size(), MSG_PEEK), static_cast<ssize_t>(first.size()));
+    EXPECT_EQ(ahead, first);
+    ahead.resize(second.size());
+    ASSERT_EQ(recv(pair.client.get(), ahead.data(), second.size(), MSG_PEEK), static_cast<ssize_t>(second.size()));
+    EXPECT_EQ(ahead, second);
+    EXPECT_EQ(read_exactly(pair.client.get(), first.size()), first);
+    EXPECT_EQ(read_exactly(pair.client.get(), second.size()), second);
+    ASSERT_EQ(setsockopt(pair.client.get(), SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off)), 0);
+    pair.responses_moved += first.size() + second.size();
+    pair.request(query("select 1"));
+    pair.respond(third + ready());
+    pair.close();
+    const auto find = [&] { return family == Family::kUnix ? capture.seen.at(kPath) : capture.seen.at(kPort); };
+    ASSERT_TRUE(capture.until([&] { return !find().empty() && find()[0]->closed; }));
+    SeenSocket& socket = *find()[0];
+    EXPECT_EQ(imbalance(socket, pair.requests_moved, pair.responses_moved), "");
+    if (family == Family::kTcp4) {
+      EXPECT_EQ(socket.responses().data, first + second + third + ready());
+    } else {
+      EXPECT_EQ(socket.closed->lost_bytes[1][static_cast<size_t>(LostReason::kUnsupported)], second.size());
+      EXPECT_TRUE(socket.responses().data.starts_with(first));
+    }
+  }
+}
+
+// How a connection ends decides whether its last sequence number is a byte's. What nobody saw is counted to the byte.
+TEST(Losses, TheLastBytesAreCountedHoweverItEnds) {
+  enum class End : uint8_t { kClient, kServer, kClientShutsFirst, kUnread, kReset };
+  for (const bool client_end : {true, false})
+    for (const End end : {End::kClient, End::kServer, End::kClientShutsFirst, End::kUnread, End::kReset}) {
+      SCOPED_TRACE(testing::Message() << client_end << ' ' << static_cast<int>(end));
+      Capture capture({.ports = {kPort}, .client_ends = client_end, .read_pages = false});
+      ASSERT_TRUE(capture.ok());
+      Pair pair(Family::kTcp4, kPort);
+      pair.request(startup());
+      pair.respond(welcome());
+      // The captured end says this last, as pages; the other end may not read it.
+      UniqueFd& speaker = client_end ? pair.client : pair.server;
+      UniqueFd& listener = client_end ? pair.server : pair.client;
+      const std::string text = client_end ? query("the last") : frame('N', "the last");
+      const UniqueFd file(memfd_create("last", MFD_CLOEXEC));
+      ASSERT_EQ(write(file.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+      off_t from = 0;
+      ASSERT_EQ(sendfile(speaker.get(), file.get(), &from, text.size()), static_cast<ssize_t>(text.size()));
+      read_exactly(listener.get(), text.size());
+      const linger abort{.l_onoff = 1, .l_linger = 0};
+      char byte = 0;
+      if (end == End::kUnread) {
+        send_exactly(listener.get(), ready());  // the speaker closes over it, which resets
+        pollfd wait{.fd = speaker.get(), .events = POLLIN, .revents = 0};
+        ASSERT_EQ(poll(&wait, 1, 1000), 1);
+        speaker.reset();
+      } else if (end == End::kReset) {
+        setsockopt(listener.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof(abort));
+        listener.reset();
+        EXPECT_EQ(recv(speaker.get(), &byte, 1, 0), -1);
+      } else if (end == End::kServer) {
+        pair.server.reset();
+        EXPECT_EQ(recv(pair.client.get(), &byte, 1, 0), 0);
+      } else if (end == End::kClientShutsFirst) {
+        shutdown(pair.client.get(), SHUT_WR);
+        EXPECT_EQ(recv(pair.server.get(), &byte, 1, 0), 0);
+      }
+      pair.close();
+      ASSERT_TRUE(capture.until([&] { return !capture.seen.at(kPort).empty() && capture.seen.at(kPort)[0]->closed; }));
+      SeenSocket& socket = *capture.seen.at(kPort)[0];
+      const size_t spoken = client_end ? 0 : 1;
+      EXPECT_EQ(socket.closed->lost_bytes[spoken][static_cast<size_t>(LostReason::kUnsupported)], text.size());
+      EXPECT_EQ(socket.closed->stream_bytes[0], startup().size() + (client_end ? text.size() : 0));
+      EXPECT_EQ(socket.closed->stream_bytes[1], welcome().size() + (client_end ? 0 : text.size()));
+    }
 }
 
 // A connection that ends inside a header.

@@ -26,6 +26,7 @@ struct Address {
 };
 
 Address address_of(Family family, uint16_t port, const std::string& path) {
+  static constexpr in6_addr kMappedLoopback{{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1}}};
   Address address;
   if (family == Family::kTcp4) {
     auto* in = reinterpret_cast<sockaddr_in*>(&address.storage);
@@ -33,36 +34,44 @@ Address address_of(Family family, uint16_t port, const std::string& path) {
     in->sin_port = htons(port);
     in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.bytes = sizeof(*in);
-  } else if (family == Family::kTcp6) {
+  } else if (family == Family::kTcp6 || family == Family::kMapped) {
     auto* in = reinterpret_cast<sockaddr_in6*>(&address.storage);
     in->sin6_family = AF_INET6;
     in->sin6_port = htons(port);
-    in->sin6_addr = in6addr_loopback;
+    in->sin6_addr = family == Family::kMapped ? kMappedLoopback : in6addr_loopback;
     address.bytes = sizeof(*in);
   } else {
     auto* un = reinterpret_cast<sockaddr_un*>(&address.storage);
     un->sun_family = AF_UNIX;
     std::copy(path.begin(), path.end(), un->sun_path);
-    address.bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+    const bool is_abstract = path.starts_with('@');
+    if (is_abstract) un->sun_path[0] = '\0';
+    address.bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + (is_abstract ? 0 : 1));
   }
   return address;
 }
 
 }  // namespace
 
-Pair::Pair(Family family, uint16_t port, std::string path) : path_(std::move(path)) {
-  listen_and_connect(family, port);
+Pair::Pair(Family family, uint16_t port, std::string path, uint16_t client_port) : path_(std::move(path)) {
+  listen_and_connect(family, port, client_port);
 }
 
-void Pair::listen_and_connect(Family family, uint16_t port) {
+void Pair::listen_and_connect(Family family, uint16_t port, uint16_t client_port) {
   const Address address = address_of(family, port, path_);
-  const UniqueFd listener(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const Address local = address_of(family == Family::kMapped ? Family::kTcp4 : family, port, path_);
+  const UniqueFd listener(::socket(local.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const int on = 1;
   setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   const auto* generic = reinterpret_cast<const sockaddr*>(&address.storage);
-  ASSERT_EQ(bind(listener.get(), generic, address.bytes), 0) << std::strerror(errno);
+  ASSERT_EQ(bind(listener.get(), reinterpret_cast<const sockaddr*>(&local.storage), local.bytes), 0)
+      << std::strerror(errno);
   ASSERT_EQ(listen(listener.get(), 4), 0);
   client = UniqueFd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (client_port != 0) {
+    const Address from = address_of(family, client_port, "");
+    ASSERT_EQ(bind(client.get(), reinterpret_cast<const sockaddr*>(&from.storage), from.bytes), 0);
+  }
   ASSERT_EQ(connect(client.get(), generic, address.bytes), 0) << std::strerror(errno);
   server = UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   ASSERT_TRUE(server.valid());
@@ -72,7 +81,7 @@ void Pair::listen_and_connect(Family family, uint16_t port) {
 
 Pair::~Pair() {
   close();
-  if (!path_.empty()) unlink(path_.c_str());
+  if (!path_.empty() && path_[0] != '@') unlink(path_.c_str());
 }
 
 void Pair::close() {

@@ -11,13 +11,15 @@
 
 namespace gatehouse::capture::test {
 
-enum class Family : uint8_t { kTcp4, kTcp6, kUnix };
+// kMapped: an IPv6 socket that connects to ::ffff:127.0.0.1, where an IPv4 one listens.
+enum class Family : uint8_t { kTcp4, kTcp6, kUnix, kMapped };
 
 // A client and the server's end of its connection, both in this process. Counts what moved.
 class Pair {
  public:
-  // `path` for kUnix; it is created, and removed at the end.
-  Pair(Family family, uint16_t port, std::string path = {});
+  // `path` for kUnix; it is created, and removed at the end. One that begins with '@' is abstract.
+  // `client_port`: of the client's end; 0: any.
+  Pair(Family family, uint16_t port, std::string path = {}, uint16_t client_port = 0);
   ~Pair();
 
   // Sends all of `bytes` in writes of at most `step`, and reads them at the other end in reads of at most `step`.
@@ -29,7 +31,7 @@ class Pair {
   uint64_t requests_moved = 0, responses_moved = 0;
 
  private:
-  void listen_and_connect(Family family, uint16_t port);
+  void listen_and_connect(Family family, uint16_t port, uint16_t client_port);
   std::string path_;
 };
 

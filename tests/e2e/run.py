@@ -18,7 +18,7 @@ import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from tests.e2e import bad_input, completeness, context, crashes, sessions, tools  # noqa: E402
+from tests.e2e import bad_input, completeness, context, crashes, hard_paths, sessions, tools  # noqa: E402
 from tests.support import gatehouse, workload  # noqa: E402
 
 PORTS_EACH = 3
@@ -30,6 +30,8 @@ SCENARIOS = (
     ("joined", sessions.joined),
     ("tls", sessions.tls),
     ("garbage", sessions.garbage),
+    ("hard-paths", hard_paths.hard_paths),
+    ("other-networks", hard_paths.other_networks),
     ("kill-agent", crashes.kill_agent),
     ("kill-collector", crashes.kill_collector),
     ("rebuild", crashes.rebuild),

@@ -63,7 +63,7 @@ struct Pending {
   uint64_t frame_bytes = 0;  // on the wire
   uint64_t time_ns = 0;
   uint64_t offset = 0;
-  ProcessKey writer{};
+  ImageKey writer{};
 };
 
 // FIFO over a power-of-two array; grows, never above `capacity_max`.

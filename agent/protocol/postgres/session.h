@@ -98,7 +98,7 @@ class Session final : public ProtocolSession {
     uint64_t offset = 0;
     uint64_t request_bytes = 0;
     uint64_t response_bytes = 0;
-    ProcessKey writer{};
+    ImageKey writer{};
   };
   static constexpr size_t kTagBytesMax = 64;  // the server's COMPLETION_TAG_BUFSIZE
   // A finished statement, kept until what follows it says which transaction state it left.
