@@ -29,9 +29,10 @@ struct ByteContext {
 // Counters a caller exports; the session itself never logs.
 struct SessionTotals {
   uint64_t statements = 0;
-  uint64_t desyncs = 0;    // times a direction lost its framing, for whatever reason
-  uint64_t resyncs = 0;    // times framing was found again at a safe point
-  uint64_t malformed = 0;  // whole bodies that did not decode
+  uint64_t desyncs = 0;         // times a direction lost its framing, for whatever reason
+  uint64_t resyncs = 0;         // times framing was found again at a safe point
+  uint64_t malformed = 0;       // whole bodies that did not decode
+  uint64_t withheld_bytes = 0;  // of what was cut: secrets, which are never kept
   std::array<uint64_t, kReasons> desync_reasons{};
 };
 

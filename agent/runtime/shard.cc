@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/runtime/shard.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 namespace gatehouse::runtime {
 namespace {
-
-constexpr std::string_view kLostReasonNames[kLostReasons] = {"ring-full", "fault", "unsupported", "unsynced"};
 
 std::shared_ptr<SessionEntry> make_entry(const SocketOpened& opened, std::span<const AgentConfig::Database> databases,
                                          const TimeBase& time) {
@@ -59,6 +59,7 @@ class Shard::Session final : public ConnectionObserver {
   }
   void on_closed(const SocketClosed& record) {
     now_ns_ = record.time_ns;
+    watch_ended_ = record.watch_ended;
     entry_->totals.request_bytes = record.stream_bytes[0];
     entry_->totals.response_bytes = record.stream_bytes[1];
     connection_.on_closed(record, *this);
@@ -67,12 +68,17 @@ class Shard::Session final : public ConnectionObserver {
   [[nodiscard]] SocketClosed end_of_watch(SocketId socket, uint64_t now_ns) const {
     return {.socket = socket,
             .time_ns = now_ns,
-            .stream_bytes = {connection_.position(Direction::kRequest), connection_.position(Direction::kResponse)}};
+            .stream_bytes = {connection_.position(Direction::kRequest), connection_.position(Direction::kResponse)},
+            .watch_ended = true};
   }
 
   // The session was open before it was watched. Nobody can say what it did until then, so the record says that.
   void report_unseen_past(uint64_t now_ns) {
-    shard_.builder_.add_gap(entry_, {.reason = "opened-before-watching", .fidelity = Fidelity::kJoinedMidStream},
+    shard_.builder_.add_gap(entry_,
+                            {.bytes = connection_.origin(Direction::kRequest),
+                             .response_bytes = connection_.origin(Direction::kResponse),
+                             .reason = "opened-before-watching",
+                             .fidelity = Fidelity::kJoinedMidStream},
                             now_ns);
     shard_.hand_over_if_full();
   }
@@ -90,7 +96,11 @@ class Shard::Session final : public ConnectionObserver {
       ++shard_.counters_.statements;
       ++entry_->totals.statements;
     }
-    shard_.builder_.add_activity(entry_, activity);
+    if (activity.kind == ActivityKind::kOpaque) opaque_reason_ = activity.method;
+    if (activity.kind == ActivityKind::kDisconnect)
+      shard_.builder_.add_disconnect(entry_, as_seen(activity), coverage());
+    else
+      shard_.builder_.add_activity(entry_, as_seen(activity));
     shard_.hand_over_if_full();
   }
 
@@ -99,16 +109,59 @@ class Shard::Session final : public ConnectionObserver {
     ++shard_.counters_.gaps;
     shard_.counters_.lost_bytes += gap.bytes;
     (response ? entry_->totals.lost_response_bytes : entry_->totals.lost_request_bytes) += gap.bytes;
-    shard_.builder_.add_gap(entry_,
-                            {.response = response,
-                             .offset = gap.offset,
-                             .bytes = gap.bytes,
-                             .reason = kLostReasonNames[static_cast<size_t>(gap.reason)]},
-                            now_ns_);
+    if (!lost_) lost_ = std::make_unique<LostSpans>();
+    LostSpan& span = (*lost_)[static_cast<size_t>(gap.direction)][static_cast<size_t>(gap.reason)];
+    if (span.gaps++ == 0) span.first_offset = gap.offset;
+    span.bytes += gap.bytes;
+    span.end_offset = gap.offset + gap.bytes;
+    shard_.builder_.add_gap(
+        entry_,
+        {.response = response, .offset = gap.offset, .bytes = gap.bytes, .reason = lost_reason_name(gap.reason)},
+        now_ns_);
     shard_.hand_over_if_full();
   }
 
  private:
+  using LostSpans = std::array<std::array<LostSpan, kLostReasons>, kDirections>;
+
+  // The protocol's session is told of an end of the connection either way, and takes what it awaits for aborted.
+  [[nodiscard]] Activity as_seen(const Activity& told) const {
+    if (!watch_ended_) return told;
+    Activity seen = told;
+    if (seen.kind == ActivityKind::kDisconnect) {
+      seen.reason = "watch-ended";
+      seen.outcome = Outcome::kUnknown;
+    }
+    if (seen.outcome == Outcome::kAborted) seen.outcome = Outcome::kUnknown;
+    return seen;
+  }
+
+  [[nodiscard]] CoverageReport coverage() const {
+    CoverageReport report{.opaque_reason = opaque_reason_, .joined = entry_->facts.joined};
+    CoverageFacts facts{.opaque = connection_.session().is_opaque(), .joined = report.joined};
+    for (const Direction direction : {Direction::kRequest, Direction::kResponse}) {
+      const StreamLedger& ledger = connection_.ledger(direction);
+      const bool is_request = direction == Direction::kRequest;
+      // Only clients send secrets.
+      const uint64_t withheld = is_request ? std::min(ledger.cut, connection_.session().totals().withheld_bytes) : 0;
+      StreamReport& stream = report.stream[static_cast<size_t>(direction)];
+      stream = {.begin = connection_.origin(direction),
+                .end = connection_.position(direction),
+                .decoded = ledger.decoded,
+                .left_out = ledger.elided,
+                .cut = ledger.cut - withheld,
+                .withheld = withheld,
+                .opaque = ledger.opaque};
+      if (lost_) stream.lost = (*lost_)[static_cast<size_t>(direction)];
+      facts.lost_bytes += ledger.lost_total();
+      facts.truncated_bytes += stream.cut;
+      if (is_request) facts.request_bytes = stream.end - stream.begin;
+      if (is_request) facts.request_read = ledger.decoded + ledger.elided + ledger.cut;
+    }
+    report.verdict = judge_coverage(facts);
+    return report;
+  }
+
   void count(const Piece& piece) {
     if (piece.kind == Piece::Kind::kData)
       shard_.counters_.captured_bytes += piece.bytes;
@@ -120,6 +173,9 @@ class Shard::Session final : public ConnectionObserver {
   std::shared_ptr<SessionEntry> entry_;
   Connection connection_;
   uint64_t now_ns_ = 0;
+  bool watch_ended_ = false;
+  std::string_view opaque_reason_{};  // a constant of the protocol's
+  std::unique_ptr<LostSpans> lost_;   // where something was lost
 };
 
 Shard::Shard(identity::ProcessTable& processes, BatchBuilder& builder, std::vector<AgentConfig::Database> databases,
