@@ -210,6 +210,9 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
 		conn->writer = writer;
 	}
 	__sync_fetch_and_add(&conn->sent, bytes);
+	/* Joined while bytes waited, which were sent before anyone counted. */
+	if (conn->flags & CONN_JOINED && conn->sent < conn->read)
+		conn->sent = conn->read;
 	if (conn->unconfirmed != conn->confirmed) {
 		conn->confirmed = conn->unconfirmed;
 		emit_sent(conn, conn->sent, conn->since, &conn->writer, 0);
