@@ -133,7 +133,8 @@ std::string SessionTotals::head() const {
     line("unit", safe(row.actor_unit()));
     line("container", safe(row.actor_container()));
   }
-  line("user", safe(row.session_user()));
+  line("user", safe(row.session_user()) +
+                   (row.session_named_by() == "process-title" ? " (by the title of the server's process)" : ""));
   std::string database = safe(row.database_name());
   if (!row.database_address().empty())
     database += (database.empty() ? "" : " ") + ("at " + safe(row.database_address()));

@@ -60,6 +60,9 @@ class ProcessTable {
   // not const; copy it to keep it. A known key costs no allocation. An unknown one is looked for in /proc once.
   const ProcessRef& find(const ProcessKey& key);
 
+  // What the process calls itself now, as `ps` shows it; empty if it has ended or cannot be asked. Reads /proc.
+  [[nodiscard]] std::string title(const ProcessKey& key) const;
+
   // Parent, its parent, …, each with the image it ran when it forked. At most kAncestorsMax; `out` is overwritten.
   void ancestry(const ProcessKey& key, std::vector<ProcessRef>& out);
 

@@ -347,6 +347,7 @@ void write_session(std::string& out, const SessionFacts& session) {
   put_number(body, S::kOpenerProcessFieldNumber, session.opener_process);
   put_number(body, S::kServerProcessFieldNumber, session.server_process);
   put_number(body, S::kEncryptedFieldNumber, session.encrypted ? 1 : 0);
+  put_text(body, S::kNamedByFieldNumber, session.named_by);
 }
 
 }  // namespace gatehouse::runtime

@@ -93,6 +93,7 @@ struct SessionFacts {
   uint32_t client_port = 0, server_port = 0;
   std::string database_label;
   std::string user, database, application_name, server_version, client_encoding;
+  std::string_view named_by{};  // where user and database are from, if not from the session itself
   uint32_t backend_pid = 0;
   uint64_t opener_process = 0, server_process = 0;
 };

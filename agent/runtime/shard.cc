@@ -5,6 +5,8 @@
 #include <array>
 #include <utility>
 
+#include "agent/runtime/server_title.h"
+
 namespace gatehouse::runtime {
 namespace {
 
@@ -43,7 +45,10 @@ class Shard::Session final : public ConnectionObserver {
   void on_chunk(const Chunk& chunk) {
     now_ns_ = chunk.time_ns;
     // Who answers is the server's process, which is not known before it does.
-    if (chunk.direction == Direction::kResponse && chunk.writer.known()) entry_->server = chunk.writer;
+    if (chunk.direction == Direction::kResponse && chunk.writer.known() && chunk.writer != entry_->server) {
+      entry_->server = chunk.writer;
+      if (entry_->facts.joined) learn_from_title();
+    }
     uint64_t& bytes =
         chunk.direction == Direction::kRequest ? entry_->totals.request_bytes : entry_->totals.response_bytes;
     for (const Piece& piece : chunk.pieces) {
@@ -74,10 +79,12 @@ class Shard::Session final : public ConnectionObserver {
 
   // The session was open before it was watched. Nobody can say what it did until then, so the record says that.
   void report_unseen_past(uint64_t now_ns) {
+    const std::string state = learn_from_title();
     shard_.builder_.add_gap(entry_,
                             {.bytes = connection_.origin(Direction::kRequest),
                              .response_bytes = connection_.origin(Direction::kResponse),
                              .reason = "opened-before-watching",
+                             .server_state = state,
                              .fidelity = Fidelity::kJoinedMidStream},
                             now_ns);
     shard_.hand_over_if_full();
@@ -134,6 +141,22 @@ class Shard::Session final : public ConnectionObserver {
     }
     if (seen.outcome == Outcome::kAborted) seen.outcome = Outcome::kUnknown;
     return seen;
+  }
+
+  // The start-up of a joined session was not seen. Its server's process says who is served: its state, as it says.
+  std::string learn_from_title() {
+    SessionFacts& facts = entry_->facts;
+    const identity::ProcessRef& server = shard_.processes_.find(entry_->server);
+    if (!server || !server->exe.ends_with("/postgres")) return "";
+    const std::string text = shard_.processes_.title(entry_->server);
+    const auto title = parse_server_title(text);
+    if (!title || title->client_port != (facts.transport == Transport::kUnix ? 0 : facts.client_port)) return "";
+    if (facts.user.empty() && !title->user.empty()) {
+      facts.user = title->user;
+      facts.database = title->database;
+      facts.named_by = "process-title";
+    }
+    return std::string(title->state);
   }
 
   [[nodiscard]] CoverageReport coverage() const {
