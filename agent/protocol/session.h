@@ -52,6 +52,9 @@ class ProtocolSession {
   virtual void on_gap(Direction direction, uint64_t bytes, const ByteContext& context) = 0;
   virtual void on_opaque(SocketOpaque::Reason reason, uint64_t time_ns) = 0;
   virtual void on_closed(uint64_t time_ns) = 0;
+  // A joined session's server said, when the session was joined, that it waits for the client: what the client writes
+  // next begins a message. Call it before the first byte.
+  virtual void on_joined_idle(TransactionState transaction) = 0;
 
   // Stable until the next call that is not const. Empty while unknown.
   [[nodiscard]] virtual std::string_view user() const = 0;

@@ -40,6 +40,13 @@ void take_names(std::string_view names, ServerTitle& title) {
 
 }  // namespace
 
+std::optional<TransactionState> idle_transaction(std::string_view state) {
+  if (state == "idle") return TransactionState::kIdle;
+  if (state == "idle in transaction") return TransactionState::kActive;
+  if (state == "idle in transaction (aborted)") return TransactionState::kFailed;
+  return std::nullopt;
+}
+
 std::optional<ServerTitle> parse_server_title(std::string_view title) {
   while (!title.empty() && (title.back() == '\0' || title.back() == ' ')) title.remove_suffix(1);
   if (!title.starts_with(kProgram)) return std::nullopt;

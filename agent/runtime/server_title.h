@@ -7,6 +7,8 @@
 #include <optional>
 #include <string_view>
 
+#include "agent/protocol/activity.h"
+
 namespace gatehouse::runtime {
 
 // Views into the title. User and database are empty where the title does not tell them apart.
@@ -15,6 +17,9 @@ struct ServerTitle {
   uint32_t client_port = 0;  // 0: "[local]", a Unix socket
   std::string_view state{};  // "idle", "idle in transaction", or the command that runs: "SELECT"
 };
+
+// What the session's transaction was, where the state says that the server waits for the client; else nothing.
+std::optional<TransactionState> idle_transaction(std::string_view state);
 
 // "postgres: app shop 127.0.0.1(51234) idle", "postgres: CLUSTER: walsender repl [local] streaming 0/1A2B". Nothing if
 // it is not of a process that serves a session.

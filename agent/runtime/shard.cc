@@ -80,6 +80,7 @@ class Shard::Session final : public ConnectionObserver {
   // The session was open before it was watched. Nobody can say what it did until then, so the record says that.
   void report_unseen_past(uint64_t now_ns) {
     const std::string state = learn_from_title();
+    if (const auto transaction = idle_transaction(state)) connection_.on_joined_idle(*transaction);
     shard_.builder_.add_gap(entry_,
                             {.bytes = connection_.origin(Direction::kRequest),
                              .response_bytes = connection_.origin(Direction::kResponse),

@@ -58,6 +58,8 @@ class Connection {
   // it is dropped. One ahead of it proves a gap.
   void on_chunk(const Chunk& chunk, ConnectionObserver& observer);
   void on_opaque(const SocketOpaque& record, ConnectionObserver& observer);
+  // See ProtocolSession.
+  void on_joined_idle(TransactionState transaction) { session_->on_joined_idle(transaction); }
   // Ends the session. The tail of a stream that never arrived is a gap. Later calls do nothing.
   void on_closed(const SocketClosed& record, ConnectionObserver& observer);
 
