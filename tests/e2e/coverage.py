@@ -115,7 +115,8 @@ def _check_bytes(stack, server, stopped, started, ended):
             f"the first record ends at {first}, the peer says {stopped}")
     require((field(last, "request.bytes"), field(last, "result.bytes")) == ended,
             f"the second record ends at {last}, the peer says {ended}")
-    require(field(last, "coverage.unseen_bytes") == sum(started), f"unseen: {last['coverage']}, the peer says {started}")
+    require(field(last, "coverage.unseen_bytes") == sum(started),
+            f"unseen: {last['coverage']}, the peer says {started}")
     for event, moved in ((first, sum(stopped)), (last, sum(ended))):
         told = sum(field(event, "coverage." + name, 0) for name in
                    ("unseen_bytes", "decoded_bytes", "left_out_bytes", "cut_bytes", "opaque_bytes", "lost_bytes"))
