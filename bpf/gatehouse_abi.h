@@ -152,7 +152,7 @@ struct gh_opened {
 	__u32 client_uid;
 	struct gh_process client_opener;
 	struct gh_process server_opener;
-	__u64 request_offset; /* 0, or where a joined stream begins */
+	__u64 request_offset; /* 0, or where a joined stream stood, where the kernel counts that (TCP) */
 	__u64 response_offset;
 	__u32 path_bytes; /* of `path`; the first byte is 0 for an abstract address */
 	char path[GH_UNIX_PATH_BYTES_MAX];

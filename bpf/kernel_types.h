@@ -142,6 +142,9 @@ struct tcp_sock {
 	__u32 write_seq;
 	__u32 snd_nxt;
 	__u32 rcv_nxt;
+	__u32 snd_una;
+	__u64 bytes_acked;
+	__u64 bytes_received;
 };
 
 struct sockaddr_un {

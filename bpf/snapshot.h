@@ -1,55 +1,220 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Which connections there are. TCP sessions that were open before these programs
- * are found through the files of all processes, once; Unix ones need no search,
- * see unix_join.
+ * Which connections there are. Sessions that were open before these programs: found through the files of all
+ * processes, in three passes. The first notes who serves, so that the second
+ * can tell it with each client's end; the third takes the servers' ends that
+ * have no client on this host. Why the files and not the sockets: they name the
+ * process, and are the same search for TCP, Unix and all network namespaces.
  */
 #ifndef GATEHOUSE_SNAPSHOT_H
 #define GATEHOUSE_SNAPSHOT_H
 
-#include "tcp_plane.h"
+#include "unix_plane.h"
 
-/* Set by user space: clients' ends are joined in a first pass, so that the second can leave out their other ends. */
-__u32 gh_join_clients;
+enum gh_join_pass { JOIN_NOTE_SERVERS, JOIN_CLIENTS, JOIN_SERVERS };
 
-static __always_inline void join(struct sock *sk, struct task_struct *task, bool is_client)
+/* Set by user space before each pass. */
+__u32 gh_join_pass;
+
+/* Who serves a connection. Written by the first pass, emptied by the others. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct gh_tuple);
+	__type(value, struct gh_process);
+} gh_server_ends SEC(".maps");
+
+/* Of the search, which can be preempted and therefore shares nothing with the other programs. */
+struct gh_join_scratch {
+	struct gh_conn conn;
+	struct gh_opened opened;
+	struct gh_tuple tuple;
+	__u64 address;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct gh_join_scratch);
+} gh_join_scratches SEC(".maps");
+
+static __always_inline struct gh_join_scratch *join_scratch(void)
 {
-	__u32 sending = is_client ? GH_REQUEST : GH_RESPONSE;
-	struct gh_tuple tuple = {};
-	struct gh_conn *conn;
+	__u32 zero = 0;
 
-	tuple_of(&tuple, sk, is_client);
-	if (!is_client && bpf_map_lookup_elem(&gh_client_ends, &tuple)) {
+	return bpf_map_lookup_elem(&gh_join_scratches, &zero);
+}
+
+/* How far both streams of an open connection have come; `is_client`: this end sent the SYN, which counts as a byte. */
+static __always_inline void tcp_position(struct gh_conn *conn, const struct sock *sk, bool is_client)
+{
+	const struct tcp_sock *tp = kernel_cast(struct tcp_sock, sk);
+	__u32 tx = is_client ? GH_REQUEST : GH_RESPONSE;
+
+	/* Without the socket's lock: again if it moved meanwhile. */
+	for (int i = 0; i < 4; i++) {
+		__u64 acked = tp->bytes_acked, received = tp->bytes_received;
+		__u32 una = tp->snd_una, write = tp->write_seq, next = tp->rcv_nxt, copied = tp->copied_seq;
+
+		conn->stream[tx].seq = write;
+		conn->stream[!tx].seq = copied;
+		conn->origin[tx] = acked + (__u32)(write - una) - is_client;
+		conn->origin[!tx] = received - (__u32)(next - copied);
+		barrier();
+		if (acked == *(volatile __u64 *)&tp->bytes_acked && received == *(volatile __u64 *)&tp->bytes_received)
+			break;
+	}
+	conn->stream[0].offset = conn->origin[0];
+	conn->stream[1].offset = conn->origin[1];
+}
+
+static __always_inline void join_unsynced(struct gh_conn *conn)
+{
+	conn->flags |= CONN_DECIDED | CONN_JOINED;
+	conn->stream[GH_REQUEST].parse.mode = MODE_UNSYNCED;
+	conn->stream[GH_RESPONSE].parse.mode = MODE_UNSYNCED;
+}
+
+/* Says that the session exists, idle as it may be, then publishes its state: until then no other program sees it. */
+static __always_inline void publish(struct gh_join_scratch *s, struct sock *sk)
+{
+	emit_opened(&s->conn, &s->opened);
+	if (!bpf_sk_storage_get(&gh_conns, sk, &s->conn, BPF_SK_STORAGE_GET_F_CREATE))
+		count(GH_COUNT_STORAGE_FAILED);
+}
+
+static __always_inline void join_tcp(struct gh_join_scratch *s, struct sock *sk, struct task_struct *task,
+				     bool is_client)
+{
+	struct gh_process *server;
+
+	tuple_of(&s->tuple, sk, is_client);
+	if (!is_client && bpf_map_lookup_elem(&gh_client_ends, &s->tuple)) {
 		count(GH_COUNT_OTHER_END);
 		return;
 	}
-	if (bpf_sk_storage_get(&gh_conns, sk, 0, 0))
-		return;
-	conn = bpf_sk_storage_get(&gh_conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!conn) {
-		count(GH_COUNT_STORAGE_FAILED);
-		return;
+	s->conn.id = bpf_get_socket_cookie(sk);
+	s->conn.transport = sk->__sk_common.skc_family == AF_INET ? GH_TCP4 : GH_TCP6;
+	s->conn.flags = is_client ? CONN_CLIENT : 0;
+	s->conn.uid = is_client ? sk->sk_uid.val : ~0U;
+	process_of(&s->conn.opener, task);
+	tcp_position(&s->conn, sk, is_client);
+	join_unsynced(&s->conn);
+	describe_tcp(&s->opened, &s->conn, sk);
+	if (is_client) {
+		server = bpf_map_lookup_elem(&gh_server_ends, &s->tuple);
+		if (server)
+			s->opened.server_opener = *server;
+		bpf_map_update_elem(&gh_client_ends, &s->tuple, &s->conn.id, BPF_ANY);
 	}
-	process_of(&conn->opener, task);
-	conn->uid = is_client ? sk->sk_uid.val : ~0U;
-	conn->flags = CONN_DECIDED | CONN_JOINED | (is_client ? CONN_CLIENT : 0);
-	start_tcp(sk, conn, sending, !sending);
-	if (is_client)
-		bpf_map_update_elem(&gh_client_ends, &tuple, &conn->id, BPF_ANY);
-	conn->stream[GH_REQUEST].parse.mode = MODE_UNSYNCED;
-	conn->stream[GH_RESPONSE].parse.mode = MODE_UNSYNCED;
+	bpf_map_delete_elem(&gh_server_ends, &s->tuple);
+	publish(s, sk);
+}
+
+/* A Unix connection has no name of its own: its client's address in memory. */
+static __always_inline void unix_tuple(struct gh_join_scratch *s, const struct sock *client)
+{
+	s->address = (__u64)client;
+	barrier(); /* a plain number once it was stored */
+	__builtin_memcpy(s->tuple.client_address, &s->address, sizeof(s->address));
+	s->tuple.server_port = 0xffff;
+}
+
+static __always_inline void join_unix_client(struct gh_join_scratch *s, struct sock *sk, struct task_struct *task)
+{
+	const struct sock *server_end = unix_peer(sk);
+	struct gh_process *server;
+
+	s->conn.id = unix_id();
+	s->conn.transport = GH_UNIX;
+	s->conn.flags = CONN_CLIENT;
+	s->conn.uid = BPF_CORE_READ(server_end, sk_peer_cred, uid.val);
+	process_of_peer(&s->conn.opener, server_end);
+	if (!s->conn.opener.start_ns) /* it is gone, and who has the socket now is who speaks */
+		process_of(&s->conn.opener, task);
+	join_unsynced(&s->conn);
+	describe_unix(&s->opened, server_end);
+	server = bpf_map_lookup_elem(&gh_server_ends, &s->tuple);
+	if (server)
+		s->opened.server_opener = *server;
+	publish(s, sk);
+}
+
+/* The server's end of a session that was joined at the client's. */
+static __always_inline void join_unix_server(struct gh_join_scratch *s, struct sock *sk)
+{
+	struct sock *client = trusted_peer(sk);
+	struct gh_conn *other;
+
+	bpf_map_delete_elem(&gh_server_ends, &s->tuple);
+	if (!client)
+		return;
+	other = bpf_sk_storage_get(&gh_conns, client, 0, 0);
+	if (!other || !(other->flags & CONN_JOINED))
+		return;
+	s->conn.id = other->id;
+	s->conn.transport = GH_UNIX;
+	s->conn.flags = other->flags & CONN_OPENED;
+	s->conn.opener = other->opener;
+	s->conn.uid = other->uid;
+	join_unsynced(&s->conn);
+	if (!bpf_sk_storage_get(&gh_conns, sk, &s->conn, BPF_SK_STORAGE_GET_F_CREATE))
+		count(GH_COUNT_STORAGE_FAILED);
+}
+
+static __always_inline void search_tcp(struct gh_join_scratch *s, struct sock *sk, struct task_struct *task)
+{
+	bool is_client = gh_watch_client_ends && is_named_port(bpf_ntohs(sk->__sk_common.skc_dport));
+	bool is_server = is_named_port(sk->__sk_common.skc_num);
+
+	if (sk->__sk_common.skc_state != TCP_ESTABLISHED)
+		return;
+	if (gh_join_pass == JOIN_CLIENTS && is_client)
+		join_tcp(s, sk, task, true);
+	else if (gh_join_pass == JOIN_SERVERS && is_server)
+		join_tcp(s, sk, task, false);
+	else if (gh_join_pass == JOIN_NOTE_SERVERS && is_server) {
+		tuple_of(&s->tuple, sk, false);
+		process_of(&s->conn.opener, task);
+		bpf_map_update_elem(&gh_server_ends, &s->tuple, &s->conn.opener, BPF_ANY);
+	}
+}
+
+static __always_inline void search_unix(struct gh_join_scratch *s, struct sock *sk, struct task_struct *task)
+{
+	const struct sock *peer = unix_peer(sk);
+	enum unix_role role = unix_role(sk, peer);
+	const struct sock *server = role == UNIX_SERVER ? sk : peer;
+
+	if (!peer || role == UNIX_NEITHER)
+		return;
+	s->opened.path_bytes = copy_unix_path(s->opened.path, server);
+	if (!is_named_path(s->opened.path, s->opened.path_bytes))
+		return;
+	unix_tuple(s, role == UNIX_SERVER ? peer : sk);
+	if (gh_join_pass == JOIN_CLIENTS && role == UNIX_CLIENT)
+		join_unix_client(s, sk, task);
+	else if (gh_join_pass == JOIN_SERVERS && role == UNIX_SERVER)
+		join_unix_server(s, sk);
+	else if (gh_join_pass == JOIN_NOTE_SERVERS && role == UNIX_SERVER) {
+		process_of(&s->conn.opener, task);
+		bpf_map_update_elem(&gh_server_ends, &s->tuple, &s->conn.opener, BPF_ANY);
+	}
 }
 
 SEC("iter/task_file")
 int join_open_sockets(struct bpf_iter__task_file *ctx)
 {
+	struct gh_join_scratch *s = join_scratch();
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	struct socket *socket;
 	struct sock *sk;
 	__u16 family;
 
-	if (!task || !file)
+	if (!task || !file || !s)
 		return 0;
 	socket = bpf_sock_from_file(file);
 	if (!socket)
@@ -58,13 +223,13 @@ int join_open_sockets(struct bpf_iter__task_file *ctx)
 	if (!sk)
 		return 0;
 	family = sk->__sk_common.skc_family;
-	if ((family != AF_INET && family != AF_INET6) || sk->sk_protocol != IPPROTO_TCP ||
-	    sk->__sk_common.skc_state != TCP_ESTABLISHED)
+	if (gh_join_pass != JOIN_NOTE_SERVERS && bpf_sk_storage_get(&gh_conns, sk, 0, 0))
 		return 0;
-	if (gh_join_clients && gh_watch_client_ends && is_named_port(bpf_ntohs(sk->__sk_common.skc_dport)))
-		join(sk, task, true);
-	else if (!gh_join_clients && is_named_port(sk->__sk_common.skc_num))
-		join(sk, task, false);
+	__builtin_memset(s, 0, sizeof(*s));
+	if ((family == AF_INET || family == AF_INET6) && sk->sk_protocol == IPPROTO_TCP)
+		search_tcp(s, sk, task);
+	else if (is_unix_stream(sk))
+		search_unix(s, sk, task);
 	return 0;
 }
 

@@ -111,6 +111,8 @@ struct gh_conn {
 	struct gh_process writer_before;
 	__u64 unconfirmed; /* added to by the reader, see unix_plane.h */
 	__u64 confirmed;
+	/* Joined: where the streams stood. */
+	__u64 origin[GH_DIRECTIONS];
 };
 
 /*

@@ -243,6 +243,9 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
 		other = (conn->flags & (CONN_OPENED | CONN_CLIENT)) == (CONN_OPENED | CONN_CLIENT);
 	}
 	__sync_fetch_and_add(&conn->sent, bytes);
+	/* Joined while bytes waited, which were sent before anyone counted. */
+	if (conn->flags & CONN_JOINED && conn->sent < conn->read)
+		conn->sent = conn->read;
 	/* Many may write before anybody reads: their turns are told as they come. */
 	if (other || conn->unconfirmed != conn->confirmed) {
 		conn->confirmed = conn->unconfirmed;

@@ -158,8 +158,8 @@ __noinline int emit_opened(struct gh_conn *conn, struct gh_opened *opened)
 	opened->head.flags = (conn->flags & CONN_CLIENT && conn->transport != GH_UNIX ? GH_OPENED_AT_CLIENT : 0) |
 			     (conn->flags & CONN_JOINED ? GH_OPENED_JOINED : 0);
 	opened->client_uid = conn->uid;
-	opened->request_offset = conn->stream[GH_REQUEST].offset;
-	opened->response_offset = conn->stream[GH_RESPONSE].offset;
+	opened->request_offset = conn->origin[GH_REQUEST];
+	opened->response_offset = conn->origin[GH_RESPONSE];
 	opened->client_opener = is_client ? conn->opener : nobody;
 	if (!is_client)
 		opened->server_opener = conn->opener;

@@ -22,6 +22,8 @@ using std::chrono::milliseconds;
 constexpr size_t kSampleRows = 100;
 // Events of a session held back for the totals at its head; beyond, totals stand at the end.
 constexpr size_t kSessionRowsHeld = 20'000;
+// Gaps looked at for the verdict on a session: more of them do not change it.
+constexpr uint32_t kSessionGapsMax = 10'000;
 constexpr milliseconds kRetryFirst{250};
 constexpr milliseconds kRetryMax{5000};
 
@@ -76,6 +78,16 @@ int fail(const CallError& error, const Options& options, const Surroundings& to)
   }
   tell(to, "the collector at " + options.collector + " failed: " + error.message);
   return kExitEnvironment;
+}
+
+// A string of the filter language.
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '"';
 }
 
 // Prints events as a table or as JSON, in the order in which they come.
@@ -190,6 +202,36 @@ int tail(const Options& options, const Credentials& credentials, const Surroundi
   }
 }
 
+// What says how much of the session was seen but is not among the rows shown: its end and its gaps beyond the limit,
+// and what its agent dropped. An answer that does not come leaves the verdict at what the rows tell.
+void complete_coverage(Client& client, bool was_limited, SessionTotals& totals) {
+  constexpr uint64_t kReportedWithinNs = 60'000'000'000;  // an agent tells of what it dropped as soon as it can
+  const auto ask = [&](const std::string& filter, const RowSink& sink) {
+    v1::SearchRequest request;
+    request.set_filter(filter);
+    request.set_oldest_first(true);
+    request.set_since_ns(totals.first_ns());
+    if (!was_limited && totals.covered().has_ended()) request.set_until_ns(totals.last_ns() + kReportedWithinNs);
+    request.set_limit(kSessionGapsMax);
+    static_cast<void>(client.search(request, sink));
+  };
+  const std::string session = quoted(totals.known().session());
+  if (was_limited) {
+    uint64_t last_seen_ns = totals.last_ns();
+    const auto add = [&](const v1::Row& row) {
+      if (row.time_ns() > last_seen_ns) totals.covered().add(row);
+      return true;
+    };
+    ask("kind == \"gap\" && session.id == " + session, add);
+    ask("kind == \"disconnect\" && session.id == " + session, add);
+  }
+  ask("kind == \"gap\" && session.id == \"\" && agent.id == " + quoted(totals.known().agent_id()),
+      [&](const v1::Row& row) {
+        totals.covered().add_of_agent(row);
+        return true;
+      });
+}
+
 int session(Client& client, const Options& options, const Surroundings& to) {
   v1::SessionRequest request;
   request.set_session(options.session);
@@ -200,7 +242,8 @@ int session(Client& client, const Options& options, const Surroundings& to) {
   bool streaming = options.json;
   uint64_t rows = 0;
   const auto print_held = [&](bool whole) {
-    bool wanted = to.out.write(totals.head() + (whole ? "totals      " + totals.text() + "\n\n" : "\n"));
+    bool wanted =
+        to.out.write(totals.head() + (whole ? totals.coverage() + "totals      " + totals.text() + "\n\n" : "\n"));
     for (const v1::Row& row : held) wanted = wanted && printer.print(row);
     held.clear();
     return wanted;
@@ -220,10 +263,11 @@ int session(Client& client, const Options& options, const Surroundings& to) {
                  "`: `gatehouse query --columns time,session.id,actor,what` shows which there are");
     return kExitEnvironment;
   }
+  if (!options.json) complete_coverage(client, options.limit != 0 && rows == options.limit, totals);
   if (!streaming) print_held(true);
   printer.finish();
   if (streaming && !options.json) {
-    to.out.write("\ntotals      " + totals.text() + "\n");
+    to.out.write("\n" + totals.coverage() + "totals      " + totals.text() + "\n");
     to.out.flush();
   }
   if (!end) return fail(end.error(), options, to);

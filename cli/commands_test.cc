@@ -91,7 +91,8 @@ class Commands : public testing::Test {
     words.insert(words.end(), {"--collector", collector_->address()});
     if (std::ranges::find(words, "--credentials") == words.end())
       words.insert(words.end(), {"--credentials", collector_->credentials()});
-    const auto options = parse_options(words, [](const char*) { return std::nullopt; }, kNow);
+    const auto options = parse_options(
+        words, [](const char*) { return std::nullopt; }, kNow);
     if (!options) {
       (options.error().exit_code == 0 ? out_ : problems_).write(options.error().text);
       return options.error().exit_code;
@@ -151,6 +152,7 @@ TEST_F(Commands, SessionHasAHeadTotalsAndEvents) {
   EXPECT_EQ(command({"session", "2"}), 0);
   EXPECT_THAT(out_.text(), HasSubstr("session     a/b/2\n"));
   EXPECT_THAT(out_.text(), HasSubstr("totals      3 statements, 0 errors, 9 rows"));
+  EXPECT_THAT(out_.text(), HasSubstr("\ncoverage    full so far: every byte was seen\n"));
   EXPECT_THAT(out_.text(), HasSubstr("SELECT 5"));
   EXPECT_THAT(out_.text(), Not(HasSubstr("SELECT 4")));
   EXPECT_EQ(command({"session", "99"}), 1);

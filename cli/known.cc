@@ -12,6 +12,9 @@ bool is_statement(const v1::Row& row) {
 bool has_actor(const v1::Row& row) {
   return row.actor_pid() != 0;
 }
+bool has_coverage(const v1::Row& row) {
+  return !row.coverage_verdict().empty();
+}
 bool has_session(const v1::Row& row) {
   return !row.session().empty();
 }
@@ -22,8 +25,18 @@ struct ZeroIsKnown {
   bool (*when)(const v1::Row&);
 };
 constexpr ZeroIsKnown kZeroIsKnown[] = {
-    {"session.encrypted", has_session}, {"actor.uid", has_actor},       {"statement.index", is_statement},
-    {"result.rows", is_statement},      {"result.bytes", is_statement}, {"request.bytes", is_statement},
+    {"session.encrypted", has_session},
+    {"actor.uid", has_actor},
+    {"statement.index", is_statement},
+    {"coverage.lost_bytes", has_coverage},
+    {"coverage.unseen_bytes", has_coverage},
+    {"coverage.decoded_bytes", has_coverage},
+    {"coverage.left_out_bytes", has_coverage},
+    {"coverage.cut_bytes", has_coverage},
+    {"coverage.opaque_bytes", has_coverage},
+    {"result.rows", is_statement},
+    {"result.bytes", is_statement},
+    {"request.bytes", is_statement},
 };
 
 }  // namespace

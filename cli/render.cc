@@ -78,6 +78,8 @@ void SessionTotals::add(const v1::Row& row) {
   // comes along and is not used.
   known_.MergeFrom(row);
   known_.clear_statement_parameters();
+  known_.clear_coverage_reasons();
+  coverage_.add(row);
   first_ns_ = first_ns_ == 0 ? row.time_ns() : std::min(first_ns_, row.time_ns());
   last_ns_ = std::max(last_ns_, row.time_ns() + row.duration_ns());
   ended_ = ended_ || row.kind() == "disconnect";
@@ -96,15 +98,27 @@ std::string SessionTotals::text() const {
          human_bytes(bytes_) + " answered, " + human_duration(duration_ns_) + " in statements";
 }
 
+namespace {
+
+void append_line(std::string& out, std::string_view name, const std::string& value) {
+  if (value.empty()) return;
+  out += name;
+  out.append(name.size() < 12 ? 12 - name.size() : 1, ' ');
+  out += value;
+  out += '\n';
+}
+
+}  // namespace
+
+std::string SessionTotals::coverage() const {
+  std::string out;
+  for (const std::string& text : coverage_.lines()) append_line(out, out.empty() ? "coverage" : "", text);
+  return out;
+}
+
 std::string SessionTotals::head() const {
   std::string out;
-  const auto line = [&](std::string_view name, const std::string& value) {
-    if (value.empty()) return;
-    out += name;
-    out.append(name.size() < 12 ? 12 - name.size() : 1, ' ');
-    out += value;
-    out += '\n';
-  };
+  const auto line = [&](std::string_view name, const std::string& value) { append_line(out, name, value); };
   const v1::Row& row = known_;
   line("session", safe(row.session()));
   if (row.actor_pid() != 0) {
@@ -119,7 +133,8 @@ std::string SessionTotals::head() const {
     line("unit", safe(row.actor_unit()));
     line("container", safe(row.actor_container()));
   }
-  line("user", safe(row.session_user()));
+  line("user", safe(row.session_user()) +
+                   (row.session_named_by() == "process-title" ? " (by the title of the server's process)" : ""));
   std::string database = safe(row.database_name());
   if (!row.database_address().empty())
     database += (database.empty() ? "" : " ") + ("at " + safe(row.database_address()));

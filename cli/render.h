@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "cli/coverage.h"
 #include "cli/table.h"
 #include "gatehouse/v1/query.pb.h"
 #include "rules/engine/filter.h"
@@ -23,8 +24,17 @@ class SessionTotals {
 
   // Who, from where, to what. Every row carries it; the last ones know most.
   [[nodiscard]] std::string head() const;
+  // How much of it was seen, as lines of the head.
+  [[nodiscard]] std::string coverage() const;
+
+  [[nodiscard]] SessionCoverage& covered() { return coverage_; }
+  [[nodiscard]] const v1::Row& known() const { return known_; }
+  // Of its first and last event.
+  [[nodiscard]] uint64_t first_ns() const { return first_ns_; }
+  [[nodiscard]] uint64_t last_ns() const { return last_ns_; }
 
  private:
+  SessionCoverage coverage_;
   v1::Row known_{};  // of each field of the session the last known value
   uint64_t first_ns_ = 0;
   uint64_t last_ns_ = 0;

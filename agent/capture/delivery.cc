@@ -119,7 +119,8 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
                       .netns = r->netns,
                       .client_opener = key(r->client_opener),
                       .server_opener = key(r->server_opener),
-                      .client_uid = r->client_uid};
+                      .client_uid = r->client_uid,
+                      .origin = {r->request_offset, r->response_offset}};
   std::string path;
   if (opened.transport == Transport::kUnix) {
     path.assign(r->path, r->path_bytes);
@@ -138,6 +139,8 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
   sockets_[opened.socket] = {.is_unix = opened.transport == Transport::kUnix,
                              .opened_ns = opened.time_ns,
                              .client_opener = {.process = opened.client_opener}};
+  // Who listens is not who serves; of a session that was open already the kernel side tells who serves.
+  if (opened.joined) sockets_[opened.socket].server = opened.server_opener;
   sink.on_socket_opened(opened);
 }
 

@@ -95,10 +95,10 @@ Status configure(gatehouse_bpf& skeleton, const CaptureConfig& config) {
   return {};
 }
 
-// Runs the programs' search for open sessions: clients' ends first.
+// Runs the programs' search for open sessions, see bpf/snapshot.h.
 Status join_open_sockets(gatehouse_bpf& skeleton) {
-  for (const uint32_t clients : {1U, 0U}) {
-    skeleton.bss->gh_join_clients = clients;
+  for (const uint32_t pass : {0U, 1U, 2U}) {
+    skeleton.bss->gh_join_pass = pass;
     bpf_link* link = bpf_program__attach_iter(skeleton.progs.join_open_sockets, nullptr);
     if (link == nullptr) return library_error("capture: searching open sessions");
     const UniqueFd run(bpf_iter_create(bpf_link__fd(link)));

@@ -85,7 +85,7 @@ std::optional<uint32_t> status_number(std::string_view status, std::string_view 
 void read_executable(const std::string& folder, Process& process) {
   constexpr std::string_view kDeleted = " (deleted)";
   process.exe = read_link(folder + "/exe");
-  struct stat status{};
+  struct stat status {};
   if (::stat((folder + "/exe").c_str(), &status) == 0) {
     process.exe_inode = status.st_ino;
     process.exe_device = kernel_device(status.st_dev);
@@ -131,6 +131,11 @@ std::optional<uint64_t> read_start_ticks(const std::string& proc_root, uint32_t 
   const auto stat = text ? parse_proc_stat(*text) : std::nullopt;
   if (!stat) return std::nullopt;
   return stat->start_ticks;
+}
+
+std::optional<std::string> read_title(const std::string& proc_root, uint32_t pid) {
+  constexpr size_t kTitleBytesMax = 4096;
+  return read_start(proc_root + "/" + std::to_string(pid) + "/cmdline", kTitleBytesMax);
 }
 
 std::optional<ProcCredentials> read_credentials(const std::string& proc_root, uint32_t pid) {

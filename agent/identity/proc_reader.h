@@ -32,6 +32,8 @@ std::optional<ProcProcess> read_process(const std::string& proc_root, uint32_t p
 
 // Start of the process that has this pid now.
 std::optional<uint64_t> read_start_ticks(const std::string& proc_root, uint32_t pid);
+// Its command line as it stands now, which a process may rewrite; at most 4 KiB.
+std::optional<std::string> read_title(const std::string& proc_root, uint32_t pid);
 struct ProcCredentials {
   uint32_t uid = 0, euid = 0, gid = 0;
 };

@@ -199,6 +199,14 @@ const ProcessRef& ProcessTable::image(const ImageKey& key) {
   return former != entry->former.end() ? *former : present;
 }
 
+std::string ProcessTable::title(const ProcessKey& key) const {
+  if (options_.proc_root.empty() || !key.known()) return "";
+  std::optional<std::string> text = read_title(options_.proc_root, key.pid);
+  // Read before it is compared: the pid may have gone to another process meanwhile.
+  if (!text || read_start_ticks(options_.proc_root, key.pid) != key.start_ns / kTickNs) return "";
+  return *std::move(text);
+}
+
 void ProcessTable::ancestry(const ProcessKey& key, std::vector<ProcessRef>& out) {
   out.clear();
   if (!find(key)) return;

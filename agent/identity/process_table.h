@@ -67,6 +67,9 @@ class ProcessTable {
   // The image with that number, also if the process has another by now; the latest few are kept.
   const ProcessRef& image(const ImageKey& key);
 
+  // What the process calls itself now, as `ps` shows it; empty if it has ended or cannot be asked. Reads /proc.
+  [[nodiscard]] std::string title(const ProcessKey& key) const;
+
   // Parent, its parent, …, each with the image it ran when it forked. At most kAncestorsMax; `out` is overwritten.
   void ancestry(const ProcessKey& key, std::vector<ProcessRef>& out);
 

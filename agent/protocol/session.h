@@ -29,9 +29,10 @@ struct ByteContext {
 // Counters a caller exports; the session itself never logs.
 struct SessionTotals {
   uint64_t statements = 0;
-  uint64_t desyncs = 0;    // times a direction lost its framing, for whatever reason
-  uint64_t resyncs = 0;    // times framing was found again at a safe point
-  uint64_t malformed = 0;  // whole bodies that did not decode
+  uint64_t desyncs = 0;         // times a direction lost its framing, for whatever reason
+  uint64_t resyncs = 0;         // times framing was found again at a safe point
+  uint64_t malformed = 0;       // whole bodies that did not decode
+  uint64_t withheld_bytes = 0;  // of what was cut: secrets, which are never kept
   std::array<uint64_t, kReasons> desync_reasons{};
 };
 
@@ -51,6 +52,9 @@ class ProtocolSession {
   virtual void on_gap(Direction direction, uint64_t bytes, const ByteContext& context) = 0;
   virtual void on_opaque(SocketOpaque::Reason reason, uint64_t time_ns) = 0;
   virtual void on_closed(uint64_t time_ns) = 0;
+  // A joined session's server said, when the session was joined, that it waits for the client: what the client writes
+  // next begins a message. Call it before the first byte.
+  virtual void on_joined_idle(TransactionState transaction) = 0;
 
   // Stable until the next call that is not const. Empty while unknown.
   [[nodiscard]] virtual std::string_view user() const = 0;

@@ -15,7 +15,8 @@ class Journal final : public RecordSink {
   void on_socket_opened(const SocketOpened& r) override {
     add("opened", {r.socket, r.time_ns, static_cast<uint64_t>(r.transport), r.captured_at_client, r.joined, r.netns,
                    r.client.address[0], r.client.port, r.server.address[15], r.server.port, r.client_opener.pid,
-                   r.client_opener.start_ns, r.server_opener.pid, r.server_opener.start_ns, r.client_uid});
+                   r.client_opener.start_ns, r.server_opener.pid, r.server_opener.start_ns, r.client_uid, r.origin[0],
+                   r.origin[1]});
     lines.back() += std::string(r.client.path) + '|' + std::string(r.server.path);
   }
   void on_chunk(const Chunk& r) override {
@@ -96,6 +97,8 @@ void write_one_of_each(RecordSink& sink) {
                       .server_opener = {4, 3},
                       .client_uid = 2};
   opened.client.address[0] = 127;
+  sink.on_socket_opened(opened);
+  opened.origin = {1000, 2000};
   opened.server = {.port = 5432, .path = "/run/.s.PGSQL.5432"};
   sink.on_socket_opened(opened);
   const auto data = test::bytes_of("hello"sv);
@@ -137,7 +140,7 @@ class GhcapTest : public ::testing::Test {
       EXPECT_TRUE(writer.has_value());
       write_one_of_each(**writer);
       EXPECT_TRUE((*writer)->flush().has_value());
-      EXPECT_EQ((*writer)->records(), 7U);
+      EXPECT_EQ((*writer)->records(), 8U);
     }
     auto content = read_file(path_, 1 << 20);
     EXPECT_TRUE(content.has_value());
@@ -155,7 +158,7 @@ TEST_F(GhcapTest, EveryRecordSurvives) {
   ASSERT_TRUE(source.has_value());
   EXPECT_EQ((*source)->poll(got, 3), 3U);
   EXPECT_FALSE((*source)->at_end());
-  EXPECT_EQ((*source)->poll(got, 100), 4U);
+  EXPECT_EQ((*source)->poll(got, 100), 5U);
   EXPECT_TRUE((*source)->at_end());
   EXPECT_EQ((*source)->parser().outcome(), ReadOutcome::kEnd);
   EXPECT_EQ(got.lines, want.lines);

@@ -47,7 +47,7 @@ bool read_opened(Reader r, RecordSink& sink) {
   record.time_ns = r.le<uint64_t>();
   if (!read_enum(r, Transport::kUnix, record.transport)) return false;
   const auto flags = r.le<uint8_t>();
-  if (flags > 3) return false;
+  if (flags > 7) return false;
   record.captured_at_client = (flags & 1) != 0;
   record.joined = (flags & 2) != 0;
   record.netns = r.le<uint32_t>();
@@ -56,6 +56,8 @@ bool read_opened(Reader r, RecordSink& sink) {
   record.client_opener = read_process(r);
   record.server_opener = read_process(r);
   record.client_uid = r.le<uint32_t>();
+  if ((flags & 4) != 0)
+    for (uint64_t& offset : record.origin) offset = r.le<uint64_t>();
   if (!is_finished(r)) return false;
   sink.on_socket_opened(record);
   return true;

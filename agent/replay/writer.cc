@@ -87,13 +87,16 @@ void Writer::on_socket_opened(const SocketOpened& record) {
   put(record.socket);
   put(record.time_ns);
   put(static_cast<uint8_t>(record.transport));
-  put(static_cast<uint8_t>((record.captured_at_client ? 1 : 0) | (record.joined ? 2 : 0)));
+  const bool has_origin = record.origin != decltype(record.origin){};
+  put(static_cast<uint8_t>((record.captured_at_client ? 1 : 0) | (record.joined ? 2 : 0) | (has_origin ? 4 : 0)));
   put(record.netns);
   put_endpoint(record.client);
   put_endpoint(record.server);
   put_process(record.client_opener);
   put_process(record.server_opener);
   put(record.client_uid);
+  if (has_origin)
+    for (const uint64_t offset : record.origin) put(offset);
   end();
 }
 

@@ -89,11 +89,14 @@ void BatchBuilder::count_event(uint64_t time_boottime_ns) {
 
 void BatchBuilder::add_activity(const std::shared_ptr<SessionEntry>& session, const Activity& activity) {
   const EventHead head = head_for(session, activity.writer);
-  const uint64_t time = time_.to_unix(activity.start_ns);
-  if (activity.kind == ActivityKind::kDisconnect)
-    write_disconnect(out_, head, activity, time, session->totals);
-  else
-    write_activity(out_, head, activity, time, scratch_);
+  write_activity(out_, head, activity, time_.to_unix(activity.start_ns), scratch_);
+  count_event(std::max(activity.end_ns, activity.start_ns));
+}
+
+void BatchBuilder::add_disconnect(const std::shared_ptr<SessionEntry>& session, const Activity& activity,
+                                  const CoverageReport& coverage) {
+  const EventHead head = head_for(session, activity.writer);
+  write_disconnect(out_, head, activity, time_.to_unix(activity.start_ns), session->totals, coverage);
   count_event(std::max(activity.end_ns, activity.start_ns));
 }
 

@@ -60,6 +60,9 @@ class BatchBuilder {
 
   // Sequence numbers start at 1 and every add() takes one.
   void add_activity(const std::shared_ptr<SessionEntry>& session, const Activity& activity);
+  // For ActivityKind::kDisconnect.
+  void add_disconnect(const std::shared_ptr<SessionEntry>& session, const Activity& activity,
+                      const CoverageReport& coverage);
   // `session` may be null: a loss that no session owns.
   void add_gap(const std::shared_ptr<SessionEntry>& session, const GapReport& gap, uint64_t now_boottime_ns);
   void add_status(const StatusReport& status, uint64_t now_boottime_ns);

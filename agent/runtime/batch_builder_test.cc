@@ -207,7 +207,7 @@ TEST(BatchBuilder, ASessionThatTheServerEndedSaysWhy) {
   disconnect.reason = "fatal-error";
   disconnect.sqlstate = "28000";
   disconnect.error_message = "no such role";
-  f.builder.add_activity(f.session, disconnect);
+  f.builder.add_disconnect(f.session, disconnect, {});
   const v1::Batch batch = f.take();
   EXPECT_EQ(batch.events(0).disconnect().sqlstate(), "28000");
   EXPECT_EQ(batch.events(0).disconnect().error_message(), "no such role");

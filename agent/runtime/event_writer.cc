@@ -50,6 +50,8 @@ static_assert(static_cast<int>(Outcome::kAborted) == v1::OUTCOME_ABORTED);
 static_assert(static_cast<int>(Outcome::kSuspended) == v1::OUTCOME_SUSPENDED);
 static_assert(static_cast<int>(StatementProtocol::kReplication) == v1::STATEMENT_PROTOCOL_REPLICATION);
 static_assert(static_cast<int>(StatementProtocol::kFunctionCall) == v1::STATEMENT_PROTOCOL_FUNCTION_CALL);
+static_assert(static_cast<int>(CoverageVerdict::kFull) + 1 == v1::COVERAGE_VERDICT_FULL);
+static_assert(static_cast<int>(CoverageVerdict::kOpaque) + 1 == v1::COVERAGE_VERDICT_OPAQUE);
 static_assert(static_cast<int>(TransactionState::kFailed) == v1::TRANSACTION_STATE_FAILED);
 
 void put_head(Writer& event, const EventHead& head, uint64_t time_unix_ns) {
@@ -155,6 +157,38 @@ void put_body(Writer& event, const Activity& a, std::string& scratch) {
   }
 }
 
+void put_stream(Writer& coverage, int field, const StreamReport& stream) {
+  using S = v1::StreamCoverage;
+  Writer out = nested(coverage, field);
+  put_number(out, S::kBeginFieldNumber, stream.begin);
+  put_number(out, S::kEndFieldNumber, stream.end);
+  put_number(out, S::kDecodedFieldNumber, stream.decoded);
+  put_number(out, S::kLeftOutFieldNumber, stream.left_out);
+  put_number(out, S::kCutFieldNumber, stream.cut);
+  put_number(out, S::kWithheldFieldNumber, stream.withheld);
+  put_number(out, S::kOpaqueFieldNumber, stream.opaque);
+  for (size_t i = 0; i < kLostReasons; ++i) {
+    const LostSpan& span = stream.lost[i];
+    if (span.bytes == 0) continue;
+    Writer lost = nested(out, S::kLostFieldNumber);
+    put_text(lost, v1::Lost::kReasonFieldNumber, lost_reason_name(static_cast<LostReason>(i)));
+    put_number(lost, v1::Lost::kBytesFieldNumber, span.bytes);
+    put_number(lost, v1::Lost::kGapsFieldNumber, span.gaps);
+    put_number(lost, v1::Lost::kFirstOffsetFieldNumber, span.first_offset);
+    put_number(lost, v1::Lost::kEndOffsetFieldNumber, span.end_offset);
+  }
+}
+
+void put_coverage(Writer& disconnect, const CoverageReport& coverage) {
+  using C = v1::Coverage;
+  Writer out = nested(disconnect, v1::Disconnect::kCoverageFieldNumber);
+  put_number(out, C::kVerdictFieldNumber, static_cast<uint64_t>(coverage.verdict) + 1);
+  put_stream(out, C::kRequestFieldNumber, coverage.stream[static_cast<size_t>(Direction::kRequest)]);
+  put_stream(out, C::kResponseFieldNumber, coverage.stream[static_cast<size_t>(Direction::kResponse)]);
+  put_text(out, C::kOpaqueReasonFieldNumber, coverage.opaque_reason);
+  put_number(out, C::kJoinedFieldNumber, coverage.joined ? 1 : 0);
+}
+
 std::string joined_arguments(const identity::Process& process, size_t bytes_max) {
   std::string command;
   for (const std::string& argument : process.arguments) {
@@ -166,6 +200,11 @@ std::string joined_arguments(const identity::Process& process, size_t bytes_max)
 }
 
 }  // namespace
+
+std::string_view lost_reason_name(LostReason reason) {
+  constexpr std::string_view kNames[kLostReasons] = {"ring-full", "fault", "unsupported", "unsynced"};
+  return kNames[static_cast<size_t>(reason)];
+}
 
 uint64_t process_id(const ProcessKey& key, uint32_t image_number) {
   if (!key.known()) return 0;
@@ -189,7 +228,7 @@ void write_activity(std::string& out, const EventHead& head, const Activity& act
 }
 
 void write_disconnect(std::string& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
-                      const TransferTotals& totals) {
+                      const TransferTotals& totals, const CoverageReport& coverage) {
   using D = v1::Disconnect;
   Writer batch(out);
   Writer event = nested(batch, v1::Batch::kEventsFieldNumber);
@@ -205,6 +244,7 @@ void write_disconnect(std::string& out, const EventHead& head, const Activity& a
   put_number(body, D::kLostResponseBytesFieldNumber, totals.lost_response_bytes);
   put_text(body, D::kSqlstateFieldNumber, activity.sqlstate);
   put_text(body, D::kErrorMessageFieldNumber, activity.error_message);
+  put_coverage(body, coverage);
 }
 
 void write_gap(std::string& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns) {
@@ -219,6 +259,8 @@ void write_gap(std::string& out, const EventHead& head, const GapReport& gap, ui
   put_number(body, G::kBytesFieldNumber, gap.bytes);
   put_text(body, G::kReasonFieldNumber, gap.reason);
   put_number(body, G::kEventsFieldNumber, gap.events);
+  put_number(body, G::kResponseBytesFieldNumber, gap.response_bytes);
+  put_text(body, G::kServerStateFieldNumber, gap.server_state);
 }
 
 void write_status(std::string& out, const StatusReport& status, uint64_t time_unix_ns) {
@@ -305,6 +347,7 @@ void write_session(std::string& out, const SessionFacts& session) {
   put_number(body, S::kOpenerProcessFieldNumber, session.opener_process);
   put_number(body, S::kServerProcessFieldNumber, session.server_process);
   put_number(body, S::kEncryptedFieldNumber, session.encrypted ? 1 : 0);
+  put_text(body, S::kNamedByFieldNumber, session.named_by);
 }
 
 }  // namespace gatehouse::runtime

@@ -4,6 +4,7 @@
 // Pure: no clock, no I/O.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -13,6 +14,7 @@
 #include "agent/identity/process.h"
 #include "agent/protocol/activity.h"
 #include "agent/stream/records.h"
+#include "common/coverage.h"
 
 namespace gatehouse::runtime {
 
@@ -41,14 +43,32 @@ void write_activity(std::string& out, const EventHead& head, const Activity& act
 struct TransferTotals {
   uint64_t request_bytes = 0, response_bytes = 0, statements = 0, lost_request_bytes = 0, lost_response_bytes = 0;
 };
+// Bytes lost for one reason, and where.
+struct LostSpan {
+  uint64_t bytes = 0, gaps = 0, first_offset = 0, end_offset = 0;
+};
+std::string_view lost_reason_name(LostReason reason);
+// What became of the bytes of one direction; v1.StreamCoverage.
+struct StreamReport {
+  uint64_t begin = 0, end = 0, decoded = 0, left_out = 0, cut = 0, withheld = 0, opaque = 0;
+  std::array<LostSpan, kLostReasons> lost{};
+};
+struct CoverageReport {
+  CoverageVerdict verdict = CoverageVerdict::kFull;
+  std::array<StreamReport, kDirections> stream{};
+  std::string_view opaque_reason{};
+  bool joined = false;
+};
 // For ActivityKind::kDisconnect.
 void write_disconnect(std::string& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
-                      const TransferTotals& totals);
+                      const TransferTotals& totals, const CoverageReport& coverage);
 
 struct GapReport {
   bool response = false;
   uint64_t offset = 0, bytes = 0, events = 0;
+  uint64_t response_bytes = 0;  // for "opened-before-watching", where `bytes` are of requests
   std::string_view reason{};
+  std::string_view server_state{};
   Fidelity fidelity = Fidelity::kAfterGap;
 };
 void write_gap(std::string& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns);
@@ -73,6 +93,7 @@ struct SessionFacts {
   uint32_t client_port = 0, server_port = 0;
   std::string database_label;
   std::string user, database, application_name, server_version, client_encoding;
+  std::string_view named_by{};  // where user and database are from, if not from the session itself
   uint32_t backend_pid = 0;
   uint64_t opener_process = 0, server_process = 0;
 };

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/runtime/shard.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
+
+#include "agent/runtime/server_title.h"
 
 namespace gatehouse::runtime {
 namespace {
-
-constexpr std::string_view kLostReasonNames[kLostReasons] = {"ring-full", "fault", "unsupported", "unsynced"};
 
 std::shared_ptr<SessionEntry> make_entry(const SocketOpened& opened, std::span<const AgentConfig::Database> databases,
                                          const TimeBase& time) {
@@ -47,7 +49,10 @@ class Shard::Session final : public ConnectionObserver {
   void on_chunk(const Chunk& chunk) {
     now_ns_ = chunk.time_ns;
     // Who answers is the server's process, which is not known before it does.
-    if (chunk.direction == Direction::kResponse && chunk.writer.known()) entry_->server = {.process = chunk.writer};
+    if (chunk.direction == Direction::kResponse && chunk.writer.known() && chunk.writer != entry_->server.process) {
+      entry_->server = {.process = chunk.writer};
+      if (entry_->facts.joined) learn_from_title();
+    }
     uint64_t& bytes =
         chunk.direction == Direction::kRequest ? entry_->totals.request_bytes : entry_->totals.response_bytes;
     for (const Piece& piece : chunk.pieces) {
@@ -63,9 +68,11 @@ class Shard::Session final : public ConnectionObserver {
   }
   void on_closed(const SocketClosed& record) {
     now_ns_ = record.time_ns;
-    if (record.witnessed) {
-      entry_->totals.request_bytes = record.stream_bytes[0];
-      entry_->totals.response_bytes = record.stream_bytes[1];
+    watch_ended_ = record.watch_ended;
+    for (const Direction direction : {Direction::kRequest, Direction::kResponse}) {
+      uint64_t& bytes =
+          direction == Direction::kRequest ? entry_->totals.request_bytes : entry_->totals.response_bytes;
+      bytes = record.witnessed ? record.stream_bytes[static_cast<size_t>(direction)] : connection_.position(direction);
     }
     connection_.on_closed(record, *this);
   }
@@ -73,12 +80,20 @@ class Shard::Session final : public ConnectionObserver {
   [[nodiscard]] SocketClosed end_of_watch(SocketId socket, uint64_t now_ns) const {
     return {.socket = socket,
             .time_ns = now_ns,
-            .stream_bytes = {connection_.position(Direction::kRequest), connection_.position(Direction::kResponse)}};
+            .stream_bytes = {connection_.position(Direction::kRequest), connection_.position(Direction::kResponse)},
+            .watch_ended = true};
   }
 
   // The session was open before it was watched. Nobody can say what it did until then, so the record says that.
   void report_unseen_past(uint64_t now_ns) {
-    shard_.builder_.add_gap(entry_, {.reason = "opened-before-watching", .fidelity = Fidelity::kJoinedMidStream},
+    const std::string state = learn_from_title();
+    if (const auto transaction = idle_transaction(state)) connection_.on_joined_idle(*transaction);
+    shard_.builder_.add_gap(entry_,
+                            {.bytes = connection_.origin(Direction::kRequest),
+                             .response_bytes = connection_.origin(Direction::kResponse),
+                             .reason = "opened-before-watching",
+                             .server_state = state,
+                             .fidelity = Fidelity::kJoinedMidStream},
                             now_ns);
     shard_.hand_over_if_full();
   }
@@ -96,7 +111,11 @@ class Shard::Session final : public ConnectionObserver {
       ++shard_.counters_.statements;
       ++entry_->totals.statements;
     }
-    shard_.builder_.add_activity(entry_, activity);
+    if (activity.kind == ActivityKind::kOpaque) opaque_reason_ = activity.method;
+    if (activity.kind == ActivityKind::kDisconnect)
+      shard_.builder_.add_disconnect(entry_, as_seen(activity), coverage());
+    else
+      shard_.builder_.add_activity(entry_, as_seen(activity));
     shard_.hand_over_if_full();
   }
 
@@ -105,16 +124,75 @@ class Shard::Session final : public ConnectionObserver {
     ++shard_.counters_.gaps;
     shard_.counters_.lost_bytes += gap.bytes;
     (response ? entry_->totals.lost_response_bytes : entry_->totals.lost_request_bytes) += gap.bytes;
-    shard_.builder_.add_gap(entry_,
-                            {.response = response,
-                             .offset = gap.offset,
-                             .bytes = gap.bytes,
-                             .reason = kLostReasonNames[static_cast<size_t>(gap.reason)]},
-                            now_ns_);
+    if (!lost_) lost_ = std::make_unique<LostSpans>();
+    LostSpan& span = (*lost_)[static_cast<size_t>(gap.direction)][static_cast<size_t>(gap.reason)];
+    if (span.gaps++ == 0) span.first_offset = gap.offset;
+    span.bytes += gap.bytes;
+    span.end_offset = gap.offset + gap.bytes;
+    shard_.builder_.add_gap(
+        entry_,
+        {.response = response, .offset = gap.offset, .bytes = gap.bytes, .reason = lost_reason_name(gap.reason)},
+        now_ns_);
     shard_.hand_over_if_full();
   }
 
  private:
+  using LostSpans = std::array<std::array<LostSpan, kLostReasons>, kDirections>;
+
+  // The protocol's session is told of an end of the connection either way, and takes what it awaits for aborted.
+  [[nodiscard]] Activity as_seen(const Activity& told) const {
+    if (!watch_ended_) return told;
+    Activity seen = told;
+    if (seen.kind == ActivityKind::kDisconnect) {
+      seen.reason = "watch-ended";
+      seen.outcome = Outcome::kUnknown;
+    }
+    if (seen.outcome == Outcome::kAborted) seen.outcome = Outcome::kUnknown;
+    return seen;
+  }
+
+  // The start-up of a joined session was not seen. Its server's process says who is served: its state, as it says.
+  std::string learn_from_title() {
+    SessionFacts& facts = entry_->facts;
+    const identity::ProcessRef& server = shard_.processes_.find(entry_->server.process);
+    if (!server || !server->exe.ends_with("/postgres")) return "";
+    const std::string text = shard_.processes_.title(entry_->server.process);
+    const auto title = parse_server_title(text);
+    if (!title || title->client_port != (facts.transport == Transport::kUnix ? 0 : facts.client_port)) return "";
+    if (facts.user.empty() && !title->user.empty()) {
+      facts.user = title->user;
+      facts.database = title->database;
+      facts.named_by = "process-title";
+    }
+    return std::string(title->state);
+  }
+
+  [[nodiscard]] CoverageReport coverage() const {
+    CoverageReport report{.opaque_reason = opaque_reason_, .joined = entry_->facts.joined};
+    CoverageFacts facts{.opaque = connection_.session().is_opaque(), .joined = report.joined};
+    for (const Direction direction : {Direction::kRequest, Direction::kResponse}) {
+      const StreamLedger& ledger = connection_.ledger(direction);
+      const bool is_request = direction == Direction::kRequest;
+      // Only clients send secrets.
+      const uint64_t withheld = is_request ? std::min(ledger.cut, connection_.session().totals().withheld_bytes) : 0;
+      StreamReport& stream = report.stream[static_cast<size_t>(direction)];
+      stream = {.begin = connection_.origin(direction),
+                .end = connection_.position(direction),
+                .decoded = ledger.decoded,
+                .left_out = ledger.elided,
+                .cut = ledger.cut - withheld,
+                .withheld = withheld,
+                .opaque = ledger.opaque};
+      if (lost_) stream.lost = (*lost_)[static_cast<size_t>(direction)];
+      facts.lost_bytes += ledger.lost_total();
+      facts.truncated_bytes += stream.cut;
+      if (is_request) facts.request_bytes = stream.end - stream.begin;
+      if (is_request) facts.request_read = ledger.decoded + ledger.elided + ledger.cut;
+    }
+    report.verdict = judge_coverage(facts);
+    return report;
+  }
+
   void count(const Piece& piece) {
     if (piece.kind == Piece::Kind::kData)
       shard_.counters_.captured_bytes += piece.bytes;
@@ -141,6 +219,9 @@ class Shard::Session final : public ConnectionObserver {
   ImageKey writer_{};
   uint32_t writer_uid_ = UINT32_MAX;
   uint64_t writer_mark_ = 0;
+  bool watch_ended_ = false;
+  std::string_view opaque_reason_{};  // a constant of the protocol's
+  std::unique_ptr<LostSpans> lost_;   // where something was lost
 };
 
 Shard::Shard(identity::ProcessTable& processes, BatchBuilder& builder, std::vector<AgentConfig::Database> databases,

@@ -227,6 +227,146 @@ TEST(Shard, AStatementBelongsToTheImageThatWroteIt) {
   EXPECT_EQ(f.named.at(f.sessions.at(1).opener_process()).exe(), "/first");
 }
 
+uint64_t accounted(const v1::StreamCoverage& stream) {
+  uint64_t bytes =
+      stream.begin() + stream.decoded() + stream.left_out() + stream.cut() + stream.withheld() + stream.opaque();
+  for (const v1::Lost& lost : stream.lost()) bytes += lost.bytes();
+  return bytes;
+}
+
+// The last event, which must be a disconnect whose account balances.
+v1::Coverage coverage_of(const Fixture& f) {
+  EXPECT_FALSE(f.events.empty() || !f.events.back().has_disconnect());
+  const v1::Coverage& coverage = f.events.back().disconnect().coverage();
+  EXPECT_EQ(accounted(coverage.request()), coverage.request().end());
+  EXPECT_EQ(accounted(coverage.response()), coverage.response().end());
+  return coverage;
+}
+
+// Whole, cut into pieces, and with any one of its chunks lost, the account of a recorded session balances.
+class Loser final : public RecordSink {
+ public:
+  Loser(RecordSink& sink, size_t lost) : sink_(sink), lost_(lost) {}
+  void on_socket_opened(const SocketOpened& r) override { sink_.on_socket_opened(r); }
+  void on_chunk(const Chunk& r) override {
+    if (chunks++ != lost_) sink_.on_chunk(r);
+  }
+  void on_socket_opaque(const SocketOpaque& r) override { sink_.on_socket_opaque(r); }
+  void on_socket_closed(const SocketClosed& r) override { sink_.on_socket_closed(r); }
+  void on_process_exec(const ProcessExec& r) override { sink_.on_process_exec(r); }
+  void on_process_fork(const ProcessFork& r) override { sink_.on_process_fork(r); }
+  void on_process_exit(const ProcessExit& r) override { sink_.on_process_exit(r); }
+  size_t chunks = 0;
+
+ private:
+  RecordSink& sink_;
+  size_t lost_;
+};
+
+TEST(Shard, TheAccountOfEveryRecordedSessionBalances) {
+  for (const std::string& name : names_of_corpus()) {
+    for (size_t lost = 0; lost <= 40; ++lost) {
+      Fixture f;
+      auto source = replay::FileSource::open(kCorpus / (name + ".ghcap"));
+      ASSERT_TRUE(source);
+      Loser loser(f.shard, lost == 40 ? SIZE_MAX : lost);
+      while (!(*source)->at_end()) (*source)->poll(loser, 64);
+      f.finish();
+      size_t sessions = 0;
+      for (const auto& event : f.events) {
+        if (!event.has_disconnect()) continue;
+        ++sessions;
+        const v1::Coverage& coverage = event.disconnect().coverage();
+        EXPECT_EQ(accounted(coverage.request()), event.disconnect().request_bytes()) << name << ' ' << lost;
+        EXPECT_EQ(accounted(coverage.response()), event.disconnect().response_bytes()) << name << ' ' << lost;
+        if (lost == 40 && coverage.opaque_reason().empty()) {
+          EXPECT_EQ(coverage.verdict(), v1::COVERAGE_VERDICT_FULL) << name;
+        }
+      }
+      EXPECT_GT(sessions, 0U) << name;
+    }
+  }
+}
+
+TEST(Shard, CoverageSaysWhereBytesAreMissing) {
+  using std::string_view_literals::operator""sv;
+  Fixture f;
+  f.shard.on_socket_opened(opened(false));
+  send(f, Direction::kRequest, 0, "\0\0\0\x10\0\3\0\0user\0u\0\0"sv);
+  send(f, Direction::kRequest, 16 + 1000, "Q\0\0\0\x0dSELECT 1\0"sv);
+  send(f, Direction::kRequest, 16 + 1000 + 14 + 500, "Q\0\0\0\x0dSELECT 2\0"sv);
+  f.shard.on_socket_closed({.socket = 7, .time_ns = 300, .stream_bytes = {16 + 1000 + 14 + 500 + 14, 0}});
+  f.finish();
+  const v1::Coverage coverage = coverage_of(f);
+  EXPECT_EQ(coverage.verdict(), v1::COVERAGE_VERDICT_GAPS);
+  ASSERT_EQ(coverage.request().lost_size(), 1);
+  const v1::Lost& lost = coverage.request().lost(0);
+  EXPECT_EQ(lost.reason(), "ring-full");
+  EXPECT_EQ(lost.bytes(), 1500U);
+  EXPECT_EQ(lost.gaps(), 2U);
+  EXPECT_EQ(lost.first_offset(), 16U);
+  EXPECT_EQ(lost.end_offset(), 16U + 1000 + 14 + 500);
+}
+
+TEST(Shard, APasswordIsWithheldAndALongStatementTruncated) {
+  using std::string_view_literals::operator""sv;
+  for (const bool is_long : {false, true}) {
+    Fixture f;
+    f.shard.on_socket_opened(opened(false));
+    send(f, Direction::kRequest, 0, "\0\0\0\x10\0\3\0\0user\0u\0\0"sv);
+    send(f, Direction::kResponse, 0, "R\0\0\0\x08\0\0\0\3"sv);
+    Piece pieces[] = {{.kind = Piece::Kind::kData, .bytes = 5, .data = std::as_bytes(std::span("p\0\0\0\x0c", 5))},
+                      {.kind = Piece::Kind::kCut, .bytes = 8}};
+    Chunk chunk{.socket = 7, .direction = Direction::kRequest, .offset = 16, .time_ns = 200, .pieces = pieces};
+    f.shard.on_chunk(chunk);
+    if (is_long) {
+      pieces[0].data = std::as_bytes(std::span("Q\0\0\0\x0c", 5));
+      chunk.offset = 29;
+      f.shard.on_chunk(chunk);
+    }
+    f.shard.on_socket_closed({.socket = 7, .time_ns = 300, .stream_bytes = {is_long ? 42U : 29U, 9}});
+    f.finish();
+    const v1::Coverage coverage = coverage_of(f);
+    EXPECT_EQ(coverage.request().withheld(), 8U);
+    EXPECT_EQ(coverage.request().cut(), is_long ? 8U : 0U);
+    EXPECT_EQ(coverage.verdict(), is_long ? v1::COVERAGE_VERDICT_TRUNCATED : v1::COVERAGE_VERDICT_FULL);
+  }
+}
+
+TEST(Shard, AJoinedSessionSaysHowMuchOfItsPastWasUnseen) {
+  using std::string_view_literals::operator""sv;
+  Fixture f;
+  SocketOpened record = opened(true);
+  record.origin = {100, 2000};
+  f.shard.on_socket_opened(record);
+  // In the middle of an answer: lost until the server is idle.
+  send(f, Direction::kResponse, 2700, "Z\0\0\0\5I"sv);
+  send(f, Direction::kRequest, 100, "Q\0\0\0\x0dSELECT 1\0"sv);
+  f.shard.close_all(400);
+  f.shard.flush(400, true);
+  EXPECT_EQ(f.gaps()[0].bytes(), 100U);
+  EXPECT_EQ(f.gaps()[0].response_bytes(), 2000U);
+  ASSERT_EQ(f.gaps().size(), 2U);
+  EXPECT_EQ(f.gaps()[1].reason(), "unsynced");
+  EXPECT_EQ(f.gaps()[1].offset(), 2000U);
+  EXPECT_EQ(f.gaps()[1].bytes(), 700U);
+  const v1::Coverage coverage = coverage_of(f);
+  EXPECT_EQ(coverage.verdict(), v1::COVERAGE_VERDICT_GAPS);
+  EXPECT_EQ(coverage.request().begin(), 100U);
+  EXPECT_EQ(coverage.response().end(), 2706U);
+  // The agent stopped, the session did not: nothing of it is said to have ended.
+  EXPECT_EQ(f.events.back().disconnect().reason(), "watch-ended");
+  for (const auto& event : f.events) EXPECT_NE(event.outcome(), v1::OUTCOME_ABORTED);
+}
+
+TEST(Shard, ASessionOfWhichNothingCouldBeReadIsBlind) {
+  Fixture f;
+  f.shard.on_socket_opened(opened(true));
+  f.shard.on_socket_closed({.socket = 7, .time_ns = 300, .stream_bytes = {500, 900}});
+  f.finish();
+  EXPECT_EQ(coverage_of(f).verdict(), v1::COVERAGE_VERDICT_BLIND);
+}
+
 TEST(Shard, AChunkWhoseSocketIsUnknownIsCounted) {
   Fixture f;
   send(f, Direction::kRequest, 0, "x");

@@ -11,8 +11,7 @@ Connection::Connection(const SocketOpened& opened)
     : socket_(opened.socket),
       joined_(opened.joined),
       session_(std::make_unique<postgres::Session>(relay_, postgres::Session::Options{.joined = opened.joined})) {
-  if (joined_) return;
-  for (Side& side : sides_) side.is_placed = true;
+  for (size_t d = 0; d < kDirections; ++d) sides_[d].origin = sides_[d].position = opened.origin[d];
 }
 
 Connection::~Connection() = default;
@@ -21,14 +20,11 @@ void Connection::on_chunk(const Chunk& chunk, ConnectionObserver& observer, uint
   if (is_closed_) return;
   relay_.target = &observer;
   Side& side = sides_[static_cast<size_t>(chunk.direction)];
-  if (!side.is_placed) {
-    side.is_placed = true;
-    side.origin = side.position = chunk.offset;
-  }
   ByteContext context{
       .time_ns = chunk.time_ns, .writer = {.process = chunk.writer, .image = writer_image}, .offset = side.position};
   if (chunk.offset > side.position)
-    lose(chunk.direction, chunk.offset - side.position, LostReason::kRingFull, context, observer);
+    lose(chunk.direction, chunk.offset - side.position, reason_of(chunk.direction, LostReason::kRingFull), context,
+         observer);
 
   uint64_t behind = side.position - chunk.offset;
   bool is_first = true;
@@ -58,7 +54,7 @@ void Connection::push_piece(const Chunk& chunk, const Piece& piece, const ByteCo
                             ConnectionObserver& observer) {
   Side& side = sides_[static_cast<size_t>(chunk.direction)];
   if (piece.kind == Piece::Kind::kLost)
-    return lose(chunk.direction, piece.bytes, reason_of_piece(chunk.direction), context, observer);
+    return lose(chunk.direction, piece.bytes, reason_of(chunk.direction, LostReason::kFault), context, observer);
   side.position += piece.bytes;
   if (session_->is_opaque()) {
     side.ledger.opaque += piece.bytes;
@@ -79,10 +75,11 @@ void Connection::push_piece(const Chunk& chunk, const Piece& piece, const ByteCo
   }
 }
 
-// A chunk says that bytes are missing, not why; the socket's totals at its end do.
-LostReason Connection::reason_of_piece(Direction direction) const {
-  return joined_ && direction == Direction::kResponse && session_->totals().resyncs == 0 ? LostReason::kUnsynced
-                                                                                         : LostReason::kFault;
+// A chunk says that bytes are missing, not why; the socket's totals at its end do. A joined session's first ones are
+// those that were skipped until a message began.
+LostReason Connection::reason_of(Direction direction, LostReason usual) const {
+  const bool is_joining = joined_ && sides_[static_cast<size_t>(direction)].ledger.decoded == 0;
+  return is_joining ? LostReason::kUnsynced : usual;
 }
 
 void Connection::lose(Direction direction, uint64_t bytes, LostReason reason, const ByteContext& context,
@@ -116,7 +113,7 @@ void Connection::on_closed(const SocketClosed& record, ConnectionObserver& obser
   for (const Direction direction : {Direction::kRequest, Direction::kResponse}) {
     const auto index = static_cast<size_t>(direction);
     Side& side = sides_[index];
-    if (!side.is_placed || record.stream_bytes[index] <= side.position) continue;
+    if (record.stream_bytes[index] <= side.position) continue;
     // The reason that accounts for more than has been given to it.
     LostReason reason = LostReason::kRingFull;
     for (size_t i = 0; i < kLostReasons; ++i)

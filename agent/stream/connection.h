@@ -58,6 +58,8 @@ class Connection {
   // it is dropped. One ahead of it proves a gap. `writer_image`: which image of its writer wrote it, see ImageKey.
   void on_chunk(const Chunk& chunk, ConnectionObserver& observer, uint32_t writer_image = 0);
   void on_opaque(const SocketOpaque& record, ConnectionObserver& observer);
+  // See ProtocolSession.
+  void on_joined_idle(TransactionState transaction) { session_->on_joined_idle(transaction); }
   // Ends the session. The tail of a stream that never arrived is a gap. Later calls do nothing.
   void on_closed(const SocketClosed& record, ConnectionObserver& observer);
 
@@ -66,7 +68,7 @@ class Connection {
   [[nodiscard]] const StreamLedger& ledger(Direction direction) const {
     return sides_[static_cast<size_t>(direction)].ledger;
   }
-  // Where the next byte of this direction is expected, and where it was first seen.
+  // Where the next byte of this direction is expected, and where the watching began.
   [[nodiscard]] uint64_t position(Direction direction) const { return sides_[static_cast<size_t>(direction)].position; }
   [[nodiscard]] uint64_t origin(Direction direction) const { return sides_[static_cast<size_t>(direction)].origin; }
   [[nodiscard]] bool is_closed() const { return is_closed_; }
@@ -74,7 +76,6 @@ class Connection {
 
  private:
   struct Side {
-    bool is_placed = false;  // origin and position are known
     uint64_t origin = 0;
     uint64_t position = 0;
     StreamLedger ledger{};
@@ -89,7 +90,7 @@ class Connection {
   void push_piece(const Chunk& chunk, const Piece& piece, const ByteContext& context, ConnectionObserver& observer);
   void lose(Direction direction, uint64_t bytes, LostReason reason, const ByteContext& context,
             ConnectionObserver& observer);
-  LostReason reason_of_piece(Direction direction) const;
+  LostReason reason_of(Direction direction, LostReason usual) const;
 
   SocketId socket_;
   bool joined_;

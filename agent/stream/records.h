@@ -39,13 +39,15 @@ struct SocketOpened {
   uint64_t time_ns = 0;
   Transport transport = Transport::kTcp4;
   bool captured_at_client = false;  // else at the server's end
-  bool joined = false;              // existed before capture began: offsets do not start at the stream's first byte
+  bool joined = false;              // existed before capture began
   uint32_t netns = 0;               // inode of the network namespace
   Endpoint client{};
   Endpoint server{};
   ProcessKey client_opener{};        // who called connect(); unknown for a remote client
   ProcessKey server_opener{};        // who accepted, or listens; unknown for a remote server
   uint32_t client_uid = UINT32_MAX;  // uid of the connecting process where the kernel attests it, else UINT32_MAX
+  // joined: where the streams stood, so what had moved unseen. 0 where the kernel does not count it (Unix sockets).
+  std::array<uint64_t, kDirections> origin{};
 };
 
 // A stretch of a stream. A chunk is a row of pieces without holes between them.
@@ -106,6 +108,7 @@ struct SocketClosed {
   // False: the connection is gone, but nobody saw it go. Then the totals are not known and zero here, and `time_ns` is
   // when that was noticed.
   bool witnessed = true;
+  bool watch_ended = false;  // not the connection: it goes on unseen. Sources never say so.
 };
 
 // Identity as the kernel knew it at exec time.

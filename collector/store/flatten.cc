@@ -77,6 +77,23 @@ std::string_view to_text(v1::StatementProtocol protocol) {
   }
 }
 
+std::string_view to_text(v1::CoverageVerdict verdict) {
+  switch (verdict) {
+    case v1::COVERAGE_VERDICT_FULL:
+      return "full";
+    case v1::COVERAGE_VERDICT_TRUNCATED:
+      return "truncated";
+    case v1::COVERAGE_VERDICT_GAPS:
+      return "gaps";
+    case v1::COVERAGE_VERDICT_BLIND:
+      return "blind";
+    case v1::COVERAGE_VERDICT_OPAQUE:
+      return "opaque";
+    default:
+      return "";
+  }
+}
+
 std::string_view to_text(v1::TransactionState state) {
   switch (state) {
     case v1::TRANSACTION_STATE_IDLE:
@@ -173,6 +190,38 @@ void add_body(const v1::Opaque& opaque, v1::Row& row) {
   row.set_detail(opaque.reason());
 }
 
+// "request ring-full bytes=4096 gaps=2 from=120 to=9000": words as in a gap's detail.
+void add_stream(std::string_view direction, const v1::StreamCoverage& stream, v1::Row& row) {
+  const auto reason = [&](std::string_view why, uint64_t bytes, const std::string& where = {}) {
+    if (bytes > 0)
+      *row.add_coverage_reasons() =
+          std::string(direction) + " " + std::string(why) + " bytes=" + std::to_string(bytes) + where;
+  };
+  reason("opened-before-watching", stream.begin());
+  reason("cut", stream.cut());
+  reason("opaque", stream.opaque());
+  for (const v1::Lost& lost : stream.lost()) {
+    reason(lost.reason(), lost.bytes(),
+           " gaps=" + std::to_string(lost.gaps()) + " from=" + std::to_string(lost.first_offset()) +
+               " to=" + std::to_string(lost.end_offset()));
+    row.set_coverage_lost_bytes(row.coverage_lost_bytes() + lost.bytes());
+  }
+  row.set_coverage_unseen_bytes(row.coverage_unseen_bytes() + stream.begin());
+  row.set_coverage_decoded_bytes(row.coverage_decoded_bytes() + stream.decoded());
+  row.set_coverage_left_out_bytes(row.coverage_left_out_bytes() + stream.left_out() + stream.withheld());
+  row.set_coverage_cut_bytes(row.coverage_cut_bytes() + stream.cut());
+  row.set_coverage_opaque_bytes(row.coverage_opaque_bytes() + stream.opaque());
+}
+
+void add_coverage(const v1::Coverage& coverage, v1::Row& row) {
+  set(row.mutable_coverage_verdict(), to_text(coverage.verdict()));
+  if (coverage.joined() && coverage.request().begin() + coverage.response().begin() == 0)
+    row.add_coverage_reasons("opened-before-watching");
+  if (!coverage.opaque_reason().empty()) row.add_coverage_reasons(coverage.opaque_reason());
+  add_stream("request", coverage.request(), row);
+  add_stream("response", coverage.response(), row);
+}
+
 void add_body(const v1::Disconnect& disconnect, v1::Row& row) {
   set(row.mutable_kind(), "disconnect");
   std::string& detail = *row.mutable_detail();
@@ -184,16 +233,23 @@ void add_body(const v1::Disconnect& disconnect, v1::Row& row) {
   row.set_result_bytes(disconnect.response_bytes());
   row.set_result_sqlstate(disconnect.sqlstate());
   row.set_result_error(disconnect.error_message());
+  if (disconnect.has_coverage()) add_coverage(disconnect.coverage(), row);
 }
 
 void add_body(const v1::Gap& gap, v1::Row& row) {
   set(row.mutable_kind(), "gap");
   std::string& detail = *row.mutable_detail();
   detail = gap.reason();
+  row.add_coverage_reasons(gap.reason());
   if (gap.events() > 0) detail += " events=" + std::to_string(gap.events());
   if (gap.bytes() > 0)
     detail += std::string(gap.response() ? " response" : " request") + " offset=" + std::to_string(gap.offset()) +
               " bytes=" + std::to_string(gap.bytes());
+  if (gap.response_bytes() > 0) detail += " response_bytes=" + std::to_string(gap.response_bytes());
+  if (!gap.server_state().empty()) detail += " state=" + gap.server_state();
+  const bool is_past = gap.reason() == "opened-before-watching";
+  row.set_coverage_lost_bytes(is_past ? 0 : gap.bytes());
+  row.set_coverage_unseen_bytes(is_past ? gap.bytes() + gap.response_bytes() : 0);
 }
 
 // `name=value` words: what Agents is answered from, so their order is fixed.
@@ -242,6 +298,7 @@ void Flattener::add_session(const v1::Session& session, v1::Row& row) const {
   set(row.mutable_session_transport(), to_text(session.transport()));
   row.set_session_backend_pid(session.backend_pid());
   row.set_session_encrypted(session.encrypted());
+  row.set_session_named_by(session.named_by());
 }
 
 void Flattener::add_actor(const v1::Event& event, const v1::Session* session, v1::Row& row) const {

@@ -56,6 +56,7 @@ TEST_F(FlattenTest, EveryFieldIsFilled) {
   session.set_server_version("15.6");
   session.set_backend_pid(99);
   session.set_encrypted(true);
+  session.set_named_by("process-title");
   v1::Statement& statement = *event_.mutable_statement();
   statement.set_resolved_text("SELECT 2");
   statement.set_command_tag("SELECT 1");
@@ -70,7 +71,18 @@ TEST_F(FlattenTest, EveryFieldIsFilled) {
   statement.set_response_bytes(4);
   statement.set_text_bytes(100'000);
   statement.set_transaction(v1::TRANSACTION_STATE_FAILED);
-  const v1::Row got = row();
+  v1::Row got = row();
+  v1::Coverage& coverage = *event_.mutable_disconnect()->mutable_coverage();
+  coverage.set_verdict(v1::COVERAGE_VERDICT_GAPS);
+  for (v1::StreamCoverage* stream : {coverage.mutable_request(), coverage.mutable_response()}) {
+    stream->set_begin(1);
+    stream->set_decoded(2);
+    stream->set_withheld(3);
+    stream->set_cut(4);
+    stream->set_opaque(5);
+    stream->add_lost()->set_bytes(6);
+  }
+  got.MergeFrom(row());
   const auto* reflection = v1::Row::GetReflection();
 #define GH_FIELD(name, member, type, help)                                                                       \
   {                                                                                                              \
@@ -162,6 +174,37 @@ TEST_F(FlattenTest, Parameters) {
             (std::vector<std::string>{"text", "NULL", "\\x00ff10", "\\xff"}));
 }
 
+TEST_F(FlattenTest, CoverageSaysWhatIsMissingAndWhy) {
+  v1::Coverage& coverage = *event_.mutable_disconnect()->mutable_coverage();
+  coverage.set_verdict(v1::COVERAGE_VERDICT_GAPS);
+  coverage.set_joined(true);
+  coverage.mutable_request()->set_begin(100);
+  coverage.mutable_request()->set_decoded(50);
+  v1::StreamCoverage& response = *coverage.mutable_response();
+  response.set_begin(200);
+  response.set_left_out(1000);
+  v1::Lost& lost = *response.add_lost();
+  lost.set_reason("ring-full");
+  lost.set_bytes(30);
+  lost.set_gaps(2);
+  lost.set_first_offset(210);
+  lost.set_end_offset(900);
+  const v1::Row got = row();
+  EXPECT_EQ(got.coverage_verdict(), "gaps");
+  EXPECT_EQ(
+      std::vector<std::string>(got.coverage_reasons().begin(), got.coverage_reasons().end()),
+      (std::vector<std::string>{"request opened-before-watching bytes=100", "response opened-before-watching bytes=200",
+                                "response ring-full bytes=30 gaps=2 from=210 to=900"}));
+  EXPECT_EQ(got.coverage_unseen_bytes(), 300U);
+  EXPECT_EQ(got.coverage_lost_bytes(), 30U);
+  EXPECT_EQ(got.coverage_decoded_bytes(), 50U);
+  EXPECT_EQ(got.coverage_left_out_bytes(), 1000U);
+  // A Unix socket's past is not counted by anyone.
+  coverage.mutable_request()->clear_begin();
+  response.clear_begin();
+  EXPECT_EQ(row().coverage_reasons(0), "opened-before-watching");
+}
+
 TEST_F(FlattenTest, KindsAndDetails) {
   struct Case {
     const char* kind;
@@ -197,6 +240,13 @@ TEST_F(FlattenTest, KindsAndDetails) {
          event.mutable_gap()->set_response(true);
          event.mutable_gap()->set_offset(10);
          event.mutable_gap()->set_bytes(5);
+       }},
+      {"gap", "opened-before-watching request offset=0 bytes=7 response_bytes=9 state=idle in transaction",
+       [](v1::Event& event) {
+         event.mutable_gap()->set_reason("opened-before-watching");
+         event.mutable_gap()->set_bytes(7);
+         event.mutable_gap()->set_response_bytes(9);
+         event.mutable_gap()->set_server_state("idle in transaction");
        }},
       {"gap", "spool-full events=12",
        [](v1::Event& event) {

@@ -47,6 +47,11 @@ class Joined : public testing::TestWithParam<Where> {
     return find().empty() ? nullptr : find()[0];
   }
 
+  // As the capture counts: a joined TCP stream from its first byte, a Unix one from where it was joined.
+  static uint64_t moved(uint64_t before, uint64_t now) {
+    return GetParam().family == Family::kUnix ? now - before : now;
+  }
+
   Pair pair;
   uint64_t before_requests, before_responses;
   std::unique_ptr<Capture> capture;
@@ -62,12 +67,36 @@ TEST_P(Joined, IdleSessionLosesNothing) {
   SeenSocket* socket = finish();
   ASSERT_NE(socket, nullptr);
   EXPECT_TRUE(socket->opened.joined);
+  // TCP counts what moved before; nobody counts it for a Unix socket.
+  const bool is_unix = GetParam().family == Family::kUnix;
+  EXPECT_EQ(socket->opened.origin[0], is_unix ? 0 : before_requests);
+  EXPECT_EQ(socket->opened.origin[1], is_unix ? 0 : before_responses);
   EXPECT_EQ(socket->requests().data, query("select 0") + query("select 1") + query("select 2"));
   EXPECT_EQ(socket->responses().data, answer + answer + answer);
-  EXPECT_EQ(imbalance(*socket, pair.requests_moved - before_requests, pair.responses_moved - before_responses), "");
+  EXPECT_EQ(imbalance(*socket, moved(before_requests, pair.requests_moved),
+                      moved(before_responses, pair.responses_moved)),
+            "");
 }
 
-// On a Unix socket nothing but a message's beginning tells a session from another protocol.
+// One that says nothing is known all the same, with both its processes.
+TEST_P(Joined, SilentSessionIsKnown) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  const auto find = [this] {
+    return GetParam().family == Family::kUnix ? capture->seen.at(kPath) : capture->seen.at(kPort);
+  };
+  EXPECT_TRUE(capture->until([&] { return !find().empty(); }));
+  ASSERT_EQ(find().size(), 1U);
+  const SocketOpened& opened = find()[0]->opened;
+  EXPECT_TRUE(opened.joined);
+  const auto self = static_cast<uint32_t>(getpid());
+  if (GetParam().client_end) {
+    EXPECT_EQ(opened.client_opener.pid, self);
+  }
+  EXPECT_EQ(opened.server_opener.pid, self);
+  EXPECT_NE(opened.server_opener.start_ns, 0U);
+  finish();
+}
+
 using JoinedBusy = Joined;
 
 TEST_P(JoinedBusy, IsJoinedWhenItIsIdle) {
@@ -86,14 +115,16 @@ TEST_P(JoinedBusy, IsJoinedWhenItIsIdle) {
   ASSERT_NE(socket, nullptr);
   EXPECT_EQ(socket->requests().data, query("select 1"));
   EXPECT_EQ(socket->responses().data, ready() + welcome());
-  EXPECT_EQ(imbalance(*socket, pair.requests_moved - requests, pair.responses_moved - responses), "");
+  EXPECT_EQ(imbalance(*socket, moved(requests, pair.requests_moved), moved(responses, pair.responses_moved)), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Everywhere, Joined,
                          testing::Values(Where{Family::kTcp4, true}, Where{Family::kTcp6, true},
                                          Where{Family::kUnix, true}, Where{Family::kTcp4, false}),
                          name_of);
-INSTANTIATE_TEST_SUITE_P(Tcp, JoinedBusy, testing::Values(Where{Family::kTcp4, true}, Where{Family::kTcp4, false}),
+INSTANTIATE_TEST_SUITE_P(Everywhere, JoinedBusy,
+                         testing::Values(Where{Family::kTcp4, true}, Where{Family::kUnix, true},
+                                         Where{Family::kTcp4, false}),
                          name_of);
 
 }  // namespace

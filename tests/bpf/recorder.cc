@@ -126,9 +126,9 @@ std::string imbalance(SeenSocket& socket, uint64_t requests_moved, uint64_t resp
     const std::string name = d == 0 ? "requests: " : "responses: ";
     if (socket.closed->stream_bytes[d] != moved[d])
       return name + "moved " + std::to_string(moved[d]) + ", told " + std::to_string(socket.closed->stream_bytes[d]);
-    if (stream.captured + lost != moved[d])
+    if (socket.opened.origin[d] + stream.captured + lost != moved[d])
       return name + "captured " + std::to_string(stream.captured) + " + lost " + std::to_string(lost) + " of " +
-             std::to_string(moved[d]);
+             std::to_string(moved[d] - socket.opened.origin[d]);
     if (stream.overlaps != 0) return name + "bytes delivered twice: " + std::to_string(stream.overlaps);
   }
   return "";

@@ -18,7 +18,8 @@ import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from tests.e2e import bad_input, completeness, context, crashes, hard_paths, sessions, tools  # noqa: E402
+from tests.e2e import (bad_input, completeness, context, coverage, crashes, hard_paths,  # noqa: E402
+                       sessions, tools)
 from tests.support import gatehouse, workload  # noqa: E402
 
 PORTS_EACH = 3
@@ -28,6 +29,7 @@ SCENARIOS = (
     ("completeness-15", lambda c: completeness.completeness(c, 15)),
     ("completeness-18", lambda c: completeness.completeness(c, 18)),
     ("joined", sessions.joined),
+    ("restarted", coverage.restarted),
     ("tls", sessions.tls),
     ("garbage", sessions.garbage),
     ("hard-paths", hard_paths.hard_paths),

@@ -133,6 +133,12 @@ void Session::note_idle_candidate(std::span<const std::byte> bytes, const ByteCo
   candidate_transaction_ = *state;
 }
 
+void Session::on_joined_idle(TransactionState transaction) {
+  if (!options_.joined || totals_.resyncs > 0 || !is_lost()) return;
+  is_idle_candidate_ = true;
+  candidate_transaction_ = transaction;
+}
+
 // Called before a client's write is framed while a direction is lost.
 bool Session::take_safe_point(std::span<const std::byte> bytes, const ByteContext& context) {
   if (!options_.may_resync || !is_idle_candidate_ || !context.chunk_begins) return false;

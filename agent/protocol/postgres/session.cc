@@ -267,6 +267,9 @@ void Session::skip(Direction direction, uint64_t bytes, bool is_lost, const Byte
   if (step.kind == Step::Kind::kDesync) return lose(direction, step.reason);
   if (step.kind == Step::Kind::kOpaque) return;
   if (direction == Direction::kResponse) answer_.bytes += bytes;
+  const bool is_secret = direction == Direction::kRequest && side.framer.mode() == Mode::kRegular &&
+                         step.frame.tag == static_cast<uint8_t>(RequestTag::kPassword);
+  if (is_secret && !is_lost) totals_.withheld_bytes += bytes;
   if (keeps_body(direction, step.frame.tag)) (is_lost ? side.is_damaged : side.is_cut) = true;
   if (step.end) finish_frame(direction, side, step.frame, side.body, context.time_ns);
 }

@@ -56,6 +56,7 @@ class Session final : public ProtocolSession {
   void on_gap(Direction direction, uint64_t bytes, const ByteContext& context) override;
   void on_opaque(SocketOpaque::Reason reason, uint64_t time_ns) override;
   void on_closed(uint64_t time_ns) override;
+  void on_joined_idle(TransactionState transaction) override;
 
   [[nodiscard]] std::string_view user() const override { return user_; }
   [[nodiscard]] std::string_view database() const override { return database_; }
