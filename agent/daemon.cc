@@ -70,7 +70,18 @@ runtime::Counters kernel_counters(const capture::KernelSource& source) {
       {"kernel_programs_missed", kernel.programs_missed},
       {"kernel_closings_missed", kernel.closings_missed},
       {"kernel_pages_read", source.reads_pages() ? 1U : 0U},  // 0: what is sent as pages is lost, and counted as that
+      {"kernel_lives_recovered", kernel.lives_recovered},
+      {"kernel_sessions_untold", kernel.sessions_untold},
+      {"ladder_steps_up", kernel.ladder_steps_up},
   };
+}
+
+// Without them the last bytes of streams that are still open have no owner, which is said.
+std::vector<SocketClosed> positions_of(capture::KernelSource& source) {
+  auto positions = source.positions();
+  if (positions) return std::move(*positions);
+  log::warn("capture", "the ends of open sessions are not known", {{"reason", positions.error().message()}});
+  return {};
 }
 
 }  // namespace
@@ -88,6 +99,10 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path) {
       .source = *source,
       .wait = [&](uint32_t timeout_ms) { source->wait(timeout_ms); },
       .counters = [&] { return kernel_counters(*source); },
+      .detach = [&] { source->detach(); },
+      .positions = [&] { return positions_of(*source); },
+      .degradation = [&] { return capture::to_string(source->rung()); },
+      .sessions_untold = [&] { return source->sessions_untold(); },
       .plane = "socket",
   };
   GH_TRY(agent->run(live, recorder.get(), g_stop));

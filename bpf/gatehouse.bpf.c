@@ -33,7 +33,7 @@ int BPF_PROG(on_connecting, const struct sock *sk, int old, int new)
 		count(GH_COUNT_STORAGE_FAILED);
 		return 0;
 	}
-	if (conn->flags & CONN_OPENED) /* disconnected, and connected anew */
+	if (conn->flags & (CONN_OPENED | CONN_UNOPENED)) /* disconnected, and connected anew */
 		emit_closed(conn, conn);
 	__builtin_memset(conn, 0, sizeof(*conn));
 	conn->flags = CONN_CLIENT;
@@ -205,7 +205,7 @@ int BPF_PROG(on_tcp_send, const struct sock *sk, const struct msghdr *msg, const
 /* The server's end of a captured connection reads for the first time: by now the process that serves is settled. */
 static __always_inline void tell_peer(struct gh_conn *conn, struct sk_buff *skb, struct sock *sk)
 {
-	struct gh_peer *record;
+	struct gh_peer record = {};
 	struct bpf_dynptr packet;
 	__u32 startup[2] = {};
 	__u32 version;
@@ -215,14 +215,12 @@ static __always_inline void tell_peer(struct gh_conn *conn, struct sk_buff *skb,
 	bpf_dynptr_read(startup, sizeof(startup), &packet, 0, 0);
 	version = bpf_ntohl(startup[1]) >> 16;
 	/* 3: a startup message; 1234: SSLRequest and its like. Others only at a named port. */
-	if (version == 3 || version == 1234 || is_named_port(sk->__sk_common.skc_num)) {
-		record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
-		if (record) {
-			head_of(&record->head, GH_RECORD_PEER, sizeof(*record), conn->id);
-			process_of(&record->server, bpf_get_current_task_btf());
-			bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
-		} else {
-			count(GH_COUNT_CONTROL_RING_FULL);
+	if (version == 3 || version == 1234 || conn->flags & CONN_DECIDED || is_named_port(sk->__sk_common.skc_num)) {
+		head_of(&record.head, GH_RECORD_PEER, sizeof(record), conn->id);
+		process_of(&record.server, bpf_get_current_task_btf());
+		if (tell(&record, sizeof(record))) {
+			conn->flags |= CONN_DECIDED; /* the next read tells it */
+			return;
 		}
 	}
 	bpf_sk_storage_delete(&gh_conns, sk);
@@ -312,7 +310,7 @@ int BPF_PROG(on_destroy, struct sock *sk)
 	const struct tcp_sock *tp = kernel_cast(struct tcp_sock, sk);
 	__u32 sending;
 
-	if (!conn || !(conn->flags & CONN_OPENED))
+	if (!conn || !(conn->flags & (CONN_OPENED | CONN_UNOPENED)))
 		return 0;
 	sending = sending_direction(conn);
 	/* A reset takes no number, and a FIN that nobody has read is beyond copied_seq. */

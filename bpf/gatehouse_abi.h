@@ -120,7 +120,8 @@ struct gh_chunk {
 	__u64 offset;
 	struct gh_process process;
 	struct gh_process writer; /* pid 0: not known, or not yet if GH_CHUNK_UNCONFIRMED */
-	__u32 direction;
+	__u16 direction;
+	__u16 lost_reasons; /* bits: why bytes before this chunk are missing; 0: the ring had no room */
 	__u32 piece_count;
 	/* struct gh_piece pieces[piece_count]; then the bytes of the GH_PIECE_DATA ones */
 };
@@ -172,6 +173,22 @@ struct gh_closed {
 	__u64 lost_bytes[GH_DIRECTIONS][GH_LOST_REASONS];
 };
 GH_SIZE(struct gh_closed, 104);
+
+/* Where a connection stands, from the search through all open files. Unix: each end tells its own stream. */
+struct gh_position {
+	__u64 socket;
+	__u64 stream_bytes[GH_DIRECTIONS];
+	__u64 lost_bytes[GH_DIRECTIONS][GH_LOST_REASONS];
+};
+GH_SIZE(struct gh_position, 88);
+
+/* A process whose new image no record could tell. */
+struct gh_image {
+	__u64 start_ns;
+	__u32 pid;
+	__u32 unused;
+};
+GH_SIZE(struct gh_image, 16);
 
 #define GH_EXEC_ARGUMENTS_CUT 1
 

@@ -29,6 +29,8 @@ static __always_inline long span_read(const struct gh_span *span, void *to, __u3
 static __always_inline void lose(struct gh_stream *stream, __u32 reason, __u64 bytes)
 {
 	stream->lost[reason & (GH_LOST_REASONS - 1)] += bytes;
+	if (bytes)
+		stream->lost_reasons |= 1U << (reason & (GH_LOST_REASONS - 1));
 }
 
 static __always_inline void fill_chunk(struct gh_scratch *s, struct gh_conn *conn, __u64 offset,
@@ -42,6 +44,7 @@ static __always_inline void fill_chunk(struct gh_scratch *s, struct gh_conn *con
 	process_of(&chunk->process, bpf_get_current_task_btf());
 	chunk->writer = s->writer;
 	chunk->direction = s->walk.direction;
+	chunk->lost_reasons = conn->stream[s->walk.direction & 1].lost_reasons;
 	chunk->piece_count = s->walk.piece_count;
 }
 
@@ -204,8 +207,14 @@ static __always_inline void emit(struct gh_scratch *s, struct gh_conn *conn,
 		lose(stream, is_fault ? GH_LOST_FAULT : GH_LOST_RING_FULL, w->piece_bytes - w->lost_bytes);
 		count(is_fault			       ? GH_COUNT_FAULTS :
 		      s->walk.direction == GH_REQUEST ? GH_COUNT_REQUEST_RING_FULL : GH_COUNT_RESPONSE_RING_FULL);
+	} else if (!s->dry) {
+		stream->lost_reasons = 0;
 	}
-	lose(stream, GH_LOST_UNSYNCED, w->lost_bytes);
+	/* Lost pieces say so themselves, unless they are lost, too. */
+	if (result)
+		lose(stream, GH_LOST_UNSYNCED, w->lost_bytes);
+	else
+		stream->lost[GH_LOST_UNSYNCED] += w->lost_bytes;
 	stream->offset += w->piece_bytes;
 	w->lost_bytes = 0;
 	w->piece_count = 0;
@@ -278,9 +287,10 @@ static __always_inline void begin_walk(struct gh_scratch *s, struct gh_conn *con
 	w->lost_bytes = 0;
 	w->seen = 0;
 	w->decided = conn->flags & CONN_DECIDED;
-	w->small = span->bytes <= GH_SMALL_BYTES_MAX;
+	w->small = span->bytes <= min(GH_SMALL_BYTES_MAX, gh_whole_bytes);
 	w->full = 0;
-	w->keep_bytes_max = s->walk.direction == GH_REQUEST ? gh_request_bytes_max : GH_RESPONSE_BODY_BYTES_MAX;
+	w->keep_bytes_max = s->walk.direction == GH_REQUEST ? min(gh_request_bytes_max, gh_request_keep_bytes) :
+							      gh_response_keep_bytes;
 	if (w->parse.mode == MODE_UNSYNCED && s->walk.direction == GH_REQUEST && is_message_start(span)) {
 		w->parse.mode = MODE_FRAMES;
 		w->seen |= SEEN_JOINED;
@@ -309,7 +319,7 @@ static __always_inline int say_whole(struct gh_scratch *s, struct gh_conn *conn,
 	    !(conn->flags & CONN_OPENED) || gh_request_bytes_max < GH_SMALL_BYTES_MAX)
 		return -1;
 	barrier_var(bytes); /* clamp the very register the helper gets */
-	if (bytes > GH_SMALL_BYTES_MAX || span_read(span, s->window, bytes, 0))
+	if (bytes > GH_SMALL_BYTES_MAX || bytes > gh_whole_bytes || span_read(span, s->window, bytes, 0))
 		return -1;
 	seen = walk_whole(s, bytes, direction);
 	if (seen < 0)
@@ -322,6 +332,8 @@ static __always_inline int say_whole(struct gh_scratch *s, struct gh_conn *conn,
 	if (emit_small(s, conn, stream->offset)) {
 		lose(stream, GH_LOST_RING_FULL, bytes);
 		count(direction == GH_REQUEST ? GH_COUNT_REQUEST_RING_FULL : GH_COUNT_RESPONSE_RING_FULL);
+	} else {
+		stream->lost_reasons = 0;
 	}
 	stream->offset += bytes;
 	return seen;

@@ -259,4 +259,34 @@ int list_watched(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
+/*
+ * Where the open connections stand: what was lost at the very end of a stream is shown by no later record. Run when
+ * user space stops watching. A socket that several processes hold is told several times.
+ */
+SEC("iter/task_file")
+int tell_positions(struct bpf_iter__task_file *ctx)
+{
+	struct gh_position position = {};
+	struct file *file = ctx->file;
+	struct socket *socket;
+	struct gh_conn *conn;
+
+	if (!ctx->task || !file)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket || !socket->sk)
+		return 0;
+	conn = bpf_sk_storage_get(&gh_conns, socket->sk, 0, 0);
+	if (!conn || !(conn->flags & (CONN_OPENED | CONN_UNOPENED)))
+		return 0;
+	position.socket = conn->id;
+	for (int d = 0; d < GH_DIRECTIONS; d++) {
+		position.stream_bytes[d] = conn->stream[d].offset + conn->stream[d].parse.header_fill;
+		for (int r = 0; r < GH_LOST_REASONS; r++)
+			position.lost_bytes[d][r] = conn->stream[d].lost[r];
+	}
+	bpf_seq_write(ctx->meta->seq, &position, sizeof(position));
+	return 0;
+}
+
 #endif

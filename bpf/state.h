@@ -47,6 +47,10 @@ const volatile __u64 gh_wakeup_bytes = 256 << 10; /* a ring fuller than this wak
  * user space after learn_pages().
  */
 __u64 gh_page_origin;
+/* Set by user space at any time: how much is kept of what. Less when the rings fill; see agent/capture/ladder.h. */
+volatile __u32 gh_whole_bytes = GH_SMALL_BYTES_MAX;	      /* reads and writes up to this long are kept whole */
+volatile __u32 gh_request_keep_bytes = ~0U;		      /* of one message's body, below gh_request_bytes_max */
+volatile __u32 gh_response_keep_bytes = GH_RESPONSE_BODY_BYTES_MAX;
 
 /* Where one direction's framing stands. */
 enum gh_mode {
@@ -71,7 +75,7 @@ struct gh_parse {
 struct gh_stream {
 	__u64 offset; /* of the next byte that was not seen yet */
 	__u32 seq;    /* the same place as TCP counts it */
-	__u32 unused;
+	__u32 lost_reasons; /* bits of enum gh_lost: since the last chunk that was delivered */
 	struct gh_parse parse;
 	__u64 lost[GH_LOST_REASONS];
 };
@@ -85,6 +89,8 @@ struct gh_stream {
 #define CONN_CLOSED 64
 #define CONN_FIN_SENT 256  /* TCP: the last of write_seq is a FIN, not a byte */
 #define CONN_OTHER_END 128 /* `id` is the captured client's; awaits the first read, to tell who serves */
+#define CONN_UNOPENED 512 /* the opening record found no room and waits in gh_unopened */
+#define CONN_OPAQUE_DUE 1024 /* so did the record that it is opaque: told with the next bytes */
 
 struct gh_conn {
 	__u64 id;
@@ -95,7 +101,7 @@ struct gh_conn {
 	__u32 uid;
 	__u32 read_bytes; /* Unix: bytes copied so far by the read call that runs */
 	__u32 seen;	  /* Unix: SEEN_ flags that the other end's state has yet to learn */
-	__u32 unused;
+	__u32 opaque_reason; /* of CONN_OPAQUE_DUE */
 	/* TCP: the last span of a request as it began, to go back to when its send is cut short. */
 	struct gh_parse before;
 	__u32 before_seq;
@@ -152,6 +158,44 @@ struct {
 	__type(value, __u64);
 } gh_counters SEC(".maps");
 
+/*
+ * Records of life that found no room in a ring. Written when that happens, emptied by user space once it has read what
+ * the rings hold; an entry takes memory only while it is there.
+ */
+#define UNOPENED_MAX 8192   /* sessions that begin while nothing is read */
+#define UNCLOSED_MAX 32768  /* sessions that end meanwhile: those that were open, too */
+#define IMAGES_UNTOLD_MAX 8192
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, UNOPENED_MAX);
+	__type(key, __u64);
+	__type(value, struct gh_opened);
+} gh_unopened SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, UNCLOSED_MAX);
+	__type(key, __u64);
+	__type(value, struct gh_closed);
+} gh_unclosed SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, IMAGES_UNTOLD_MAX);
+	__type(key, struct gh_image);
+	__type(value, __u64);
+} gh_images_untold SEC(".maps");
+
+/* How often an entry was made: user space looks into the maps when these have changed. */
+volatile __u64 gh_unclosed_count;
+volatile __u64 gh_images_untold_count;
+/* Sessions of which not even the ends could be kept: the maps were full, too. */
+volatile __u64 gh_sessions_untold;
+
 static __always_inline void count(__u32 counter)
 {
 	__u64 *value = bpf_map_lookup_elem(&gh_counters, &counter);
@@ -196,6 +240,17 @@ static __always_inline bool is_named_port(__u16 port)
 		if (i < gh_port_count && gh_ports[i] == port)
 			return true;
 	return false;
+}
+
+/* A record of life or identity. Where its ring is full, the requests' takes it: user space reads them by time. */
+static __always_inline long tell(void *record, __u64 bytes)
+{
+	if (!bpf_ringbuf_output(&gh_control, record, bytes, BPF_RB_NO_WAKEUP))
+		return 0;
+	if (!bpf_ringbuf_output(&gh_requests, record, bytes, BPF_RB_NO_WAKEUP))
+		return 0;
+	count(GH_COUNT_CONTROL_RING_FULL);
+	return -1;
 }
 
 #endif

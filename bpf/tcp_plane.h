@@ -132,6 +132,8 @@ static __always_inline bool tcp_say(struct gh_speech *speech, __u32 seq)
 	stream->seq = seq + ahead + speech->bytes;
 	if (stream->parse.mode == MODE_COUNT) {
 		stream->offset += speech->bytes;
+		if (speech->conn->flags & CONN_OPAQUE_DUE)
+			emit_opaque(speech->conn, speech->conn->opaque_reason);
 		return true;
 	}
 	s->walk.direction = speech->direction;
@@ -224,7 +226,8 @@ static __always_inline void tcp_sent(struct sock *sk)
 	if (!(conn->flags & CONN_OPENED))
 		return;
 	writer_of(&writer, bpf_get_current_task_btf());
-	emit_sent(conn, stream->offset + stream->parse.header_fill, 0, &writer, GH_SENT_CUT);
+	if (!emit_sent(conn, stream->offset + stream->parse.header_fill, 0, &writer, GH_SENT_CUT))
+		conn->flags |= CONN_UNCONFIRMED; /* the next send's end says it */
 }
 
 static __always_inline void start_tcp(const struct sock *sk, struct gh_conn *conn, __u32 tx, __u32 rx)

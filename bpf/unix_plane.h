@@ -190,7 +190,7 @@ static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sende
 	if (speech.direction == GH_RESPONSE) {
 		speech.sk = kernel_cast(struct sock, sender);
 		speech.writer = conn->writer;
-		if (!(conn->flags & CONN_OPENED)) {
+		if (!(conn->flags & (CONN_OPENED | CONN_UNOPENED))) {
 			/* No request was seen: older than these programs, or not ours. */
 			conn->flags |= CONN_IGNORED;
 			return;
@@ -248,8 +248,10 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
 		conn->sent = conn->read;
 	/* Many may write before anybody reads: their turns are told as they come. */
 	if (other || conn->unconfirmed != conn->confirmed) {
-		conn->confirmed = conn->unconfirmed;
-		emit_sent(conn, conn->sent, conn->since, &conn->writer, 0);
+		__u64 unconfirmed = conn->unconfirmed;
+
+		if (emit_sent(conn, conn->sent, conn->since, &conn->writer, 0))
+			conn->confirmed = unconfirmed;
 	}
 }
 
@@ -277,7 +279,7 @@ static __always_inline void unix_closed(struct gh_conn *from, struct gh_conn *mi
 	}
 	from->flags |= CONN_CLOSED;
 	mine->flags |= CONN_CLOSED;
-	if (flags & CONN_CLOSED || !(flags & CONN_OPENED))
+	if (flags & CONN_CLOSED || !(flags & (CONN_OPENED | CONN_UNOPENED)))
 		return;
 	if (from->flags & CONN_CLIENT)
 		emit_closed(from, mine);
@@ -318,7 +320,7 @@ static __always_inline void unix_received(struct sock *sk, int bytes, int flags)
 	if (bytes > 0)
 		mine->left = unix_left(mine, peer);
 	if (from->flags & CONN_CLIENT)
-		mine->flags |= from->flags & (CONN_OPENED | CONN_DECIDED | CONN_JOINED);
+		mine->flags |= from->flags & (CONN_OPENED | CONN_UNOPENED | CONN_DECIDED | CONN_JOINED);
 	learn_other(mine, from->seen);
 	if (!bytes && sk->sk_shutdown & RCV_SHUTDOWN)
 		unix_closed(from, mine, true);

@@ -176,6 +176,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 {
 	__u32 zero = 0;
 	struct gh_exec_scratch *e = bpf_map_lookup_elem(&gh_exec_scratches, &zero);
+	struct gh_image image = {};
 	struct kernfs_node *node;
 	__u64 bytes;
 
@@ -197,14 +198,18 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	e->exec.cgroup_bytes = put_cgroup(e);
 	put_arguments(e, task);
 	bytes = e->at;
-	if (bytes > GH_EXEC_TEXT_BYTES_MAX) {
-		count(GH_COUNT_CONTROL_RING_FULL);
-		return 0;
+	if (bytes <= GH_EXEC_TEXT_BYTES_MAX) {
+		bytes += sizeof(e->exec);
+		e->exec.head.record_bytes = bytes;
+		/* Large records: the requests' ring is not for them. */
+		if (!bpf_ringbuf_output(&gh_control, &e->exec, bytes, BPF_RB_NO_WAKEUP))
+			return 0;
 	}
-	bytes += sizeof(e->exec);
-	e->exec.head.record_bytes = bytes;
-	if (bpf_ringbuf_output(&gh_control, &e->exec, bytes, BPF_RB_NO_WAKEUP))
-		count(GH_COUNT_CONTROL_RING_FULL);
+	count(GH_COUNT_CONTROL_RING_FULL);
+	image.start_ns = e->exec.process.start_ns;
+	image.pid = e->exec.process.pid;
+	bpf_map_update_elem(&gh_images_untold, &image, &e->exec.head.time_ns, BPF_ANY);
+	__sync_fetch_and_add(&gh_images_untold_count, 1);
 	return 0;
 }
 
@@ -212,19 +217,14 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
-	struct gh_fork *record;
+	struct gh_fork record = {};
 
 	if (child->pid != child->tgid)
 		return 0;
-	record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
-	if (!record) {
-		count(GH_COUNT_CONTROL_RING_FULL);
-		return 0;
-	}
-	head_of(&record->head, GH_RECORD_FORK, sizeof(*record), 0);
-	process_of(&record->parent, parent);
-	process_of(&record->child, child);
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	head_of(&record.head, GH_RECORD_FORK, sizeof(record), 0);
+	process_of(&record.parent, parent);
+	process_of(&record.child, child);
+	tell(&record, sizeof(record));
 	return 0;
 }
 
@@ -232,20 +232,14 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
 {
-	struct gh_exit *record;
+	struct gh_exit record = {};
 
 	if (task->signal->live.counter)
 		return 0;
-	record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
-	if (!record) {
-		count(GH_COUNT_CONTROL_RING_FULL);
-		return 0;
-	}
-	head_of(&record->head, GH_RECORD_EXIT, sizeof(*record), 0);
-	process_of(&record->process, task);
-	record->status = task->signal->group_exit_code ? task->signal->group_exit_code : task->exit_code;
-	record->unused = 0;
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	head_of(&record.head, GH_RECORD_EXIT, sizeof(record), 0);
+	process_of(&record.process, task);
+	record.status = task->signal->group_exit_code ? task->signal->group_exit_code : task->exit_code;
+	tell(&record, sizeof(record));
 	return 0;
 }
 

@@ -144,13 +144,14 @@ static __always_inline void describe_unix(struct gh_opened *opened, const struct
 		process_of_peer(&opened->server_opener, client);
 }
 
-/* Says that `conn` exists. 0 if the ring has no room: its next chunk tries again. */
+/* Says that `conn` exists. 0 if no ring has room: its next chunk tries again, and gh_unopened remembers it until then. */
 __noinline int emit_opened(struct gh_conn *conn, struct gh_opened *opened)
 {
 	struct gh_process nobody = {};
 	bool is_client;
 
-	if (!conn || !opened)
+	/* A Unix session is told of with its first request, by the client's end. */
+	if (!conn || !opened || (conn->transport == GH_UNIX && !(conn->flags & CONN_CLIENT)))
 		return false;
 	is_client = conn->flags & CONN_CLIENT || conn->transport == GH_UNIX;
 	head_of(&opened->head, GH_RECORD_OPENED, sizeof(*opened), conn->id);
@@ -163,9 +164,20 @@ __noinline int emit_opened(struct gh_conn *conn, struct gh_opened *opened)
 	opened->client_opener = is_client ? conn->opener : nobody;
 	if (!is_client)
 		opened->server_opener = conn->opener;
-	if (bpf_ringbuf_output(&gh_control, opened, sizeof(*opened), BPF_RB_NO_WAKEUP)) {
-		count(GH_COUNT_CONTROL_RING_FULL);
+	if (tell(opened, sizeof(*opened))) {
+		__u64 id = conn->id;
+
+		if (conn->flags & CONN_UNOPENED)
+			return false;
+		conn->flags |= CONN_UNOPENED;
+		bpf_map_update_elem(&gh_unopened, &id, opened, BPF_ANY);
 		return false;
+	}
+	if (conn->flags & CONN_UNOPENED) {
+		__u64 id = conn->id;
+
+		bpf_map_delete_elem(&gh_unopened, &id);
+		conn->flags &= ~CONN_UNOPENED;
 	}
 	conn->flags |= CONN_OPENED;
 	count(GH_COUNT_SOCKETS_WATCHED);
@@ -174,32 +186,29 @@ __noinline int emit_opened(struct gh_conn *conn, struct gh_opened *opened)
 
 static __always_inline void emit_opaque(struct gh_conn *conn, __u32 reason)
 {
-	struct gh_opaque_record *record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
+	struct gh_opaque_record record = {};
 
-	if (!record) {
-		count(GH_COUNT_CONTROL_RING_FULL);
-		return;
-	}
-	head_of(&record->head, GH_RECORD_OPAQUE, sizeof(*record), conn->id);
-	record->reason = reason;
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	head_of(&record.head, GH_RECORD_OPAQUE, sizeof(record), conn->id);
+	record.reason = reason;
+	conn->opaque_reason = reason;
+	if (tell(&record, sizeof(record)))
+		conn->flags |= CONN_OPAQUE_DUE;
+	else
+		conn->flags &= ~CONN_OPAQUE_DUE;
 }
 
-static __always_inline void emit_sent(struct gh_conn *conn, __u64 sent, __u64 since,
+/* False: no room. */
+static __always_inline bool emit_sent(struct gh_conn *conn, __u64 sent, __u64 since,
 				      const struct gh_process *writer, __u32 flags)
 {
-	struct gh_sent *record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
+	struct gh_sent record = {};
 
-	if (!record) {
-		count(GH_COUNT_CONTROL_RING_FULL);
-		return;
-	}
-	head_of(&record->head, GH_RECORD_SENT, sizeof(*record), conn->id);
-	record->head.flags = flags;
-	record->sent = sent;
-	record->since = since;
-	record->writer = *writer;
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	head_of(&record.head, GH_RECORD_SENT, sizeof(record), conn->id);
+	record.head.flags = flags;
+	record.sent = sent;
+	record.since = since;
+	record.writer = *writer;
+	return !tell(&record, sizeof(record));
 }
 
 /* A header that was cut by the end of a read, and whose rest never came, was never delivered. */
@@ -210,31 +219,34 @@ static __always_inline void finish_stream(struct gh_stream *stream)
 	stream->parse.header_fill = 0;
 }
 
-/* `response`: NULL if that end's state is gone. */
+/*
+ * `response`: NULL if that end's state is gone. The session is one that was told of, or whose telling found no room
+ * (gh_unopened); then its end goes the same way, so that user space learns both together.
+ */
 static __always_inline void emit_closed(struct gh_conn *request, struct gh_conn *response)
 {
-	struct gh_closed *record = bpf_ringbuf_reserve(&gh_control, sizeof(*record), 0);
+	struct gh_closed record = {};
+	__u64 id = request->id;
 
 	finish_stream(&request->stream[GH_REQUEST]);
 	if (response)
 		finish_stream(&response->stream[GH_RESPONSE]);
-	if (!record) {
-		count(GH_COUNT_CONTROL_RING_FULL);
-		return;
-	}
-	head_of(&record->head, GH_RECORD_CLOSED, sizeof(*record), request->id);
-	record->stream_bytes[GH_REQUEST] = request->stream[GH_REQUEST].offset;
-	__builtin_memcpy(record->lost_bytes[GH_REQUEST], request->stream[GH_REQUEST].lost,
-			 sizeof(record->lost_bytes[0]));
+	head_of(&record.head, GH_RECORD_CLOSED, sizeof(record), id);
+	record.stream_bytes[GH_REQUEST] = request->stream[GH_REQUEST].offset;
+	__builtin_memcpy(record.lost_bytes[GH_REQUEST], request->stream[GH_REQUEST].lost,
+			 sizeof(record.lost_bytes[0]));
 	if (response) {
-		record->stream_bytes[GH_RESPONSE] = response->stream[GH_RESPONSE].offset;
-		__builtin_memcpy(record->lost_bytes[GH_RESPONSE], response->stream[GH_RESPONSE].lost,
-				 sizeof(record->lost_bytes[0]));
-	} else {
-		record->stream_bytes[GH_RESPONSE] = 0;
-		__builtin_memset(record->lost_bytes[GH_RESPONSE], 0, sizeof(record->lost_bytes[0]));
+		record.stream_bytes[GH_RESPONSE] = response->stream[GH_RESPONSE].offset;
+		__builtin_memcpy(record.lost_bytes[GH_RESPONSE], response->stream[GH_RESPONSE].lost,
+				 sizeof(record.lost_bytes[0]));
 	}
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	if (request->flags & CONN_OPENED && !tell(&record, sizeof(record)))
+		return;
+	if (bpf_map_update_elem(&gh_unclosed, &id, &record, BPF_ANY)) {
+		bpf_map_delete_elem(&gh_unopened, &id);
+		__sync_fetch_and_add(&gh_sessions_untold, 1);
+	}
+	__sync_fetch_and_add(&gh_unclosed_count, 1);
 }
 
 #endif

@@ -105,6 +105,11 @@ void Delivery::deliver(std::span<const std::byte> record, RecordSink& sink) {
   ++counters_.malformed;
 }
 
+void Delivery::deliver_late(std::span<const std::byte> opened, std::span<const std::byte> closed, RecordSink& sink) {
+  if (!opened.empty()) on_opened(opened, sink);
+  on_closed(closed, sink);
+}
+
 void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
   const auto* r = as<abi::gh_opened>(record);
   if (r == nullptr || r->path_bytes > sizeof(r->path)) {
@@ -198,7 +203,8 @@ void Delivery::emit_chunk(std::span<const std::byte> record, uint64_t end_max, W
               .process = key(r.process),
               .writer = writer.process,
               .writer_uid = writer.uid,
-              .tid = r.process.tid};
+              .tid = r.process.tid,
+              .lost_reasons = r.lost_reasons};
   pieces_.clear();
   uint64_t position = r.offset;
   for (const abi::gh_piece& from : std::span{table, r.piece_count}) {

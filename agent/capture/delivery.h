@@ -25,6 +25,8 @@ class Delivery {
  public:
   // `record` is as it stands in the ring. Records of one poll come in the order of their times.
   void deliver(std::span<const std::byte> record, RecordSink& sink);
+  // What the kernel side kept of a session whose records found no room: `opened` if that was lost, too; else empty.
+  void deliver_late(std::span<const std::byte> opened, std::span<const std::byte> closed, RecordSink& sink);
   // Gives up waiting for what no record came to confirm, and for the end of Unix sessions whose server has exited.
   // Call when idle.
   void expire(uint64_t now_ns, RecordSink& sink);

@@ -10,7 +10,9 @@
 #include <bit>
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include <bpf/bpf.h>
@@ -84,7 +86,8 @@ Status configure(gatehouse_bpf& skeleton, const CaptureConfig& config) {
   skeleton.rodata->gh_port_count = static_cast<uint32_t>(config.ports.size());
   skeleton.rodata->gh_request_bytes_max = config.request_bytes_max;
   skeleton.rodata->gh_watch_client_ends = config.client_ends ? 1 : 0;
-  skeleton.rodata->gh_wakeup_bytes = config.wakeup_bytes;
+  skeleton.rodata->gh_wakeup_bytes =
+      std::min(config.wakeup_bytes, std::min(config.request_ring_bytes, config.response_ring_bytes) / 4);
   const std::array<std::pair<bpf_map*, size_t>, kRings> rings{{
       {skeleton.maps.gh_responses, config.response_ring_bytes},
       {skeleton.maps.gh_requests, config.request_ring_bytes},
@@ -95,18 +98,32 @@ Status configure(gatehouse_bpf& skeleton, const CaptureConfig& config) {
   return {};
 }
 
+// Reads all that an iterator writes.
+Status read_iterator(const bpf_link& link, std::string& out) {
+  const UniqueFd run(bpf_iter_create(bpf_link__fd(&link)));
+  if (!run.valid()) return Error::system("making an iterator");
+  std::array<char, 16U << 10> part{};
+  for (;;) {
+    const ssize_t got = read(run.get(), part.data(), part.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return Error::system("running an iterator");
+    if (got == 0) return {};
+    out.append(part.data(), static_cast<size_t>(got));
+  }
+}
+
+Status run_iterator(const bpf_program* program, std::string& out) {
+  const Link link(bpf_program__attach_iter(program, nullptr));
+  if (!link) return library_error("attaching an iterator");
+  return read_iterator(*link, out);
+}
+
 // Runs the programs' search for open sessions, see bpf/snapshot.h.
 Status join_open_sockets(gatehouse_bpf& skeleton) {
   for (const uint32_t pass : {0U, 1U, 2U}) {
     skeleton.bss->gh_join_pass = pass;
-    bpf_link* link = bpf_program__attach_iter(skeleton.progs.join_open_sockets, nullptr);
-    if (link == nullptr) return library_error("capture: searching open sessions");
-    const UniqueFd run(bpf_iter_create(bpf_link__fd(link)));
-    bpf_link__destroy(link);
-    if (!run.valid()) return library_error("capture: searching open sessions");
-    std::array<char, 64> nothing{};  // the program writes no text; reading is what runs it
-    while (read(run.get(), nothing.data(), nothing.size()) > 0) {
-    }
+    std::string nothing;  // the program writes none; reading is what runs it
+    GH_TRY(run_iterator(skeleton.progs.join_open_sockets, nothing).context("capture: searching open sessions"));
   }
   return {};
 }
@@ -121,6 +138,9 @@ Result<Link> attach_lister(gatehouse_bpf& skeleton) {
 
 struct KernelSource::State {
   Status list_watched();
+  void sweep_images(RecordSink& sink);
+  void sweep_unclosed(uint64_t until_ns, RecordSink& sink);
+  void adapt(uint64_t now_ns);
 
   Skeleton skeleton;
   Link lister;
@@ -133,6 +153,10 @@ struct KernelSource::State {
   std::vector<SocketId> alive;  // as listed at `listed_ns`, until it was compared with what is known
   uint64_t listed_ns = 0;
   bool is_listed = false;
+  Ladder ladder;
+  bool may_degrade = true;
+  uint64_t unclosed_seen = 0, images_seen = 0;  // the kernel side's counts as of the last sweep
+  uint64_t lives_recovered = 0;
 };
 
 // Which connections the kernel knows, into `alive`, sorted.
@@ -152,6 +176,61 @@ Status KernelSource::State::list_watched() {
   return {};
 }
 
+// Before any record of what was written since: a process that became another must not be taken for the one it was.
+void KernelSource::State::sweep_images(RecordSink& sink) {
+  const uint64_t count = skeleton->bss->gh_images_untold_count;
+  if (count == images_seen) [[likely]]
+    return;
+  images_seen = count;
+  const int fd = bpf_map__fd(skeleton->maps.gh_images_untold);
+  abi::gh_image image{};
+  uint64_t time_ns = 0;
+  while (bpf_map_get_next_key(fd, nullptr, &image) == 0 &&
+         bpf_map_lookup_and_delete_elem(fd, &image, &time_ns) == 0)
+    sink.on_process_image_lost({.process = {.pid = image.pid, .start_ns = image.start_ns}, .time_ns = time_ns});
+}
+
+// Sessions that ended before `until_ns`, of which all that the rings held has been delivered.
+void KernelSource::State::sweep_unclosed(uint64_t until_ns, RecordSink& sink) {
+  const uint64_t count = skeleton->bss->gh_unclosed_count;
+  if (count == unclosed_seen) [[likely]]
+    return;
+  const int closings = bpf_map__fd(skeleton->maps.gh_unclosed);
+  const int openings = bpf_map__fd(skeleton->maps.gh_unopened);
+  bool is_all = true;
+  std::vector<uint64_t> ids;
+  uint64_t id = 0;
+  for (const uint64_t* key = nullptr; bpf_map_get_next_key(closings, key, &id) == 0; key = &ids.back())
+    ids.push_back(id);
+  for (const uint64_t socket : ids) {
+    abi::gh_closed closed{};
+    abi::gh_opened opened{};
+    if (bpf_map_lookup_elem(closings, &socket, &closed) != 0) continue;
+    if (closed.head.time_ns > until_ns) {
+      is_all = false;  // a record of it may still be in a ring
+      continue;
+    }
+    bpf_map_delete_elem(closings, &socket);
+    const bool is_unknown = bpf_map_lookup_and_delete_elem(openings, &socket, &opened) == 0;
+    delivery.deliver_late(is_unknown ? std::as_bytes(std::span{&opened, 1}) : std::span<const std::byte>{},
+                          std::as_bytes(std::span{&closed, 1}), sink);
+    ++lives_recovered;
+  }
+  if (is_all) unclosed_seen = count;
+}
+
+void KernelSource::State::adapt(uint64_t now_ns) {
+  if (!may_degrade) return;
+  size_t percent = 0;
+  for (const RingIndex data : {kResponses, kRequests})
+    percent = std::max(percent, rings[data].fill_bytes() * 100 / rings[data].bytes());
+  if (!ladder.observe(static_cast<uint32_t>(percent), now_ns)) return;
+  const RungLimits limits = limits_of(ladder.rung());
+  skeleton->data->gh_whole_bytes = limits.whole_bytes;
+  skeleton->data->gh_request_keep_bytes = limits.request_keep_bytes;
+  skeleton->data->gh_response_keep_bytes = limits.response_keep_bytes;
+}
+
 KernelSource::KernelSource(std::unique_ptr<State> state) : state_(std::move(state)) {}
 KernelSource::~KernelSource() = default;
 
@@ -167,7 +246,9 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   // They are not attached to an event but run, by join_open_sockets() and list_watched().
   bpf_program__set_autoattach(state->skeleton->progs.join_open_sockets, false);
   bpf_program__set_autoattach(state->skeleton->progs.list_watched, false);
+  bpf_program__set_autoattach(state->skeleton->progs.tell_positions, false);
   bpf_program__set_autoattach(state->skeleton->progs.learn_pages, false);
+  state->may_degrade = config.may_degrade;
   if (gatehouse_bpf::load(state->skeleton.get()) != 0) return library_error("capture: loading the BPF programs");
 
   const std::array<std::pair<bpf_map*, const char*>, kRings> maps{{
@@ -193,11 +274,13 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
 
 size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   State& s = *state_;
-  if (const uint64_t now_ns = boottime_ns(); !s.is_listed && now_ns >= s.listed_ns + kReconcileEveryNs)
-    s.is_listed = static_cast<bool>(s.list_watched());
+  const uint64_t started_ns = boottime_ns();
+  s.adapt(started_ns);
+  if (!s.is_listed && started_ns >= s.listed_ns + kReconcileEveryNs) s.is_listed = static_cast<bool>(s.list_watched());
   // An answer is written after its request, and both after the record of their connection: with the effects'
   // snapshots taken first, no effect is read without its cause.
   for (Ring& ring : s.rings) ring.take_snapshot();
+  s.sweep_images(sink);
   size_t count = 0;
   bool drained = false;  // of everything from before the snapshots
   while (count < records_max) {
@@ -228,6 +311,7 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   }
   for (Ring& ring : s.rings) ring.release();
   s.record_count += count;
+  if (drained) s.sweep_unclosed(started_ns, sink);
   if (s.is_listed && drained) {
     s.delivery.reconcile(s.alive, s.listed_ns, sink);
     s.is_listed = false;
@@ -237,6 +321,42 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   else
     s.delivery.expire(boottime_ns(), sink);
   return count;
+}
+
+Rung KernelSource::rung() const {
+  return state_->ladder.rung();
+}
+
+uint64_t KernelSource::sessions_untold() const {
+  return state_->skeleton->bss->gh_sessions_untold;
+}
+
+void KernelSource::detach() {
+  gatehouse_bpf::detach(state_->skeleton.get());
+}
+
+Result<std::vector<SocketClosed>> KernelSource::positions() {
+  std::unordered_map<SocketId, SocketClosed> by_socket;
+  const uint64_t now_ns = boottime_ns();
+  std::string bytes;
+  GH_TRY(run_iterator(state_->skeleton->progs.tell_positions, bytes).context("capture: asking where streams stand"));
+  for (size_t at = 0; at + sizeof(abi::gh_position) <= bytes.size(); at += sizeof(abi::gh_position)) {
+    abi::gh_position position{};
+    std::memcpy(&position, bytes.data() + at, sizeof(position));
+    SocketClosed& socket = by_socket[position.socket];
+    socket.socket = position.socket;
+    socket.time_ns = now_ns;
+    // A Unix session's streams are each told by one end; the other end has no part in it.
+    for (size_t d = 0; d < kDirections; ++d) {
+      socket.stream_bytes[d] = std::max(socket.stream_bytes[d], position.stream_bytes[d]);
+      for (size_t r = 0; r < kLostReasons; ++r)
+        socket.lost_bytes[d][r] = std::max<uint64_t>(socket.lost_bytes[d][r], position.lost_bytes[d][r]);
+    }
+  }
+  std::vector<SocketClosed> list;
+  list.reserve(by_socket.size());
+  for (const auto& [id, socket] : by_socket) list.push_back(socket);
+  return list;
 }
 
 bool KernelSource::wait(uint32_t timeout_ms) {
@@ -272,7 +392,10 @@ CaptureCounters KernelSource::counters() const {
                     .other_ends = totals[abi::GH_COUNT_OTHER_END],
                     .malformed = s.delivery.counters().malformed,
                     .held = s.delivery.counters().held,
-                    .closings_missed = s.delivery.counters().closings_missed};
+                    .closings_missed = s.delivery.counters().closings_missed,
+                    .lives_recovered = s.lives_recovered,
+                    .sessions_untold = sessions_untold(),
+                    .ladder_steps_up = s.ladder.steps_up()};
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, s.skeleton->obj) {
     bpf_prog_info info{};

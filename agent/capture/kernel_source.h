@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "agent/capture/ladder.h"
 #include "agent/stream/records.h"
 #include "common/result.h"
 
@@ -23,6 +24,7 @@ struct CaptureConfig {
   bool client_ends = true;           // false: of TCP only the servers' ends, for hosts that only serve
   bool join_open_sockets = true;     // also sessions that were open before
   bool read_pages = true;            // what is sent as pages of files and pipes; false: it is counted as lost
+  bool may_degrade = true;           // keep less when the rings fill, see ladder.h
 };
 
 // Totals since open(). Bytes lost are also told per connection, in SocketClosed.
@@ -41,6 +43,9 @@ struct CaptureCounters {
   uint64_t malformed = 0;
   uint64_t held = 0;  // request chunks that had to wait for their writer
   uint64_t closings_missed = 0;  // connections that were found gone
+  uint64_t lives_recovered = 0;   // sessions whose opening or closing found no room in a ring, told later
+  uint64_t sessions_untold = 0;   // … and those of which even that was lost
+  uint64_t ladder_steps_up = 0;   // times that more was left out
 };
 
 // Owns the BPF programs, maps and rings: they live as long as it does. One thread.
@@ -60,6 +65,14 @@ class KernelSource final : public RecordSource {
   [[nodiscard]] CaptureCounters counters() const;
   // What processes send as pages is read. It is not where the kernel's memory cannot be made out.
   [[nodiscard]] bool reads_pages() const;
+  [[nodiscard]] Rung rung() const;
+  // See CaptureCounters; cheap.
+  [[nodiscard]] uint64_t sessions_untold() const;
+
+  // Ends the watching: what the rings hold can still be polled. Then positions() says where the open connections stood.
+  void detach();
+  // Of connections with a descriptor in some process; `time_ns` is now.
+  Result<std::vector<SocketClosed>> positions();
 
  private:
   struct State;

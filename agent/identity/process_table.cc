@@ -148,6 +148,33 @@ void ProcessTable::on_exit(const ProcessExit& record) {
   if (Entry* const entry = lookup(record.process); entry != nullptr) retire(*entry, record.time_ns);
 }
 
+void ProcessTable::on_image_lost(const ProcessImageLost& loss) {
+  ++counters_.images_lost;
+  now_ns_ = std::max(now_ns_, loss.time_ns);
+  Entry& entry = obtain(loss.process);
+  const bool counts = entry.image != nullptr && entry.image->key == loss.process;
+  const uint32_t exec_number = (counts ? entry.image->exec_number : 0) + 1;
+  std::optional<ProcProcess> found = read_process(options_.proc_root, loss.process.pid);
+  entry.shares_credentials = false;
+  if (!found || found->process.key.start_ns / kTickNs != loss.process.start_ns / kTickNs) {
+    entry.image = nullptr;
+    entry.ready = true;  // nobody will know: it has exited
+    return;
+  }
+  auto process = std::make_shared<Process>(std::move(found->process));
+  process->key = loss.process;
+  process->parent = entry.parent_key;
+  process->exec_number = exec_number;
+  fill_user_names(*process);
+  if (counts)
+    replace_image(entry, std::move(process));
+  else
+    entry.image = std::move(process);
+  entry.ready = false;
+  prepare(entry);
+  trim();
+}
+
 const ProcessRef& ProcessTable::find(const ProcessKey& key) {
   if (const auto found = by_key_.find(key); found != by_key_.end()) [[likely]] {
     Entry& entry = *found->second;

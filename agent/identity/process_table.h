@@ -34,6 +34,7 @@ struct ProcessTableOptions {
 struct ProcessTableCounters {
   uint64_t execs = 0, forks = 0, exits = 0;  // records
   uint64_t filled = 0;                       // read from /proc because no record told of them
+  uint64_t images_lost = 0;                  // new images of which no record told
   uint64_t unknown = 0;                      // asked for, and neither a record nor /proc knows them
   uint64_t evicted = 0;                      // forgotten for want of room before their time
   uint64_t jobs_dropped = 0;                 // digests or names not asked for because too many wait
@@ -55,6 +56,8 @@ class ProcessTable {
   void on_exec(const ProcessExec& record);
   void on_fork(const ProcessFork& record);
   void on_exit(const ProcessExit& record);
+  // A process runs something else and no record says what: /proc tells, or it is unknown from here on.
+  void on_image_lost(const ProcessImageLost& loss);
 
   // The image that the process runs now; null if nobody knows it. The reference is good until the next call that is
   // not const; copy it to keep it. A known key costs no allocation. An unknown one is looked for in /proc once.

@@ -64,6 +64,8 @@ class ProtocolSession {
   [[nodiscard]] virtual std::string_view client_encoding() const = 0;
   [[nodiscard]] virtual uint32_t backend_pid() const = 0;
   [[nodiscard]] virtual bool is_opaque() const = 0;
+  // Where messages begin in this direction is not known: its bytes are passed over until it is.
+  [[nodiscard]] virtual bool is_unsynced(Direction direction) const = 0;
   [[nodiscard]] virtual const SessionTotals& totals() const = 0;
   // Heap bytes held now; never above kSessionBytesMax.
   [[nodiscard]] virtual size_t memory_bytes() const = 0;

@@ -32,6 +32,7 @@ class Tee final : public RecordSink {
   void on_process_exec(const ProcessExec& r) override { both(&RecordSink::on_process_exec, r); }
   void on_process_fork(const ProcessFork& r) override { both(&RecordSink::on_process_fork, r); }
   void on_process_exit(const ProcessExit& r) override { both(&RecordSink::on_process_exit, r); }
+  void on_process_image_lost(const ProcessImageLost& r) override { both(&RecordSink::on_process_image_lost, r); }
 
  private:
   template <typename Record>
@@ -65,6 +66,7 @@ void add(Counters& counters, const identity::ProcessTableCounters& processes) {
   counters["processes_execs"] = processes.execs;
   counters["processes_filled"] = processes.filled;
   counters["processes_unknown"] = processes.unknown;
+  counters["processes_images_lost"] = processes.images_lost;
   counters["processes_evicted"] = processes.evicted;
   counters["processes_digests_missing"] = processes.digests_missing;
 }
@@ -153,11 +155,22 @@ void Agent::report_spool_losses(uint64_t now_ns) {
   if (!dropped) return;
   log::warn("spool", "events were refused for want of room and are lost",
             {{"events", dropped->events}, {"why", spool::to_string(dropped->why)}});
-  builder_->add_gap(nullptr,
-                    {.offset = dropped->first_sequence,
-                     .events = dropped->events,
-                     .reason = dropped->why == spool::AppendOutcome::kFull ? "spool-full" : "spool-disk-error"},
-                    now_ns);
+  builder_->add_dropped(*dropped, now_ns);
+}
+
+// A step of the ladder is an event of its own, so that the record shows between which events less was kept.
+void Agent::report_degradation(const LiveSource& live, uint64_t now_ns) {
+  const std::string_view now = live.degradation();
+  if (now != degradation_) {
+    log::warn("agent", now == "full" ? "keeps everything again" : "records come faster than they are read",
+              {{"keeps", now}, {"kept", degradation_}});
+    degradation_ = now;
+    report_status(now == "full" ? "restored" : "degraded/" + degradation_, live, now_ns);
+  }
+  const uint64_t untold = live.sessions_untold();
+  if (untold == sessions_untold_) return;
+  builder_->add_gap(nullptr, {.events = untold - sessions_untold_, .reason = "sessions-untold"}, now_ns);
+  sessions_untold_ = untold;
 }
 
 void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
@@ -167,6 +180,7 @@ void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
     processes_->poll(now_ns, changed_);
     report_spool_losses(now_ns);
   }
+  report_degradation(live, now_ns);
   if (now_ns >= next_status_ns_) {
     // The clock may have been set; what was told before stays as it was told.
     builder_->set_time_base(current_time_base());
@@ -178,8 +192,11 @@ void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
 
 void Agent::finish(const LiveSource& live) {
   const uint64_t now_ns = boottime_ns();
-  shard_->close_all(now_ns);
+  shard_->close_all(now_ns, live.positions());
   report_status("stop", live, now_ns);
+  shard_->flush(now_ns, true);
+  publisher_->drain();
+  report_spool_losses(now_ns);
   shard_->flush(now_ns, true);
   publisher_->drain();
   uplink_->stop(kDrainMax);
@@ -197,6 +214,7 @@ Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::
     housekeeping(live, boottime_ns());
     if (records < kRecordsPerTurnMax) live.wait(static_cast<uint32_t>(config_.capture.poll_max.count()));
   }
+  live.detach();
   while (live.source.poll(sink, kRecordsPerTurnMax) > 0) {
   }
   finish(live);

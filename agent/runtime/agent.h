@@ -28,6 +28,13 @@ struct LiveSource {
   RecordSource& source;
   std::function<void(uint32_t timeout_ms)> wait;
   std::function<Counters()> counters;
+  // Ends the watching; what was recorded can still be polled. Then: where the connections still open stood.
+  std::function<void()> detach;
+  std::function<std::vector<SocketClosed>()> positions;
+  // What is left out for want of time, in a word for people; "full" for nothing.
+  std::function<std::string_view()> degradation;
+  // Sessions so far of which nothing but their number is known.
+  std::function<uint64_t()> sessions_untold;
   std::string plane;
 };
 
@@ -50,6 +57,7 @@ class Agent {
   Agent() = default;
   void report_status(std::string_view phase, const LiveSource& live, uint64_t now_ns);
   void report_spool_losses(uint64_t now_ns);
+  void report_degradation(const LiveSource& live, uint64_t now_ns);
   void housekeeping(const LiveSource& live, uint64_t now_ns);
   void finish(const LiveSource& live);
 
@@ -63,6 +71,8 @@ class Agent {
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<Shard> shard_;
   std::vector<ProcessKey> changed_;
+  std::string degradation_{"full"};
+  uint64_t sessions_untold_ = 0;  // reported
   uint64_t next_status_ns_ = 0;
   uint64_t next_poll_ns_ = 0;
 };

@@ -107,6 +107,15 @@ void BatchBuilder::add_gap(const std::shared_ptr<SessionEntry>& session, const G
   count_event(now_boottime_ns);
 }
 
+void BatchBuilder::add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns) {
+  const char* reason = dropped.why == spool::AppendOutcome::kFull ? "spool-full" : "spool-disk-error";
+  add_gap(nullptr, {.offset = dropped.first_sequence, .events = dropped.events, .reason = reason}, now_boottime_ns);
+  if (carries_)
+    carries_->add(dropped);
+  else
+    carries_ = dropped;
+}
+
 void BatchBuilder::add_status(const StatusReport& status, uint64_t now_boottime_ns) {
   write_status(out_, status, time_.to_unix(now_boottime_ns));
   count_event(now_boottime_ns);
@@ -127,7 +136,8 @@ bool BatchBuilder::due(uint64_t now_boottime_ns) const {
 
 EncodedBatch BatchBuilder::take() {
   GH_CHECK(event_count_ > 0);
-  EncodedBatch batch{.bytes = {}, .first_sequence = first_sequence_, .event_count = event_count_};
+  EncodedBatch batch{.bytes = {}, .first_sequence = first_sequence_, .event_count = event_count_,
+                     .carries = std::exchange(carries_, std::nullopt)};
   {
     protozero::pbf_writer writer(out_);
     writer.add_uint64(v1::Batch::kFirstSequenceFieldNumber, first_sequence_);

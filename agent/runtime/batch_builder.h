@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -12,6 +13,7 @@
 
 #include "agent/identity/process.h"
 #include "agent/runtime/event_writer.h"
+#include "agent/spool/spool.h"
 #include "common/limits.h"
 
 namespace gatehouse::runtime {
@@ -46,6 +48,7 @@ struct EncodedBatch {
   std::string bytes;
   uint64_t first_sequence = 0;
   uint32_t event_count = 0;
+  std::optional<spool::Dropped> carries;  // events that are told in it as dropped
 };
 
 class BatchBuilder {
@@ -65,6 +68,8 @@ class BatchBuilder {
                       const CoverageReport& coverage);
   // `session` may be null: a loss that no session owns.
   void add_gap(const std::shared_ptr<SessionEntry>& session, const GapReport& gap, uint64_t now_boottime_ns);
+  // Tells of events that the spool has refused.
+  void add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns);
   void add_status(const StatusReport& status, uint64_t now_boottime_ns);
 
   // A process got a new image: whoever writes next is looked up afresh.
@@ -102,6 +107,7 @@ class BatchBuilder {
   uint64_t next_sequence_ = 1;
   uint64_t first_sequence_ = 1;
   uint32_t event_count_ = 0;
+  std::optional<spool::Dropped> carries_;
   uint64_t opened_boottime_ns_ = 0;
 };
 

@@ -35,19 +35,22 @@ std::optional<spool::Dropped> Publisher::take_dropped() {
   return std::exchange(dropped_, std::nullopt);
 }
 
+void Publisher::look_for_dropped(std::unique_lock<std::mutex>& lock) {
+  if (dropped_) return;
+  lock.unlock();
+  const auto dropped = spool_.take_dropped();
+  lock.lock();
+  if (dropped) dropped_ = dropped;
+}
+
 void Publisher::run() {
   constexpr auto kReportCheck = std::chrono::seconds(1);  // room may come while nothing is pushed
   spool::Sealer sealer(boot_id_);
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait_for(lock, kReportCheck, [this] { return stopping_ || !queue_.empty(); });
-    if (!dropped_) {
-      lock.unlock();
-      auto dropped = spool_.take_dropped();
-      lock.lock();
-      if (dropped) dropped_ = dropped;
-    }
     if (queue_.empty()) {
+      look_for_dropped(lock);
       if (stopping_) return;
       continue;
     }
@@ -58,8 +61,10 @@ void Publisher::run() {
     changed_.notify_all();
     // What a full spool or a failing disk refuses, the spool counts, and take_dropped() tells.
     const spool::SealedBatch sealed = sealer.seal(batch.bytes, batch.first_sequence, batch.event_count);
-    if (spool_.append(sealed) == spool::AppendOutcome::kStored) sealer.chain(sealed);
+    const spool::Dropped* carried = batch.carries ? &*batch.carries : nullptr;
+    if (spool_.append(sealed, carried) == spool::AppendOutcome::kStored) sealer.chain(sealed);
     lock.lock();
+    look_for_dropped(lock);
     busy_ = false;
     changed_.notify_all();
   }

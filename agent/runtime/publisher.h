@@ -36,6 +36,7 @@ class Publisher {
 
  private:
   void run();
+  void look_for_dropped(std::unique_lock<std::mutex>& lock);
 
   spool::Spool& spool_;
   const std::string boot_id_;

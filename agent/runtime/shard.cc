@@ -76,12 +76,17 @@ class Shard::Session final : public ConnectionObserver {
     }
     connection_.on_closed(record, *this);
   }
-  // The watching ends, not the session: what is pending is told as not answered.
-  [[nodiscard]] SocketClosed end_of_watch(SocketId socket, uint64_t now_ns) const {
-    return {.socket = socket,
-            .time_ns = now_ns,
-            .stream_bytes = {connection_.position(Direction::kRequest), connection_.position(Direction::kResponse)},
-            .watch_ended = true};
+  // The watching ends, not the session: what is pending is told as not answered. `stands`: where the kernel says that
+  // its streams stand; null if it does not.
+  [[nodiscard]] SocketClosed end_of_watch(SocketId socket, uint64_t now_ns, const SocketClosed* stands) const {
+    SocketClosed end{.socket = socket, .time_ns = now_ns, .watch_ended = true};
+    if (stands != nullptr) end.lost_bytes = stands->lost_bytes;
+    for (const Direction direction : {Direction::kRequest, Direction::kResponse}) {
+      const auto index = static_cast<size_t>(direction);
+      end.stream_bytes[index] =
+          std::max(connection_.position(direction), stands == nullptr ? 0 : stands->stream_bytes[index]);
+    }
+    return end;
   }
 
   // The session was open before it was watched. Nobody can say what it did until then, so the record says that.
@@ -287,8 +292,20 @@ void Shard::on_process_exit(const ProcessExit& record) {
   processes_.on_exit(record);
 }
 
-void Shard::close_all(uint64_t now_boottime_ns) {
-  for (auto& [socket, session] : sessions_) session->on_closed(session->end_of_watch(socket, now_boottime_ns));
+void Shard::on_process_image_lost(const ProcessImageLost& loss) {
+  processes_.on_image_lost(loss);
+  ++images_mark_;
+  builder_.forget_writers();
+}
+
+void Shard::close_all(uint64_t now_boottime_ns, std::span<const SocketClosed> positions) {
+  std::unordered_map<SocketId, const SocketClosed*> known;
+  for (const SocketClosed& position : positions) known[position.socket] = &position;
+  for (auto& [socket, session] : sessions_) {
+    const auto position = known.find(socket);
+    session->on_closed(
+        session->end_of_watch(socket, now_boottime_ns, position == known.end() ? nullptr : position->second));
+  }
   counters_.sessions_closed += sessions_.size();
   sessions_.clear();
 }

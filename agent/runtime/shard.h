@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -50,11 +51,13 @@ class Shard final : public RecordSink {
   void on_process_exec(const ProcessExec& record) override;
   void on_process_fork(const ProcessFork& record) override;
   void on_process_exit(const ProcessExit& record) override;
+  void on_process_image_lost(const ProcessImageLost& loss) override;
 
   // Hands over the open batch if it is due (or, with `force`, if it is not empty).
   void flush(uint64_t now_boottime_ns, bool force = false);
-  // Ends the sessions still open, as when a recorded file ends or the agent stops watching.
-  void close_all(uint64_t now_boottime_ns);
+  // Ends the sessions still open, as when a recorded file ends or the agent stops watching. `positions`: where their
+  // streams really stood, as far as that is known; what was not seen up to there is a gap.
+  void close_all(uint64_t now_boottime_ns, std::span<const SocketClosed> positions = {});
 
   [[nodiscard]] const ShardCounters& counters() const { return counters_; }
   [[nodiscard]] size_t open_sessions() const { return sessions_.size(); }

@@ -168,14 +168,18 @@ TEST(Shard, LostBytesAreReportedWithTheirPlaceAndStandInTheTotals) {
   f.shard.on_socket_closed({.socket = 7, .time_ns = 300, .stream_bytes = {16 + 1000 + 14, 50}});
   f.finish();
   const auto gaps = f.gaps();
-  ASSERT_EQ(gaps.size(), 2U);
+  ASSERT_EQ(gaps.size(), 3U);
   EXPECT_FALSE(gaps[0].response());
   EXPECT_EQ(gaps[0].offset(), 16U);
   EXPECT_EQ(gaps[0].bytes(), 1000U);
-  EXPECT_TRUE(gaps[1].response());
-  EXPECT_EQ(gaps[1].bytes(), 50U);
+  // What came after it is not known to begin a message, so it is not read.
+  EXPECT_EQ(gaps[1].reason(), "unsynced");
+  EXPECT_EQ(gaps[1].offset(), 1016U);
+  EXPECT_EQ(gaps[1].bytes(), 14U);
+  EXPECT_TRUE(gaps[2].response());
+  EXPECT_EQ(gaps[2].bytes(), 50U);
   ASSERT_TRUE(f.events.back().has_disconnect());
-  EXPECT_EQ(f.events.back().disconnect().lost_request_bytes(), 1000U);
+  EXPECT_EQ(f.events.back().disconnect().lost_request_bytes(), 1014U);
   EXPECT_EQ(f.events.back().disconnect().lost_response_bytes(), 50U);
   EXPECT_EQ(f.events.back().disconnect().request_bytes(), 16U + 1000 + 14);
   for (const auto& event : f.events) EXPECT_FALSE(event.has_statement() && event.fidelity() == v1::FIDELITY_COMPLETE);
@@ -299,13 +303,15 @@ TEST(Shard, CoverageSaysWhereBytesAreMissing) {
   f.finish();
   const v1::Coverage coverage = coverage_of(f);
   EXPECT_EQ(coverage.verdict(), v1::COVERAGE_VERDICT_GAPS);
-  ASSERT_EQ(coverage.request().lost_size(), 1);
+  ASSERT_EQ(coverage.request().lost_size(), 2);
   const v1::Lost& lost = coverage.request().lost(0);
   EXPECT_EQ(lost.reason(), "ring-full");
   EXPECT_EQ(lost.bytes(), 1500U);
   EXPECT_EQ(lost.gaps(), 2U);
   EXPECT_EQ(lost.first_offset(), 16U);
   EXPECT_EQ(lost.end_offset(), 16U + 1000 + 14 + 500);
+  EXPECT_EQ(coverage.request().lost(1).reason(), "unsynced");
+  EXPECT_EQ(coverage.request().lost(1).bytes(), 28U);
 }
 
 TEST(Shard, APasswordIsWithheldAndALongStatementTruncated) {
@@ -346,10 +352,11 @@ TEST(Shard, AJoinedSessionSaysHowMuchOfItsPastWasUnseen) {
   f.shard.flush(400, true);
   EXPECT_EQ(f.gaps()[0].bytes(), 100U);
   EXPECT_EQ(f.gaps()[0].response_bytes(), 2000U);
-  ASSERT_EQ(f.gaps().size(), 2U);
+  ASSERT_EQ(f.gaps().size(), 3U);
   EXPECT_EQ(f.gaps()[1].reason(), "unsynced");
   EXPECT_EQ(f.gaps()[1].offset(), 2000U);
   EXPECT_EQ(f.gaps()[1].bytes(), 700U);
+  EXPECT_EQ(f.gaps()[2].bytes(), 6U);  // says that the server is idle, not of what
   const v1::Coverage coverage = coverage_of(f);
   EXPECT_EQ(coverage.verdict(), v1::COVERAGE_VERDICT_GAPS);
   EXPECT_EQ(coverage.request().begin(), 100U);

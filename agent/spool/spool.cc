@@ -154,13 +154,13 @@ Spool::~Spool() {
 
 // ---- the appending thread
 
-AppendOutcome Spool::append(const SealedBatch& batch) {
+AppendOutcome Spool::append(const SealedBatch& batch, const Dropped* carried) {
   const AppendOutcome outcome = store(batch);
-  if (outcome != AppendOutcome::kStored) {
-    note_dropped(batch, outcome);
+  is_refusing_ = outcome != AppendOutcome::kStored;
+  if (is_refusing_) {
+    note_dropped(batch, carried, outcome);
     return outcome;
   }
-  reported_.reset();
   const std::lock_guard lock(mutex_);
   ++counters_.batches_appended;
   counters_.bytes_appended += record_.size();
@@ -179,7 +179,7 @@ AppendOutcome Spool::store(const SealedBatch& batch) {
   if (written) written = write_record();
   if (written) return AppendOutcome::kStored;
   // Repeats are told by the caller's counters; the first of a row is told here, with its reason.
-  if (!dropped_ && !reported_) log::error(kComponent, "cannot write", {{"reason", written.error().message()}});
+  if (!is_refusing_) log::error(kComponent, "cannot write", {{"reason", written.error().message()}});
   return AppendOutcome::kDiskError;
 }
 
@@ -262,33 +262,32 @@ Status Spool::write_record() {
   return std::move(written).context(path(segments_.back().number));
 }
 
-void Spool::note_dropped(const SealedBatch& batch, AppendOutcome why) {
+void Spool::note_dropped(const SealedBatch& batch, const Dropped* carried, AppendOutcome why) {
   refused_bytes_ = record_.size();
-  // The report of earlier drops travelled in this batch, so it has to be made again.
-  if (reported_) {
-    if (dropped_) {
-      dropped_->first_sequence = std::min(dropped_->first_sequence, reported_->first_sequence);
-      dropped_->events += reported_->events;
-      dropped_->batches += reported_->batches;
-    } else {
-      dropped_ = reported_;
-    }
-    reported_.reset();
-  }
-  if (!dropped_) dropped_ = Dropped{.first_sequence = batch.first_sequence};
-  dropped_->last_sequence = batch.last_sequence();
-  dropped_->events += batch.event_count;
-  ++dropped_->batches;
-  dropped_->why = why;
+  Dropped lost{.first_sequence = batch.first_sequence,
+               .last_sequence = batch.last_sequence(),
+               .events = batch.event_count,
+               .batches = 1,
+               .why = why};
+  if (carried != nullptr) lost.add(*carried);
+  if (dropped_) lost.add(*dropped_);
+  dropped_ = lost;
   const std::lock_guard lock(mutex_);
   counters_.events_dropped += batch.event_count;
+}
+
+void Dropped::add(const Dropped& earlier) {
+  first_sequence = std::min(first_sequence, earlier.first_sequence);
+  last_sequence = std::max(last_sequence, earlier.last_sequence);
+  events += earlier.events;
+  batches += earlier.batches;
 }
 
 std::optional<Dropped> Spool::take_dropped() {
   if (!dropped_) return std::nullopt;
   if (dropped_->why == AppendOutcome::kFull && !make_room(refused_bytes_)) return std::nullopt;
-  reported_ = std::exchange(dropped_, std::nullopt);
-  return reported_;
+  if (dropped_->why == AppendOutcome::kDiskError && is_refusing_) return std::nullopt;
+  return std::exchange(dropped_, std::nullopt);
 }
 
 // ---- the reading thread

@@ -41,6 +41,8 @@ struct Dropped {
   uint64_t events = 0;
   uint64_t batches = 0;
   AppendOutcome why = AppendOutcome::kFull;  // of the last one
+
+  void add(const Dropped& earlier);
 };
 
 class Spool {
@@ -73,9 +75,9 @@ class Spool {
   Spool& operator=(const Spool&) = delete;
 
   // Written and fdatasync'ed when it returns kStored. Whatever else it returns is counted and told by take_dropped().
-  AppendOutcome append(const SealedBatch& batch);
-  // What was refused, once there is room again to tell the collector; none otherwise. The next append() carries the
-  // report: if that one is refused too, the same events are reported again.
+  // `carried`: what was taken there and is told in this batch; if the batch is refused, it is to be told again.
+  AppendOutcome append(const SealedBatch& batch, const Dropped* carried = nullptr);
+  // What was refused, once there is room again to tell the collector; none otherwise.
   std::optional<Dropped> take_dropped();
 
   // The oldest batch that was neither acknowledged nor returned since rewind(); none if there is none now.
@@ -119,7 +121,7 @@ class Spool {
   Status write_record();
   void close_open_segment();
   bool make_room(size_t record_bytes);
-  void note_dropped(const SealedBatch& batch, AppendOutcome why);
+  void note_dropped(const SealedBatch& batch, const Dropped* carried, AppendOutcome why);
 
   struct Readable {
     SpoolPosition at{};
@@ -141,7 +143,8 @@ class Spool {
   UniqueFd writer_;
   std::string record_;  // reused
   uint64_t next_number_ = 1;
-  std::optional<Dropped> dropped_, reported_;
+  std::optional<Dropped> dropped_;
+  bool is_refusing_ = false;
   size_t refused_bytes_ = 0;  // of the last refused record
 
   // The reading thread's.

@@ -23,8 +23,7 @@ void Connection::on_chunk(const Chunk& chunk, ConnectionObserver& observer, uint
   ByteContext context{
       .time_ns = chunk.time_ns, .writer = {.process = chunk.writer, .image = writer_image}, .offset = side.position};
   if (chunk.offset > side.position)
-    lose(chunk.direction, chunk.offset - side.position, reason_of(chunk.direction, LostReason::kRingFull), context,
-         observer);
+    lose(chunk.direction, chunk.offset - side.position, reason_of_jump(chunk), context, observer);
 
   uint64_t behind = side.position - chunk.offset;
   bool is_first = true;
@@ -54,32 +53,37 @@ void Connection::push_piece(const Chunk& chunk, const Piece& piece, const ByteCo
                             ConnectionObserver& observer) {
   Side& side = sides_[static_cast<size_t>(chunk.direction)];
   if (piece.kind == Piece::Kind::kLost)
-    return lose(chunk.direction, piece.bytes, reason_of(chunk.direction, LostReason::kFault), context, observer);
+    return lose(chunk.direction, piece.bytes, LostReason::kUnsynced, context, observer);
+  const bool was_unsynced = session_->is_unsynced(chunk.direction);
   side.position += piece.bytes;
   if (session_->is_opaque()) {
     side.ledger.opaque += piece.bytes;
     return;
   }
-  switch (piece.kind) {
-    case Piece::Kind::kData:
-      side.ledger.decoded += piece.bytes;
-      return session_->on_bytes(chunk.direction, piece.data, context);
-    case Piece::Kind::kRows:
-      side.ledger.elided += piece.bytes;
-      return session_->on_rows(chunk.direction, piece.rows, piece.bytes, context);
-    case Piece::Kind::kCut:
-      side.ledger.cut += piece.bytes;
-      return session_->on_cut(chunk.direction, piece.bytes, context);
-    case Piece::Kind::kLost:
-      return;
-  }
+  uint64_t& owner = piece.kind == Piece::Kind::kData   ? side.ledger.decoded
+                    : piece.kind == Piece::Kind::kRows ? side.ledger.elided
+                                                       : side.ledger.cut;
+  owner += piece.bytes;  // before: what the session says now may tell the account
+  if (piece.kind == Piece::Kind::kData)
+    session_->on_bytes(chunk.direction, piece.data, context);
+  else if (piece.kind == Piece::Kind::kRows)
+    session_->on_rows(chunk.direction, piece.rows, piece.bytes, context);
+  else
+    session_->on_cut(chunk.direction, piece.bytes, context);
+  // What came and could not be read is as lost as what did not come.
+  if (!was_unsynced || !session_->is_unsynced(chunk.direction) || session_->is_opaque()) return;
+  owner -= piece.bytes;
+  own_as_lost(chunk.direction, side.position - piece.bytes, piece.bytes, LostReason::kUnsynced, context, observer);
 }
 
-// A chunk says that bytes are missing, not why; the socket's totals at its end do. A joined session's first ones are
-// those that were skipped until a message began.
-LostReason Connection::reason_of(Direction direction, LostReason usual) const {
-  const bool is_joining = joined_ && sides_[static_cast<size_t>(direction)].ledger.decoded == 0;
-  return is_joining ? LostReason::kUnsynced : usual;
+// A gap has one reason in the record. Where several were at work the ring comes first: that is what can be mended. A
+// joined session's first gap is what was skipped until a message began.
+LostReason Connection::reason_of_jump(const Chunk& chunk) const {
+  static_assert(static_cast<size_t>(LostReason::kRingFull) == 0);
+  for (size_t i = 0; i < kLostReasons; ++i)
+    if ((chunk.lost_reasons >> i & 1U) != 0) return static_cast<LostReason>(i);
+  const bool is_joining = joined_ && sides_[static_cast<size_t>(chunk.direction)].ledger.decoded == 0;
+  return is_joining ? LostReason::kUnsynced : LostReason::kRingFull;
 }
 
 void Connection::lose(Direction direction, uint64_t bytes, LostReason reason, const ByteContext& context,
@@ -91,14 +95,19 @@ void Connection::lose(Direction direction, uint64_t bytes, LostReason reason, co
     side.ledger.opaque += bytes;
     return;
   }
-  side.ledger.lost[static_cast<size_t>(reason)] += bytes;
+  own_as_lost(direction, offset, bytes, reason, context, observer);
+  session_->on_gap(direction, bytes, context);
+}
+
+void Connection::own_as_lost(Direction direction, uint64_t offset, uint64_t bytes, LostReason reason,
+                             const ByteContext& context, ConnectionObserver& observer) {
+  sides_[static_cast<size_t>(direction)].ledger.lost[static_cast<size_t>(reason)] += bytes;
   observer.on_gap({.socket = socket_,
                    .time_ns = context.time_ns,
                    .direction = direction,
                    .offset = offset,
                    .bytes = bytes,
                    .reason = reason});
-  session_->on_gap(direction, bytes, context);
 }
 
 void Connection::on_opaque(const SocketOpaque& record, ConnectionObserver& observer) {

@@ -90,7 +90,9 @@ class Connection {
   void push_piece(const Chunk& chunk, const Piece& piece, const ByteContext& context, ConnectionObserver& observer);
   void lose(Direction direction, uint64_t bytes, LostReason reason, const ByteContext& context,
             ConnectionObserver& observer);
-  LostReason reason_of(Direction direction, LostReason usual) const;
+  void own_as_lost(Direction direction, uint64_t offset, uint64_t bytes, LostReason reason, const ByteContext& context,
+                   ConnectionObserver& observer);
+  LostReason reason_of_jump(const Chunk& chunk) const;
 
   SocketId socket_;
   bool joined_;

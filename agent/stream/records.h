@@ -83,6 +83,7 @@ struct Chunk {
                         // the client
   uint32_t writer_uid = UINT32_MAX;  // the writer's uid as it wrote, where the kernel attests it
   uint32_t tid = 0;
+  uint32_t lost_reasons = 0;  // bits 1 << LostReason: why bytes before `offset` are missing; 0: the ring had no room
   std::span<const Piece> pieces{};
 
   [[nodiscard]] uint64_t end() const {
@@ -132,6 +133,12 @@ struct ProcessExec {
   std::string_view cgroup_path{};  // cgroup v2 path from its root, "" if the kernel side cannot tell
 };
 
+// The process runs a new image since about `time_ns`, and nothing more is known of it: the record had no room.
+struct ProcessImageLost {
+  ProcessKey process{};
+  uint64_t time_ns = 0;
+};
+
 struct ProcessFork {
   ProcessKey parent{};
   ProcessKey child{};
@@ -156,6 +163,8 @@ class RecordSink {
   virtual void on_process_exec(const ProcessExec& record) = 0;
   virtual void on_process_fork(const ProcessFork& record) = 0;
   virtual void on_process_exit(const ProcessExit& record) = 0;
+  // Not a record: word of one that is missing.
+  virtual void on_process_image_lost(const ProcessImageLost& /*loss*/) {}
 };
 
 // Where records come from. One thread.

@@ -242,6 +242,7 @@ void add_body(const v1::Gap& gap, v1::Row& row) {
   detail = gap.reason();
   row.add_coverage_reasons(gap.reason());
   if (gap.events() > 0) detail += " events=" + std::to_string(gap.events());
+  if (gap.events() > 0 && gap.offset() > 0) detail += " first_sequence=" + std::to_string(gap.offset());
   if (gap.bytes() > 0)
     detail += std::string(gap.response() ? " response" : " request") + " offset=" + std::to_string(gap.offset()) +
               " bytes=" + std::to_string(gap.bytes());

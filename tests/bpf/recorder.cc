@@ -29,6 +29,7 @@ void Recorder::on_chunk(const Chunk& record) {
                   .data = {},
                   .process = record.process,
                   .writer = record.writer,
+                  .lost_reasons = record.lost_reasons,
                   .image = {}};
   if (processes != nullptr && record.direction == Direction::kRequest)
     chunk.image = processes->writer(record.writer, record.writer_uid);

@@ -21,6 +21,7 @@ struct SeenChunk {
   uint64_t end = 0;
   std::string data;  // of its kData pieces
   ProcessKey process, writer;
+  uint32_t lost_reasons = 0;
   identity::ProcessRef image;  // of the writer, where a table is kept
 };
 

@@ -319,6 +319,95 @@ TEST(Losses, EveryLostByteIsCounted) {
   }
 }
 
+// Nobody reads, and not even the records of life find room: sessions that came and went are told all the same, with what
+// each has moved.
+TEST(Losses, ALifeThatFoundNoRoomIsToldLater) {
+  constexpr size_t kLives = 700;  // some 440 bytes of life each, for rings of 64 KiB
+  for (const Family family : {Family::kTcp4, Family::kUnix}) {
+    Capture capture({.ports = {kPort},
+                     .control_ring_bytes = 64U << 10,
+                     .request_ring_bytes = 64U << 10,
+                     .response_ring_bytes = 64U << 10});
+    ASSERT_TRUE(capture.ok());
+    std::vector<std::array<uint64_t, kDirections>> moved;
+    for (size_t i = 0; i < kLives; ++i) {
+      Pair pair(family, kPort, family == Family::kUnix ? kPath : "");
+      pair.request(startup());
+      pair.respond(welcome());
+      pair.request(query(pattern(100 + i)));
+      pair.respond(frame('C', "SELECT 1") + ready());
+      pair.close();
+      moved.push_back({pair.requests_moved, pair.responses_moved});
+    }
+    const auto find = [&] { return family == Family::kUnix ? capture.seen.at(kPath) : capture.seen.at(kPort); };
+    ASSERT_TRUE(capture.until([&] {
+      const auto found = find();
+      return found.size() == kLives && std::ranges::all_of(found, [](SeenSocket* s) { return s->closed.has_value(); });
+    })) << find().size();
+    EXPECT_GT(capture.source().counters().lives_recovered, 100U);
+    EXPECT_EQ(capture.source().sessions_untold(), 0U);
+    EXPECT_EQ(capture.seen.strangers, 0U);
+    // Those that were told later come in no order; their requests differ in length.
+    std::vector<SeenSocket*> sockets = find();
+    std::ranges::sort(sockets, {}, [](SeenSocket* s) { return s->closed->stream_bytes[0]; });
+    for (size_t i = 0; i < kLives; ++i)
+      EXPECT_EQ(imbalance(*sockets[i], moved[i][0], moved[i][1]), "") << i;
+  }
+}
+
+// Each gap says why: what could not be read is not what found no room.
+TEST(Losses, AGapHasItsReason) {
+  Capture capture({.ports = {kPort}, .read_pages = false});
+  ASSERT_TRUE(capture.ok());
+  Pair pair(Family::kTcp4, kPort);
+  pair.request(startup());
+  pair.respond(welcome());
+  const std::string text = query(pattern(3000));
+  const UniqueFd file(memfd_create("statement", MFD_CLOEXEC));
+  ASSERT_EQ(write(file.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  off_t from = 0;
+  ASSERT_EQ(sendfile(pair.client.get(), file.get(), &from, text.size()), static_cast<ssize_t>(text.size()));
+  EXPECT_EQ(read_exactly(pair.server.get(), text.size()), text);
+  pair.respond(frame('C', "SELECT 1") + ready());
+  pair.request(query("select 1"));
+  pair.request(query("select 2"));
+  pair.requests_moved += text.size();
+  pair.close();
+  ASSERT_TRUE(capture.until([&] { return !capture.seen.at(kPort).empty() && capture.seen.at(kPort)[0]->closed; }));
+  const std::vector<SeenChunk>& chunks = capture.seen.at(kPort)[0]->requests().chunks;
+  ASSERT_EQ(chunks.size(), 3U);
+  EXPECT_EQ(chunks[0].lost_reasons, 0U);
+  EXPECT_EQ(chunks[1].offset, chunks[0].end + text.size());
+  EXPECT_EQ(chunks[1].lost_reasons, 1U << static_cast<unsigned>(LostReason::kUnsupported));
+  EXPECT_EQ(chunks[2].lost_reasons, 0U);
+}
+
+// The agent stops in the middle: where the open streams stand is known, also of what found no room.
+TEST(Losses, PositionsOfOpenStreams) {
+  for (const Family family : {Family::kTcp4, Family::kUnix}) {
+    Capture capture({.ports = {kPort}, .request_ring_bytes = 64U << 10, .response_ring_bytes = 64U << 10});
+    ASSERT_TRUE(capture.ok());
+    Pair pair(family, kPort, family == Family::kUnix ? kPath : "");
+    pair.request(startup());
+    pair.respond(welcome());
+    for (size_t i = 0; i < 300; ++i) {
+      pair.request(query(pattern(500)));
+      pair.respond(frame('N', pattern(500)) + ready());
+    }
+    capture.source().detach();
+    capture.drain();
+    const auto positions = capture.source().positions();
+    ASSERT_TRUE(positions.has_value()) << positions.error().message();
+    const auto found = family == Family::kUnix ? capture.seen.at(kPath) : capture.seen.at(kPort);
+    ASSERT_EQ(found.size(), 1U);
+    const auto mine = std::ranges::find(*positions, found[0]->opened.socket, &SocketClosed::socket);
+    ASSERT_NE(mine, positions->end());
+    capture.seen.on_socket_closed(*mine);
+    EXPECT_GT(mine->lost_bytes[0][0], 0U);
+    EXPECT_EQ(imbalance(*found[0], pair.requests_moved, pair.responses_moved), "");
+  }
+}
+
 // Where the kernel's memory cannot be made out, pages of a file are not read but counted, and the rest goes on.
 TEST(Losses, BytesOfAFileAreCounted) {
   Capture capture({.ports = {kPort}, .read_pages = false});

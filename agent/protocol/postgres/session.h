@@ -65,6 +65,9 @@ class Session final : public ProtocolSession {
   [[nodiscard]] std::string_view client_encoding() const override { return client_encoding_; }
   [[nodiscard]] uint32_t backend_pid() const override { return backend_pid_; }
   [[nodiscard]] bool is_opaque() const override { return phase_ == Phase::kOpaque; }
+  [[nodiscard]] bool is_unsynced(Direction direction) const override {
+    return (direction == Direction::kRequest ? request_ : response_).is_lost;
+  }
   [[nodiscard]] const SessionTotals& totals() const override { return totals_; }
   [[nodiscard]] size_t memory_bytes() const override;
 
