@@ -50,6 +50,7 @@ class LogSession:
     database: str = ""
     application: str = ""
     client: str = ""
+    client_port: int = 0  # 0: a Unix socket
     is_authorized: bool = False
     is_closed: bool = False
     fatal_sqlstate: str = ""
@@ -136,6 +137,7 @@ class ServerLog:
                 session.application = claimed[1]
         elif message.startswith("connection received: "):
             session.client = entry.get("remote_host", "")
+            session.client_port = int(entry.get("remote_port") or 0)
         elif message.startswith("disconnection: "):
             session.is_closed = True
 

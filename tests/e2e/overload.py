@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""More than can be recorded: what is lost is told, by session and place, and nothing else is lost."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+from tests.e2e.context import log_of, require, require_clean, require_contiguous, statements_in
+from tests.support import gatehouse, losses, oracle, postgres, workload
+from tests.support.oracle import field
+
+SMALL_RINGS = ("capture:\n  request_bytes_max: 16KiB\n  request_ring_bytes: 64KiB\n  response_ring_bytes: 64KiB\n"
+               "  control_ring_bytes: 64KiB\n")
+RUNGS = ("short-answers", "statement-heads", "metadata")
+
+
+def ring(context):
+    """Rings of 64 KiB, statements of some kilobytes, as fast as the server takes them."""
+    _overloaded(context, padding=3000, stop=None)
+
+
+def stopped_agent(context):
+    """The agent stands still while sessions come and go, then goes on."""
+    _overloaded(context, padding=600, stop=3.0)
+
+
+def _overloaded(context, padding, stop):
+    with context.server() as server:
+        workload.prepare(server)
+        with context.stack(server, settings=SMALL_RINGS) as stack:
+            load = context.workload(server)
+            _pgbench(load, "long", padding, "-c", "3", "-T", "6", "-R", "1500")
+            _pgbench(load, "short", padding, "-C", "-c", "2", "-T", "6", "-R", "150")
+            if stop is not None:
+                time.sleep(1.5)
+                stack.agent.process.send_signal(signal.SIGSTOP)
+                time.sleep(stop)
+                stack.agent.process.send_signal(signal.SIGCONT)
+            load.wait()
+            _require_restored(stack)
+            _pgbench(load, "after", padding, "-c", "2", "-t", "20")
+            load.wait()
+            sessions = log_of(server)
+            events = _settled(stack.collector, server, sessions)
+            verdict = losses.compare(sessions, events)
+            lost = sum(field(e, "coverage.lost_bytes", 0) for e in events if e["kind"] == "disconnect")
+            print(f"    {verdict.matched} recorded, {lost} bytes lost in "
+                  f"{sum(e['kind'] == 'gap' for e in events)} gaps\n    {verdict}")
+            require(verdict.is_clean, "losses without an owner")
+            _require_whole(sessions, events)
+            if stop is not None:
+                require(lost > 0 and verdict.matched < verdict.statements, "nothing was lost by standing still")
+                _require_ladder(stack)
+            require_contiguous(stack.collector)
+
+
+def _pgbench(load, name, padding, *options):
+    """Clients whose statements differ: a number that counts up, and the client."""
+    script = load.directory / f"{name}.sql"
+    script.write_text(f"\\set n :n + 1\nselect :n /*gh:{name} :client_id {'-' * padding}*/;\n")
+    load.launch("pgbench", [postgres.PGBENCH, "-n", "-M", "simple", "-D", "n=0", *options, "-f", script], "127.0.0.1",
+                "app", "shop")
+
+
+def _settled(collector, server, sessions):
+    """The events once every session has ended in the record, and no more follow."""
+    deadline = time.monotonic() + gatehouse.SETTLE_SECONDS_MAX
+    last, events = None, []
+    while time.monotonic() < deadline:
+        events = gatehouse.events_of(collector, server)
+        ended = {field(e, "session.client") for e in events if e["kind"] == "disconnect"}
+        if len(events) == last and all(f"{s.client}:{s.client_port}" in ended for s in sessions):
+            break
+        last = len(events)
+        time.sleep(1)
+    return events
+
+
+def _phases(stack):
+    """What the agent said of itself, in order: "start", "degraded/metadata", "restored", …"""
+    return [field(e, "detail").split()[0].removeprefix("phase=") for e in stack.collector.query('kind == "agent"')]
+
+
+def _require_restored(stack):
+    deadline = time.monotonic() + gatehouse.SETTLE_SECONDS_MAX
+    while (phases := [p for p in _phases(stack) if p == "restored" or p.startswith("degraded/")]) \
+            and phases[-1] != "restored":
+        require(time.monotonic() < deadline, f"the ladder is not left: {phases}")
+        time.sleep(0.5)
+
+
+def _require_ladder(stack):
+    """Taken at once, left one rung at a time, and both can be read in the record."""
+    phases = [p for p in _phases(stack) if p == "restored" or p.startswith("degraded/")]
+    require(phases and phases[-1] == "restored", f"the ladder: {phases}")
+    for before, after in zip([None, *phases], phases):
+        known = (*RUNGS, None)
+        rung = after.removeprefix("degraded/") if after != "restored" else None
+        require(rung in known, f"no such rung: {after}")
+        if after == "restored":
+            require(before == "degraded/" + RUNGS[0], f"left from {before}: {phases}")
+
+
+def _require_whole(sessions, events):
+    """After the overload everything is kept again."""
+    after = {f"{s.client}:{s.client_port}" for s in sessions if any("gh:after" in t.text for t in s.statements)}
+    for event in events:
+        if field(event, "session.client") in after and event["kind"] in ("statement", "gap"):
+            require(event["kind"] == "statement" and event["fidelity"] == "complete", f"after the overload: {event}")
+
+
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """`folder`, which is there, on a file system of its own."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "gatehouse-e2e", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill_disk(folder, room):
+    """A file that leaves about `room` bytes."""
+    ballast = folder / "ballast"
+    with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as out:
+        while True:
+            out.write(bytes(64 << 10))
+    os.truncate(ballast, ballast.stat().st_size - room)
+    return ballast
+
+
+def stopped_collector(context):
+    """The collector stands still for a while: the spool keeps what it missed."""
+    with context.server() as server:
+        workload.prepare(server)
+        with context.stack(server) as stack:
+            load = context.workload(server)
+            _pgbench(load, "long", 100, "-c", "3", "-T", "9", "-R", "1000")
+            time.sleep(1.5)
+            stack.collector.process.send_signal(signal.SIGSTOP)
+            time.sleep(5)
+            stack.collector.process.send_signal(signal.SIGCONT)
+            load.wait()
+            sessions = log_of(server)
+            events = gatehouse.settle(stack.collector, server, statements_in(sessions))
+            require_clean(oracle.compare(sessions, events, load.executables))
+            require(losses.compare(sessions, events).is_clean, "the account of bytes")
+            require_contiguous(stack.collector)
+
+
+def full_spool(context):
+    """The disk of the spool is full while the collector is away: the numbers of the lost events are told."""
+    with context.server() as server:
+        workload.prepare(server)
+        with context.stack(server, settings="spool:\n  segment_bytes: 1MiB\n  bytes_max: 16MiB\n") as stack:
+            stack.agent.stop()
+            with small_disk(stack.agent.state / "spool", "4m") as disk:
+                stack.agent.start().wait_ready()
+                load = context.workload(server)
+                stack.collector.process.send_signal(signal.SIGSTOP)
+                ballast = fill_disk(disk, room=256 << 10)
+                _pgbench(load, "long", 100, "-c", "3", "-T", "8", "-R", "4000")
+                load.wait()
+                ballast.unlink()
+                stack.collector.process.send_signal(signal.SIGCONT)
+                _pgbench(load, "after", 100, "-c", "2", "-t", "20")
+                load.wait()
+                _require_told(stack, server)
+                require(stack.agent.stop() == 0, "the agent's exit code")
+
+
+def _require_told(stack, server):
+    deadline = time.monotonic() + gatehouse.SETTLE_SECONDS_MAX
+    while True:
+        events = stack.collector.query()
+        missing = {boot: count for boot, count in losses.missing_sequences(events).items() if count}
+        told = dict(losses.dropped_by_spool(events))
+        if told and missing == told and any("gh:after" in field(e, "statement.text") for e in events):
+            break
+        require(time.monotonic() < deadline, f"missing: {missing}, told as dropped: {told}")
+        time.sleep(1)
+    statements = statements_in(log_of(server))
+    found = sum(e["kind"] == "statement" and not gatehouse.is_harness(e) for e in events)
+    lost = sum(told.values())
+    print(f"    {statements} statements, {found} recorded, {lost} events dropped and told")
+    require(found < statements <= found + lost, "statements are missing that no dropped event was")
