@@ -82,9 +82,11 @@ class Collector(Daemon):
         self.address = f"127.0.0.1:{port}"
         self.state = self.directory / "collector-state"
         self.config = self.directory / "collector.yaml"
+        self.settings = ""  # more of its configuration, as YAML
 
     def start(self):
-        self.config.write_text(f"collector:\n  name: e2e\n  state_dir: {self.state}\n  listen: {self.address}\n")
+        self.config.write_text(f"collector:\n  name: e2e\n  state_dir: {self.state}\n  listen: {self.address}\n"
+                               + self.settings)
         self.run(COLLECTOR, "--config", self.config)
         self.wait_until(self._answers, "answer")
         return self
