@@ -65,6 +65,14 @@ inline constexpr uint32_t kFreshDelayMsMax = 200;
 // from the log later. About 1 KiB a row.
 inline constexpr uint64_t kFreshRowsMax = 1'000'000;
 
+// The store writes what repeats within a segment once. Of so many contents it remembers that they were written; beyond
+// it they are written again. About 1 KiB each.
+inline constexpr size_t kStoreDictionaryMax = 16'384;
+// Texts whose repetition it notices, by hash: 512 KiB. An application has hundreds to some thousands.
+inline constexpr size_t kSeenTexts = 65'536;
+// Longer texts are not looked for: they repeat rarely, and remembering them is dear.
+inline constexpr size_t kRepeatedTextBytesMax = 2048;
+
 static_assert(kRequestBytesMax < kSessionBytesMax);
 static_assert(kRequestBytesMax < kBatchBytesMax);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collector/query/duckdb_sql.h"
 
+#include <charconv>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,7 @@ using rules::CompareOp;
 using rules::Comparison;
 using rules::FieldType;
 using store::kRecordColumn;
+using store::kRowColumn;
 using store::kSegmentColumn;
 using store::kSequenceColumn;
 using store::SqlQuery;
@@ -29,12 +31,15 @@ class Writer {
     parameters_.push_back(std::move(value));
     return "$" + std::to_string(parameters_.size());
   }
+  // A column of `{table}` is used.
+  void use(std::string_view column) { columns_.push_back(column); }
   SqlQuery finish(std::string part, std::string whole) {
-    return {std::move(part), std::move(whole), std::move(parameters_)};
+    return {std::move(part), std::move(whole), std::move(parameters_), std::move(columns_)};
   }
 
  private:
   std::vector<Value> parameters_;
+  std::vector<std::string_view> columns_;
 };
 
 std::string called(std::string_view function, std::string_view column, const std::string& value) {
@@ -43,6 +48,7 @@ std::string called(std::string_view function, std::string_view column, const std
 
 std::string condition(const Comparison& comparison, Writer& writer) {
   const std::string column(comparison.field->member);
+  writer.use(comparison.field->member);
   const std::string value = std::visit([&](const auto& held) { return writer.bind(Value(held)); }, comparison.value);
   if (comparison.field->type == FieldType::kList) return called("list_contains", column, value);
   switch (comparison.op) {
@@ -68,9 +74,22 @@ std::string condition(const Comparison& comparison, Writer& writer) {
   __builtin_trap();
 }
 
+// An id is made of other columns, so that only comparing it whole would find it. Its last part is a column.
+void add_sequence_of_id(const Comparison& comparison, Writer& writer, std::vector<std::string>& all_of) {
+  if (comparison.field->member != "id" || comparison.op != CompareOp::kEqual) return;
+  const auto* id = std::get_if<std::string>(&comparison.value);
+  if (id == nullptr) return;
+  uint64_t sequence = 0;
+  const char* const end = id->data() + id->size();
+  const auto parsed = std::from_chars(id->data() + id->rfind('/') + 1, end, sequence);
+  if (parsed.ec == std::errc{} && parsed.ptr == end)
+    all_of.push_back(std::string(kSequenceColumn) + " = " + writer.bind(sequence));
+}
+
 // " WHERE …", or nothing.
 std::string where(const Selection& selection, Writer& writer) {
   std::vector<std::string> all_of;
+  writer.use("time_ns");
   if (selection.since_ns > 0) all_of.push_back("time_ns >= " + writer.bind(selection.since_ns));
   if (selection.until_ns > 0) all_of.push_back("time_ns < " + writer.bind(selection.until_ns));
   if (selection.before) {
@@ -79,7 +98,10 @@ std::string where(const Selection& selection, Writer& writer) {
                      " = " + segment + " AND " + std::string(kRecordColumn) + " < " +
                      writer.bind(uint64_t{selection.before->record}) + "))");
   }
-  for (const Comparison& comparison : selection.filter.all_of) all_of.push_back(condition(comparison, writer));
+  for (const Comparison& comparison : selection.filter.all_of) {
+    add_sequence_of_id(comparison, writer, all_of);
+    all_of.push_back(condition(comparison, writer));
+  }
   std::string text;
   for (const std::string& one : all_of) text += (text.empty() ? " WHERE " : " AND ") + one;
   return text;
@@ -103,15 +125,23 @@ SqlQuery to_sql(const Search& search) {
   Writer writer;
   const std::string order = order_by(search.oldest_first);
   const std::string limit = limit_to(search.limit);
-  // Without a limit the parts need no order of their own.
-  const std::string cut = search.limit == 0 ? "" : order + limit;
-  std::string part = "(SELECT * FROM {table}" + where(search.selection, writer) + cut + ")";
-  return writer.finish(std::move(part), "SELECT " + store::row_columns() + " FROM {parts}" + order + limit);
+  const std::string conditions = where(search.selection, writer);
+  const std::string& columns = store::row_columns();
+  const std::string place = std::string(kSegmentColumn) + ", " + std::string(kRecordColumn) + ", " +
+                            std::string(kSequenceColumn);
+  const std::string all = "SELECT " + columns + ", " + place + " FROM {rows}";
+  // With a limit, the order is found with few columns, and the others are read of what is answered only. Without one
+  // the parts need no order of their own.
+  std::string part = search.limit == 0 ? all + conditions
+                                       : all + " WHERE " + std::string(kRowColumn) + " IN (SELECT " +
+                                             std::string(kRowColumn) + " FROM {table}" + conditions + order + limit +
+                                             ")";
+  return writer.finish(std::move(part), "SELECT " + columns + " FROM {parts}" + order + limit);
 }
 
 SqlQuery to_sql(const OneSession& session) {
   Writer writer;
-  std::string part = "SELECT * FROM {table} WHERE session = " + writer.bind(session.session);
+  std::string part = "SELECT * FROM {rows} WHERE session = " + writer.bind(session.session);
   return writer.finish(std::move(part),
                        "SELECT " + store::row_columns() + " FROM {parts}" + order_by(true) + limit_to(session.limit));
 }
@@ -119,6 +149,7 @@ SqlQuery to_sql(const OneSession& session) {
 SqlQuery to_sql(const FindSessions& find) {
   Writer writer;
   const std::string text = writer.bind(find.text);
+  writer.use("session");
   std::string part = "SELECT DISTINCT session FROM {table} WHERE session <> '' AND (starts_with(session, " + text +
                      ") OR starts_with(split_part(session, '/', 3), " + text + "))";
   // The best fits first: all of the id, all of its last part, a start of either.
@@ -130,6 +161,9 @@ SqlQuery to_sql(const FindSessions& find) {
 SqlQuery to_sql(const Top& top) {
   Writer writer;
   const std::string column(top.by->member);
+  for (const std::string_view used : {top.by->member, std::string_view("outcome"), std::string_view("result_rows"),
+                                      std::string_view("duration_ns"), std::string_view("time_ns")})
+    writer.use(used);
   const std::string value = top.by->type == FieldType::kList ? "unnest(" + column + ")" : column + "::VARCHAR";
   std::string part =
       "SELECT value, count(*) AS events, count(*) FILTER (outcome = 'error') AS errors, sum(result_rows) AS "
@@ -146,6 +180,7 @@ SqlQuery to_sql(const Top& top) {
 
 SqlQuery to_sql(const LastStatus& /*last_status*/) {
   Writer writer;
+  for (const std::string_view used : {"agent_id", "host", "detail", "kind"}) writer.use(used);
   const std::string place = "struct_pack(a := " + std::string(kSegmentColumn) + ", b := " + std::string(kRecordColumn) +
                             ", c := " + std::string(kSequenceColumn) + ")";
   std::string part = "SELECT agent_id, arg_max(host, " + place + ") AS host, arg_max(detail, " + place +

@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::string_view kPartsPlace = "{parts}";
 constexpr std::string_view kTablePlace = "{table}";
+constexpr std::string_view kRowsPlace = "{rows}";
 
 std::string replaced(std::string text, std::string_view place, std::string_view with) {
   for (size_t at = text.find(place); at != std::string::npos; at = text.find(place, at + with.size()))
@@ -82,10 +83,15 @@ Status Store::State::run(const SqlQuery& query, const std::function<bool(duckdb_
     tables = snapshot();
   }
   // The file may have got a segment since: it is in `tables` as a fresh one, so it must not count twice.
-  std::string parts = replaced(query.part, kTablePlace,
-                               "(SELECT * FROM main.events WHERE " + std::string(kSegmentColumn) +
-                                   " <= " + std::to_string(tables.loaded_to) + ")");
-  for (const auto& table : tables.fresh) parts += " UNION ALL " + replaced(query.part, kTablePlace, table->name);
+  const std::vector<std::string_view> columns(query.columns.begin(), query.columns.end());
+  const auto part_of = [&](std::string_view before, std::string_view after, uint64_t segment_max) {
+    const std::string table = "(" + joined_sql(before, after, segment_max, columns) + ")";
+    return replaced(replaced(query.part, kTablePlace, table), kRowsPlace,
+                    "(" + joined_sql(before, after, segment_max, {}) + ")");
+  };
+  // Nothing loaded is a bound that no segment is below.
+  std::string parts = part_of("main.", "", tables.loaded_to);
+  for (const auto& table : tables.fresh) parts += " UNION ALL " + part_of(kFreshTables, table->after, UINT64_MAX);
   const std::string sql = replaced(query.whole, kPartsPlace, "(" + parts + ")");
   const auto is_over = [&] {
     if (is_cancelled && is_cancelled()) return true;

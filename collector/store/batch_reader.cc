@@ -31,28 +31,34 @@ bool BatchReader::read(const ledger::Record& record) {
   return false;
 }
 
-bool BatchReader::decode(const ledger::Record& record) {
+std::optional<std::string_view> BatchReader::inflate(const ledger::Record& record) {
   const auto payload = record.payload;
   // The size is checked before a byte is allocated for it.
   const unsigned long long announced = ZSTD_getFrameContentSize(payload.data(), payload.size());
   if (announced == ZSTD_CONTENTSIZE_ERROR) {
     fault_ = "not zstd";
-    return false;
+    return std::nullopt;
   }
   const bool is_known = announced != ZSTD_CONTENTSIZE_UNKNOWN;
   if (is_known && announced > kBatchDecodedBytesMax) {
     fault_ = "too large";
-    return false;
+    return std::nullopt;
   }
-  plain_.resize(is_known ? announced : kBatchDecodedBytesMax);
-  const size_t bytes =
-      ZSTD_decompressDCtx(context_.get(), plain_.data(), plain_.size(), payload.data(), payload.size());
+  const size_t bytes_max = is_known ? announced : kBatchDecodedBytesMax;
+  if (plain_.size() < bytes_max) plain_.resize(bytes_max);
+  const size_t bytes = ZSTD_decompressDCtx(context_.get(), plain_.data(), bytes_max, payload.data(), payload.size());
   if (ZSTD_isError(bytes) != 0) {
     fault_ = "zstd error";
-    return false;
+    return std::nullopt;
   }
+  return std::string_view(plain_).substr(0, bytes);
+}
+
+bool BatchReader::decode(const ledger::Record& record) {
+  const auto plain = inflate(record);
+  if (!plain) return false;
   batch_.Clear();
-  if (!batch_.ParseFromArray(plain_.data(), static_cast<int>(bytes))) {
+  if (!batch_.ParseFromArray(plain->data(), static_cast<int>(plain->size()))) {
     fault_ = "not a batch";
     return false;
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,8 @@ class BatchReader {
   bool read(const ledger::Record& record);
   [[nodiscard]] const v1::Batch& batch() const { return batch_; }
   [[nodiscard]] std::string_view fault() const { return fault_; }
+  // Only decompressed: valid until the next call. None if it is not zstd, or too large; fault() says why.
+  std::optional<std::string_view> inflate(const ledger::Record& record);
   // Of the record; borrows it.
   static Flattener::Origin origin_of(const ledger::Record& record);
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collector/store/columns.h"
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 #include <span>
 
 #include "collector/store/schema.h"
@@ -10,29 +12,50 @@
 namespace gatehouse::store {
 namespace {
 
-enum class ColumnType : uint8_t { kText, kUint32, kUint64, kBool, kList };
-[[maybe_unused]] constexpr ColumnType STRING = ColumnType::kText;
-[[maybe_unused]] constexpr ColumnType UINT32 = ColumnType::kUint32;
-[[maybe_unused]] constexpr ColumnType UINT64 = ColumnType::kUint64;
-[[maybe_unused]] constexpr ColumnType BOOL = ColumnType::kBool;
-[[maybe_unused]] constexpr ColumnType TIME = ColumnType::kUint64;
-[[maybe_unused]] constexpr ColumnType LIST = ColumnType::kList;
+using namespace field_types;
 
-struct Column {
-  std::string_view name;
-  ColumnType type;
-};
+template <size_t kCount>
+using Columns = std::array<Column, kCount>;
 
-constexpr Column kColumns[] = {
-#define GH_FIELD(name, member, type, help) {#member, type},
+constexpr size_t count_of(Home home) {
+  size_t count = 0;
+#define GH_FIELD(name, member, type, help) count += home_of(#member) == home ? 1 : 0;
 #include "proto/fields.def"
 #undef GH_FIELD
-    {kSegmentColumn, ColumnType::kUint64},
-    {kRecordColumn, ColumnType::kUint32},
-    {kSequenceColumn, ColumnType::kUint64},
-};
+  return count;
+}
 
-constexpr size_t kFieldCount = std::size(kColumns) - 3;
+// `first`, and the fields whose home it is.
+template <Home kHome, size_t kFirst>
+constexpr auto columns_of(const Columns<kFirst>& first) {
+  Columns<kFirst + count_of(kHome)> columns{};
+  size_t at = 0;
+  for (const Column& column : first) columns[at++] = column;
+#define GH_FIELD(name, member, type, help) \
+  if (home_of(#member) == kHome) columns[at++] = {#member, type};
+#include "proto/fields.def"
+#undef GH_FIELD
+  return columns;
+}
+
+constexpr auto kEventColumns = columns_of<Home::kEvent>(Columns<4>{{{kRecordColumn, ColumnType::kUint32},
+                                                                    {kSequenceColumn, ColumnType::kUint64},
+                                                                    {"context", ColumnType::kUint64},
+                                                                    {"shape", ColumnType::kUint64}}});
+constexpr auto kContextColumns = columns_of<Home::kContext>(
+    Columns<2>{{{"context", ColumnType::kUint64}, {"id_prefix", ColumnType::kText}}});
+constexpr auto kShapeColumns = columns_of<Home::kShape>(Columns<3>{{{"shape", ColumnType::kUint64},
+                                                                    {"tag_ends_with_rows", ColumnType::kBool},
+                                                                    {"shape_text", ColumnType::kText}}});
+
+// The select list's expression of a field, where it is not its column.
+std::string made_of(std::string_view member) {
+  if (member == "id") return "c.id_prefix || e." + std::string(kSequenceColumn);
+  if (member == "statement_text") return "CASE WHEN s.shape_text = '' THEN e.statement_text ELSE s.shape_text END";
+  if (member == "statement_tag")
+    return "CASE WHEN s.tag_ends_with_rows THEN s.statement_tag || e.result_rows ELSE s.statement_tag END";
+  return "";
+}
 
 std::string_view sql_type(ColumnType type) {
   switch (type) {
@@ -82,27 +105,15 @@ T* data_of(duckdb_vector vector) {
   return static_cast<T*>(duckdb_vector_get_data(vector));
 }
 
-void put(duckdb_vector vector, idx_t index, const std::string& text) {
-  duckdb_vector_assign_string_element_len(vector, index, text.data(), text.size());
-}
-void put(duckdb_vector vector, idx_t index, uint32_t number) {
-  data_of<uint32_t>(vector)[index] = number;
-}
-void put(duckdb_vector vector, idx_t index, uint64_t number) {
-  data_of<uint64_t>(vector)[index] = number;
-}
-void put(duckdb_vector vector, idx_t index, bool flag) {
-  data_of<bool>(vector)[index] = flag;
-}
-void put(duckdb_vector vector, idx_t index, const TextList& list) {
-  const idx_t first = duckdb_list_vector_get_size(vector);
-  const auto count = static_cast<idx_t>(list.size());
-  data_of<duckdb_list_entry>(vector)[index] = {first, count};
-  if (count == 0) return;
-  GH_CHECK(duckdb_list_vector_reserve(vector, first + count) == DuckDBSuccess);
-  const duckdb_vector child = duckdb_list_vector_get_child(vector);
-  for (idx_t i = 0; i < count; ++i) put(child, first + i, list[static_cast<int>(i)]);
-  GH_CHECK(duckdb_list_vector_set_size(vector, first + count) == DuckDBSuccess);
+// DuckDB keeps so many bytes of a text in its place in the vector.
+constexpr size_t kInlinedBytes = 12;
+
+void put_text(duckdb_vector vector, duckdb_string_t* place, idx_t index, std::string_view text) {
+  if (text.size() > kInlinedBytes) return duckdb_vector_assign_string_element_len(vector, index, text.data(), text.size());
+  duckdb_string_t inlined{};
+  inlined.value.inlined.length = static_cast<uint32_t>(text.size());
+  std::memcpy(inlined.value.inlined.inlined, text.data(), text.size());
+  place[index] = inlined;
 }
 
 std::string_view text_at(duckdb_vector vector, idx_t index) {
@@ -119,12 +130,10 @@ void get(duckdb_vector vector, idx_t index, TextList* list) {
   for (idx_t i = entry.offset; i < entry.offset + entry.length; ++i) list->Add()->assign(text_at(child, i));
 }
 
-}  // namespace
-
-std::string create_table_sql(std::string_view name, bool is_on_disk) {
-  std::string sql = "CREATE TABLE " + std::string(name) + " (";
-  for (const Column& column : kColumns) {
-    if (&column != kColumns) sql += ", ";
+std::string create_table_sql(const std::string& name, std::span<const Column> columns, bool is_on_disk) {
+  std::string sql = "CREATE TABLE " + name + " (";
+  for (const Column& column : columns) {
+    if (&column != columns.data()) sql += ", ";
     sql += column.name;
     sql += ' ';
     sql += sql_type(column.type);
@@ -135,46 +144,187 @@ std::string create_table_sql(std::string_view name, bool is_on_disk) {
   return sql + ")";
 }
 
+template <typename T>
+void append_bytes(std::string& key, const T& value) {
+  if constexpr (std::is_same_v<T, std::string_view>) {
+    append_bytes(key, static_cast<uint32_t>(value.size()));
+    key += value;
+  } else {
+    key.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+}
+
+}  // namespace
+
+std::span<const Column> event_columns() {
+  return kEventColumns;
+}
+std::span<const Column> context_columns() {
+  return kContextColumns;
+}
+std::span<const Column> shape_columns() {
+  return kShapeColumns;
+}
+
+std::vector<std::string> create_tables_sql(std::string_view before, std::string_view after, bool is_on_disk) {
+  std::vector<std::string> all;
+  const std::array<std::span<const Column>, 3> columns{kEventColumns, kContextColumns, kShapeColumns};
+  for (size_t i = 0; i < kTables.size(); ++i)
+    all.push_back(create_table_sql(std::string(before) + std::string(kTables[i]) + std::string(after), columns[i],
+                                   is_on_disk));
+  return all;
+}
+
+std::string joined_sql(std::string_view before, std::string_view after, uint64_t segment_max,
+                       std::span<const std::string_view> columns) {
+  std::string list;
+  bool needs_context = false;
+  bool needs_shape = false;
+  const auto add = [&](std::string_view member) {
+    if (!columns.empty() && std::ranges::find(columns, member) == columns.end()) return;
+    const Home home = home_of(member);
+    std::string from = made_of(member);
+    needs_context |= home == Home::kContext || from.find("c.") != std::string::npos;
+    needs_shape |= home == Home::kShape || from.find("s.") != std::string::npos;
+    if (from.empty())
+      from = (home == Home::kContext ? "c." : home == Home::kShape ? "s." : "e.") + std::string(member);
+    list += from + " AS " + std::string(member) + ", ";
+  };
+#define GH_FIELD(name, member, type, help) add(#member);
+#include "proto/fields.def"
+#undef GH_FIELD
+  const auto table = [&](std::string_view name) { return std::string(before) + std::string(name) + std::string(after); };
+  std::string sql = "SELECT " + list + "(e.context >> " + std::to_string(kNumberBits) + ") AS " +
+                    std::string(kSegmentColumn) + ", e." + std::string(kRecordColumn) + ", e." +
+                    std::string(kSequenceColumn) + ", e.rowid AS " + std::string(kRowColumn) + " FROM " +
+                    table("events") + " e";
+  if (needs_context) sql += " JOIN " + table("contexts") + " c ON c.context = e.context";
+  if (needs_shape) sql += " JOIN " + table("shapes") + " s ON s.shape = e.shape";
+  if (segment_max < (UINT64_MAX >> kNumberBits))
+    sql += " WHERE e.context < " + std::to_string((segment_max + 1) << kNumberBits);
+  return sql;
+}
+
 const std::string& row_columns() {
   static const std::string columns = [] {
     std::string list;
-    for (const Column& column : std::span{kColumns}.first(kFieldCount)) {
-      if (!list.empty()) list += ", ";
-      list += column.name;
-    }
+    #define GH_FIELD(name, member, type, help) list += (list.empty() ? "" : ", ") + std::string(#member);
+#include "proto/fields.def"
+#undef GH_FIELD
     return list;
   }();
   return columns;
 }
 
-ChunkWriter::ChunkWriter() {
-  for (const Column& column : kColumns) types_.push_back(duck_type(column.type));
+ChunkWriter::ChunkWriter(std::span<const Column> columns) : rows_max_(duckdb_vector_size()) {
+  for (const Column& column : columns) types_.push_back(duck_type(column.type));
   start();
-}
-
-bool ChunkWriter::is_full() const {
-  return row_count_ == duckdb_vector_size();
 }
 
 // A new chunk each time: a list column's child keeps what it grew to, and resetting one does not reset that.
 void ChunkWriter::start() {
-  std::array<duckdb_logical_type, std::size(kColumns)> types{};
-  for (size_t i = 0; i < types.size(); ++i) types[i] = types_[i].get();
+  std::vector<duckdb_logical_type> types;
+  for (const duck::Type& type : types_) types.push_back(type.get());
   *chunk_.out() = duckdb_create_data_chunk(types.data(), types.size());
+  vectors_.clear();
+  data_.clear();
+  for (idx_t i = 0; i < types_.size(); ++i) {
+    vectors_.push_back(duckdb_data_chunk_get_vector(chunk_.get(), i));
+    data_.push_back(duckdb_vector_get_data(vectors_.back()));
+  }
   row_count_ = 0;
 }
 
-void ChunkWriter::add(const v1::Row& row, const RowOrigin& origin) {
-  GH_CHECK(!is_full());
-  const idx_t index = row_count_++;
-  idx_t column = 0;
+void ChunkWriter::put(std::string_view text) {
+  put_text(vectors_[column_], static_cast<duckdb_string_t*>(data_[column_]), row_count_, text);
+  ++column_;
+}
+
+void ChunkWriter::put(TextViews list) {
+  const duckdb_vector vector = vectors_[column_];
+  const idx_t first = list.empty() ? 0 : duckdb_list_vector_get_size(vector);
+  data<duckdb_list_entry>()[row_count_] = {first, list.size()};
+  if (list.empty()) return;
+  GH_CHECK(duckdb_list_vector_reserve(vector, first + list.size()) == DuckDBSuccess);
+  const duckdb_vector child = duckdb_list_vector_get_child(vector);
+  auto* const texts = data_of<duckdb_string_t>(child);
+  for (idx_t i = 0; i < list.size(); ++i) put_text(child, texts, first + i, list[i]);
+  GH_CHECK(duckdb_list_vector_set_size(vector, first + list.size()) == DuckDBSuccess);
+}
+
+void ChunkWriter::end_row() {
+  GH_CHECK(column_ == types_.size() && !is_full());
+  column_ = 0;
+  ++row_count_;
+}
+
+// The members whose home it is, in order.
 #define GH_FIELD(name, member, type, help) \
-  put(duckdb_data_chunk_get_vector(chunk_.get(), column++), index, row.member());
+  if constexpr (home_of(#member) == kHome) use(row.member);
+template <Home kHome, typename Use>
+void for_members(const RowView& row, const Use& use) {
+#include "proto/fields.def"
+}
+#undef GH_FIELD
+
+void put_event(ChunkWriter& writer, const EventPlace& place, const RowView& row) {
+  writer.put(place.record);
+  writer.put(place.sequence);
+  writer.put(place.context);
+  writer.put(place.shape);
+  for_members<Home::kEvent>(row, [&](const auto& value) { writer.put(value); });
+  writer.end_row();
+}
+
+void put_context(ChunkWriter& writer, uint64_t number, std::string_view id_prefix, const RowView& row) {
+  writer.put(number);
+  writer.put(id_prefix);
+  for_members<Home::kContext>(row, [&](const auto& value) { writer.put(value); });
+  writer.end_row();
+}
+
+void put_shape(ChunkWriter& writer, uint64_t number, const ShapeTexts& texts, const RowView& row) {
+  RowView stored = row;
+  stored.statement_tag = texts.tag;
+  writer.put(number);
+  writer.put(texts.tag_ends_with_rows);
+  writer.put(texts.text);
+  for_members<Home::kShape>(stored, [&](const auto& value) { writer.put(value); });
+  writer.end_row();
+}
+
+void append_context_key(std::string& key, std::string_view id_prefix, const RowView& row) {
+  append_bytes(key, id_prefix);
+  for_members<Home::kContext>(row, [&](const auto& value) { append_bytes(key, value); });
+}
+
+void append_shape_key(std::string& key, const ShapeTexts& texts, const RowView& row) {
+  append_bytes(key, texts.text);
+  append_bytes(key, texts.tag_ends_with_rows);
+  append_bytes(key, texts.tag);
+  for_members<Home::kShape>(row, [&](const auto& value) {
+    if (&value != static_cast<const void*>(&row.statement_tag)) append_bytes(key, value);
+  });
+}
+
+template <typename Value>
+Value viewed(const Value& value, std::vector<std::string_view>& /*texts*/) {
+  return value;
+}
+std::string_view viewed(const std::string& value, std::vector<std::string_view>& /*texts*/) {
+  return value;
+}
+TextViews viewed(const TextList& list, std::vector<std::string_view>& texts) {
+  texts.assign(list.begin(), list.end());
+  return texts;
+}
+
+RowView view_of(const v1::Row& row, std::vector<std::string_view>& texts) {
+  RowView view;
+#define GH_FIELD(name, member, type, help) view.member = viewed(row.member(), texts);
 #include "proto/fields.def"
 #undef GH_FIELD
-  put(duckdb_data_chunk_get_vector(chunk_.get(), column++), index, origin.segment);
-  put(duckdb_data_chunk_get_vector(chunk_.get(), column++), index, origin.record);
-  put(duckdb_data_chunk_get_vector(chunk_.get(), column++), index, origin.sequence);
+  return view;
 }
 
 Status ChunkWriter::append_to(const duck::Appender& appender) {

@@ -1,45 +1,98 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of events: a column for each field of proto/fields.def, and where the event stands in the log. Rows to
-// DuckDB's vectors and back. Private to collector/store.
+// The store's three tables (row_view.h says what is where) and how they read as one. Rows to DuckDB's vectors and back.
+// Private to collector/store.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "collector/store/duck.h"
+#include "collector/store/row_view.h"
 #include "gatehouse/v1/query.pb.h"
 
 namespace gatehouse::store {
 
-// After the fields: order of arrival, for stable sorting and for taking a part of the log.
-struct RowOrigin {
-  uint64_t segment = 0;
-  uint32_t record = 0;
-  uint64_t sequence = 0;  // the event's, of its agent and boot
+struct Column {
+  std::string_view name;
+  ColumnType type;
 };
 
-// `CREATE TABLE <name> (…)`; `is_on_disk` adds how columns are compressed.
-std::string create_table_sql(std::string_view name, bool is_on_disk);
+inline constexpr std::array<std::string_view, 3> kTables{"events", "contexts", "shapes"};
 
-// Collects rows for an appender, a vector's length at a time. Not thread-safe.
+// A context's or shape's number: its segment's number above, its place in the segment below.
+inline constexpr unsigned kNumberBits = 32;
+
+// What of a statement's texts is in its shape: the tag without the count it ends with, and the whole text if it repeats.
+struct ShapeTexts {
+  std::string_view tag;
+  bool tag_ends_with_rows = false;
+  std::string_view text;
+};
+
+// `CREATE TABLE …` for "main.", "" or "fresh.main.", "_17".
+std::vector<std::string> create_tables_sql(std::string_view before, std::string_view after, bool is_on_disk);
+
+// A SELECT with all fields as columns, and those of schema.h. `columns`: which of them will be asked for; empty: all.
+// `segment_max`: of segments up to this one.
+std::string joined_sql(std::string_view before, std::string_view after, uint64_t segment_max,
+                       std::span<const std::string_view> columns);
+
+// Collects rows of one table, a vector's length at a time. Not thread-safe.
 class ChunkWriter {
  public:
-  ChunkWriter();
-  [[nodiscard]] bool is_full() const;
+  explicit ChunkWriter(std::span<const Column> columns);
+  [[nodiscard]] bool is_full() const { return row_count_ == rows_max_; }
   [[nodiscard]] size_t row_count() const { return row_count_; }
-  void add(const v1::Row& row, const RowOrigin& origin);
+  // The columns of one row, in order.
+  void put(std::string_view text);
+  void put(uint32_t number) { data<uint32_t>()[row_count_] = number; }
+  void put(uint64_t number) { data<uint64_t>()[row_count_] = number; }
+  void put(bool flag) { data<bool>()[row_count_] = flag; }
+  void put(TextViews list);
+  void end_row();
   // Gives the rows to `appender` and starts anew.
   Status append_to(const duck::Appender& appender);
 
  private:
   void start();
+  template <typename T>
+  T* data() {
+    return static_cast<T*>(data_[column_++]);
+  }
   std::vector<duck::Type> types_;
+  std::vector<duckdb_vector> vectors_;
+  std::vector<void*> data_;
   duck::Chunk chunk_;
+  size_t rows_max_ = 0;
   size_t row_count_ = 0;
+  size_t column_ = 0;
 };
+
+// Columns of each table, in the order in which put_… writes them.
+std::span<const Column> event_columns();
+std::span<const Column> context_columns();
+std::span<const Column> shape_columns();
+
+// Where an event stands in the log, and what it shares with others.
+struct EventPlace {
+  uint32_t record = 0;
+  uint64_t sequence = 0;  // the event's, of its agent and boot
+  uint64_t context = 0;
+  uint64_t shape = 0;
+};
+void put_event(ChunkWriter& writer, const EventPlace& place, const RowView& row);
+// `id_prefix`: of row.id, before the sequence.
+void put_context(ChunkWriter& writer, uint64_t number, std::string_view id_prefix, const RowView& row);
+void put_shape(ChunkWriter& writer, uint64_t number, const ShapeTexts& texts, const RowView& row);
+
+// Appends what makes two contexts or shapes the same.
+void append_context_key(std::string& key, std::string_view id_prefix, const RowView& row);
+void append_shape_key(std::string& key, const ShapeTexts& texts, const RowView& row);
 
 // Row `index` of a chunk whose columns are the fields, in order.
 v1::Row read_row(duckdb_data_chunk chunk, idx_t index);

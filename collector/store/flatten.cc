@@ -7,28 +7,6 @@
 #include "common/utf8.h"
 
 namespace gatehouse::store {
-namespace {
-
-std::string address_text(const std::string& address, uint32_t port) {
-  const bool is_v6 = address.find(':') != std::string::npos;
-  return (is_v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
-}
-
-std::string_view base_name(std::string_view path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string_view::npos ? path : path.substr(slash + 1);
-}
-
-std::string_view to_text(v1::Transport transport) {
-  switch (transport) {
-    case v1::TRANSPORT_TCP:
-      return "tcp";
-    case v1::TRANSPORT_UNIX:
-      return "unix";
-    default:
-      return "";
-  }
-}
 
 std::string_view to_text(v1::Outcome outcome) {
   switch (outcome) {
@@ -107,6 +85,49 @@ std::string_view to_text(v1::TransactionState state) {
   }
 }
 
+void append_parameter(std::string_view value, bool is_null, bool is_binary, std::string& text) {
+  if (is_null) {
+    text += "NULL";
+  } else if (is_binary) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    text += "\\x";
+    text.reserve(text.size() + 2 * value.size());
+    for (const char c : value) {
+      text += kDigits[static_cast<unsigned char>(c) >> 4];
+      text += kDigits[static_cast<unsigned char>(c) & 15];
+    }
+  } else {
+    append_as_utf8(text, value);
+  }
+}
+
+std::string cut_text_detail(uint64_t bytes, uint64_t bytes_of) {
+  return "text cut: " + std::to_string(bytes) + " of " + std::to_string(bytes_of) + " bytes";
+}
+
+namespace {
+
+std::string address_text(const std::string& address, uint32_t port) {
+  const bool is_v6 = address.find(':') != std::string::npos;
+  return (is_v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
+}
+
+std::string_view base_name(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+std::string_view transport_text(v1::Transport transport) {
+  switch (transport) {
+    case v1::TRANSPORT_TCP:
+      return "tcp";
+    case v1::TRANSPORT_UNIX:
+      return "unix";
+    default:
+      return "";
+  }
+}
+
 void set(std::string* field, std::string_view text) {
   field->assign(text);
 }
@@ -116,23 +137,6 @@ void set_utf8(std::string* field, std::string_view bytes) {
     field->assign(bytes);
   } else {
     append_as_utf8(*field, bytes);
-  }
-}
-
-void append_parameter(const v1::Parameter& parameter, v1::Row& row) {
-  std::string& text = *row.add_statement_parameters();
-  if (parameter.is_null()) {
-    text = "NULL";
-  } else if (parameter.is_binary()) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    text = "\\x";
-    text.reserve(2 + 2 * parameter.value().size());
-    for (const char c : parameter.value()) {
-      text += kDigits[static_cast<unsigned char>(c) >> 4];
-      text += kDigits[static_cast<unsigned char>(c) & 15];
-    }
-  } else {
-    set_utf8(&text, parameter.value());
   }
 }
 
@@ -160,7 +164,8 @@ void add_body(const v1::Statement& statement, v1::Row& row) {
   set(row.mutable_statement_protocol(), to_text(statement.protocol()));
   row.set_statement_name(statement.statement_name());
   row.set_statement_portal(statement.portal_name());
-  for (const v1::Parameter& parameter : statement.parameters()) append_parameter(parameter, row);
+  for (const v1::Parameter& parameter : statement.parameters()) 
+    append_parameter(parameter.value(), parameter.is_null(), parameter.is_binary(), *row.add_statement_parameters());
   set(row.mutable_statement_transaction(), to_text(statement.transaction()));
   row.set_statement_index(statement.statement_index());
   row.set_result_rows(statement.rows());
@@ -170,8 +175,7 @@ void add_body(const v1::Statement& statement, v1::Row& row) {
   row.set_result_error(statement.error_message());
   row.set_request_bytes(statement.request_bytes());
   if (statement.text_bytes() > statement.text().size())
-    row.set_detail("text cut: " + std::to_string(statement.text().size()) + " of " +
-                   std::to_string(statement.text_bytes()) + " bytes");
+    row.set_detail(cut_text_detail(statement.text().size(), statement.text_bytes()));
 }
 
 void add_body(const v1::Cancel& cancel, v1::Row& row) {
@@ -254,10 +258,10 @@ void add_body(const v1::Gap& gap, v1::Row& row) {
 }
 
 // `name=value` words: what Agents is answered from, so their order is fixed.
-void add_body(const v1::AgentStatus& status, const v1::Batch& batch, v1::Row& row) {
+void add_body(const v1::AgentStatus& status, std::string_view agent_version, v1::Row& row) {
   set(row.mutable_kind(), "agent");
   std::string& detail = *row.mutable_detail();
-  detail = "phase=" + status.phase() + " version=" + batch.agent_version() + " plane=" + status.plane() +
+  detail = "phase=" + status.phase() + " version=" + std::string(agent_version) + " plane=" + status.plane() +
            " kernel=" + status.kernel();
   const std::map<std::string, uint64_t> sorted(status.counters().begin(), status.counters().end());
   for (const auto& [name, value] : sorted) detail += " " + name + "=" + std::to_string(value);
@@ -296,7 +300,7 @@ void Flattener::add_session(const v1::Session& session, v1::Row& row) const {
   row.set_database_version(session.server_version());
   row.set_session_user(session.user());
   row.set_session_application(session.application_name());
-  set(row.mutable_session_transport(), to_text(session.transport()));
+  set(row.mutable_session_transport(), transport_text(session.transport()));
   row.set_session_backend_pid(session.backend_pid());
   row.set_session_encrypted(session.encrypted());
   row.set_session_named_by(session.named_by());
@@ -338,31 +342,11 @@ void Flattener::add_server(const v1::Session& session, v1::Row& row) const {
   row.set_database_exe(found->second.process->exe());
 }
 
-void Flattener::flatten(size_t index, v1::Row& row) const {
-  row.Clear();
-  const v1::Event& event = batch_.events(static_cast<int>(index));
-  row.set_id(id_prefix_ + std::to_string(origin_.first_sequence + index));
+void Flattener::flatten_own(const v1::Event& event, std::string_view agent_version, v1::Row& row) {
   row.set_time_ns(event.time_ns());
   row.set_duration_ns(event.duration_ns());
   set(row.mutable_outcome(), to_text(event.outcome()));
   set(row.mutable_fidelity(), to_text(event.fidelity()));
-  set(row.mutable_agent_id(), origin_.agent_id);
-  row.set_host(batch_.host());
-  const v1::Session* session = nullptr;
-  if (event.session() != 0) {
-    const auto link = links_.find(event.session());
-    if (link == links_.end()) {
-      row.set_session(id_prefix_ + std::to_string(event.session()));
-    } else {
-      session = link->second.session;
-      row.set_session(link->second.id);
-      row.set_session_client(link->second.client);
-      row.set_database_address(link->second.address);
-      add_session(*session, row);
-      add_server(*session, row);
-    }
-  }
-  add_actor(event, session, row);
   switch (event.body_case()) {
     case v1::Event::kConnect:
       return add_body(event.connect(), row);
@@ -381,10 +365,34 @@ void Flattener::flatten(size_t index, v1::Row& row) const {
     case v1::Event::kGap:
       return add_body(event.gap(), row);
     case v1::Event::kAgentStatus:
-      return add_body(event.agent_status(), batch_, row);
+      return add_body(event.agent_status(), agent_version, row);
     case v1::Event::BODY_NOT_SET:
       return set(row.mutable_kind(), "unknown");  // from a newer agent
   }
+}
+
+void Flattener::flatten(size_t index, v1::Row& row) const {
+  row.Clear();
+  const v1::Event& event = batch_.events(static_cast<int>(index));
+  row.set_id(id_prefix_ + std::to_string(origin_.first_sequence + index));
+  set(row.mutable_agent_id(), origin_.agent_id);
+  row.set_host(batch_.host());
+  const v1::Session* session = nullptr;
+  if (event.session() != 0) {
+    const auto link = links_.find(event.session());
+    if (link == links_.end()) {
+      row.set_session(id_prefix_ + std::to_string(event.session()));
+    } else {
+      session = link->second.session;
+      row.set_session(link->second.id);
+      row.set_session_client(link->second.client);
+      row.set_database_address(link->second.address);
+      add_session(*session, row);
+      add_server(*session, row);
+    }
+  }
+  add_actor(event, session, row);
+  flatten_own(event, batch_.agent_version(), row);
 }
 
 v1::Row unreadable_row(const Flattener::Origin& origin, uint32_t event_count, uint64_t received_ns,

@@ -28,6 +28,8 @@ class Flattener {
   [[nodiscard]] size_t row_count() const { return static_cast<size_t>(batch_.events_size()); }
   // Event `index` as a row; what `row` held before is gone.
   void flatten(size_t index, v1::Row& row) const;
+  // Only what is the event's own, neither its place, its session's nor its processes'.
+  static void flatten_own(const v1::Event& event, std::string_view agent_version, v1::Row& row);
 
  private:
   // What every event of the same process or session shares, made once a batch.
@@ -53,6 +55,14 @@ class Flattener {
   std::unordered_map<uint64_t, Actor> actors_;
   std::unordered_map<uint64_t, Link> links_;
 };
+
+// As rows show them.
+std::string_view to_text(v1::Outcome outcome);
+std::string_view to_text(v1::Fidelity fidelity);
+std::string_view to_text(v1::StatementProtocol protocol);
+std::string_view to_text(v1::TransactionState state);
+void append_parameter(std::string_view value, bool is_null, bool is_binary, std::string& text);
+std::string cut_text_detail(uint64_t bytes, uint64_t bytes_of);
 
 // The row that stands for a batch whose content cannot be read; kind "gap".
 v1::Row unreadable_row(const Flattener::Origin& origin, uint32_t event_count, uint64_t received_ns,

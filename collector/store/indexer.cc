@@ -23,40 +23,40 @@ constexpr milliseconds kRetryDelay{1000};
 
 // Rows of `segment` go to a table of their own from here on.
 Status Store::State::start_segment(uint64_t segment) {
-  appender_.reset();
+  appenders_.close();
   auto table = std::make_unique<FreshTable>();
-  const std::string name = "rows_" + std::to_string(++fresh_tables_made_);
-  table->name = "fresh.main." + name;
-  GH_TRY(duck::execute(index_connection_, create_table_sql(table->name, false)));
-  if (duckdb_appender_create_ext(index_connection_.get(), "fresh", "main", name.c_str(), appender_.out()) !=
-      DuckDBSuccess)
-    return Error("DuckDB: no appender for " + table->name);
+  table->after = "_" + std::to_string(++fresh_tables_made_);
+  for (const std::string& sql : create_tables_sql(kFreshTables, table->after, false))
+    GH_TRY(duck::execute(index_connection_, sql));
+  GH_TRY(appenders_.open(index_connection_, "fresh", table->after));
+  index_feed_->start_segment(segment);
+  flushed_rows_ = flushed_unreadable_ = 0;
   appender_segment_ = segment;
   const std::lock_guard lock(mutex_);
   fresh_[segment] = std::shared_ptr<FreshTable>(table.release(), [this](FreshTable* done) {
     // The last user may hold mutex_ or not; a table is dropped by the loader, whoever that was.
     const std::unique_ptr<FreshTable> owned(done);
     const std::lock_guard garbage_lock(garbage_mutex_);
-    garbage_.push_back(owned->name);
+    garbage_.push_back(owned->after);
   });
   return {};
 }
 
 // Makes what was appended visible.
 Status Store::State::flush(const ledger::LogReader& reader) {
-  if (appender_) {
-    RowFeed::Sink sink{appender_};
-    GH_TRY(index_feed_->finish(sink));
-    if (duckdb_appender_flush(appender_.get()) != DuckDBSuccess) {
-      const char* const message = duckdb_appender_error(appender_.get());
-      return Error(std::string("DuckDB: ") + (message != nullptr ? message : "rows refused"));
-    }
+  if (appenders_) {
+    GH_TRY(index_feed_->finish(appenders_));
+    GH_TRY(appenders_.flush());
   }
   const std::lock_guard lock(mutex_);
-  if (const auto table = fresh_.find(appender_segment_); table != fresh_.end()) table->second->rows += unflushed_rows_;
-  counters_.rows_fresh += unflushed_rows_;
-  counters_.batches_unreadable += unreadable_;
-  unflushed_rows_ = unreadable_ = 0;
+  const uint64_t rows = index_feed_->rows() - flushed_rows_;
+  if (const auto table = fresh_.find(appender_segment_); table != fresh_.end()) {
+    table->second->rows += rows;
+    counters_.rows_fresh += rows;
+  }
+  counters_.batches_unreadable += index_feed_->unreadable() - flushed_unreadable_;
+  flushed_rows_ = index_feed_->rows();
+  flushed_unreadable_ = index_feed_->unreadable();
   indexed_to_ = reader.position();
   changed_.notify_all();
   return {};
@@ -89,11 +89,9 @@ Status Store::State::index_until_end(ledger::LogReader& reader) {
     }
     const ledger::Position at = reader.position();
     GH_ASSIGN(const auto outcome, reader.next(record));
-    RowFeed::Sink sink{appender_};
-    if (outcome == ledger::LogReader::Outcome::kRecord) GH_TRY(index_feed_->add(record, sink));
-    if (outcome == ledger::LogReader::Outcome::kDamaged) GH_TRY(index_feed_->add_damage(at, reader.damage(), sink));
-    unflushed_rows_ += sink.rows;
-    unreadable_ += sink.unreadable;
+    if (outcome == ledger::LogReader::Outcome::kRecord) GH_TRY(index_feed_->add(record, appenders_));
+    if (outcome == ledger::LogReader::Outcome::kDamaged)
+      GH_TRY(index_feed_->add_damage(at, reader.damage(), appenders_));
     if (steady_clock::now() >= flush_due) {
       GH_TRY(flush(reader));
       flush_due = steady_clock::now() + milliseconds(kFreshDelayMsMax);
@@ -111,10 +109,10 @@ uint64_t Store::State::restart_segment() {
     counters_.rows_fresh -= table->second->rows;
     fresh_.erase(table);
   }
-  appender_.reset();
+  appenders_.close();
   index_feed_.emplace();
   appender_segment_ = 0;
-  unflushed_rows_ = unreadable_ = 0;
+  flushed_rows_ = flushed_unreadable_ = 0;
   const bool is_second = std::exchange(failed_segment_, segment) == segment;
   return is_second ? segment + 1 : segment;
 }

@@ -21,11 +21,10 @@ std::optional<ledger::SegmentInfo> Store::State::next_to_load() const {
 }
 
 Status Store::State::load_from_log(const ledger::SegmentInfo& segment, uint64_t& rows, uint64_t& unreadable) {
-  duck::Appender appender;
-  if (duckdb_appender_create_ext(load_connection_.get(), nullptr, "main", "events", appender.out()) != DuckDBSuccess)
-    return Error("DuckDB: no appender for events");
+  Appenders appenders;
+  GH_TRY(appenders.open(load_connection_, nullptr, ""));
   RowFeed feed;
-  RowFeed::Sink sink{appender};
+  feed.start_segment(segment.number);
   ledger::LogReader reader(log_, {segment.number, 0, 0});
   ledger::Record record;
   for (;;) {
@@ -33,16 +32,20 @@ Status Store::State::load_from_log(const ledger::SegmentInfo& segment, uint64_t&
     if (!has_more || reader.position().segment != segment.number) break;
     const ledger::Position at = reader.position();
     GH_ASSIGN(const auto outcome, reader.next(record));
-    if (outcome == ledger::LogReader::Outcome::kRecord) GH_TRY(feed.add(record, sink));
-    if (outcome == ledger::LogReader::Outcome::kDamaged) GH_TRY(feed.add_damage(at, reader.damage(), sink));
+    if (outcome == ledger::LogReader::Outcome::kRecord) GH_TRY(feed.add(record, appenders));
+    if (outcome == ledger::LogReader::Outcome::kDamaged) GH_TRY(feed.add_damage(at, reader.damage(), appenders));
   }
-  GH_TRY(feed.finish(sink));
-  if (duckdb_appender_flush(appender.get()) != DuckDBSuccess) {
-    const char* const message = duckdb_appender_error(appender.get());
-    return Error(std::string("DuckDB: ") + (message != nullptr ? message : "rows refused"));
-  }
-  rows = sink.rows;
-  unreadable = sink.unreadable;
+  GH_TRY(feed.finish(appenders));
+  GH_TRY(appenders.flush());
+  rows = feed.rows();
+  unreadable = feed.unreadable();
+  return {};
+}
+
+Status Store::State::load_from_fresh(const FreshTable& fresh) {
+  for (const std::string_view table : kTables)
+    GH_TRY(duck::execute(load_connection_, "INSERT INTO main." + std::string(table) + " SELECT * FROM " +
+                                               std::string(kFreshTables) + std::string(table) + fresh.after));
   return {};
 }
 
@@ -56,8 +59,7 @@ Status Store::State::load_segment(const ledger::SegmentInfo& segment) {
   uint64_t rows = fresh ? fresh->rows : 0;
   uint64_t unreadable = 0;
   GH_TRY(duck::execute(load_connection_, "BEGIN TRANSACTION"));
-  Status status = fresh ? duck::execute(load_connection_, "INSERT INTO main.events SELECT * FROM " + fresh->name)
-                        : load_from_log(segment, rows, unreadable);
+  Status status = fresh ? load_from_fresh(*fresh) : load_from_log(segment, rows, unreadable);
   if (status)
     status =
         duck::execute(load_connection_, "INSERT INTO main.segments VALUES (" + std::to_string(segment.number) + ", '" +
@@ -91,9 +93,12 @@ void Store::State::drop_garbage() {
     const std::lock_guard lock(garbage_mutex_);
     names.swap(garbage_);
   }
-  for (const std::string& name : names)
-    if (const Status status = duck::execute(load_connection_, "DROP TABLE IF EXISTS " + name); !status)
-      log::warn("store", "table not dropped", {{"error", status.error().message()}});
+  for (const std::string& after : names)
+    for (const std::string_view table : kTables) {
+      const std::string name = std::string(kFreshTables) + std::string(table) + after;
+      if (const Status status = duck::execute(load_connection_, "DROP TABLE IF EXISTS " + name); !status)
+        log::warn("store", "table not dropped", {{"error", status.error().message()}});
+    }
 }
 
 void Store::State::load() {

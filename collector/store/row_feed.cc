@@ -1,43 +1,287 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "collector/store/row_feed.h"
+
+#include <charconv>
+#include <functional>
+
 #include "collector/store/flatten.h"
-#include "collector/store/store_state.h"
+#include "common/limits.h"
+#include "common/utf8.h"
 
 namespace gatehouse::store {
+namespace {
 
-Status RowFeed::add(const v1::Row& row, const RowOrigin& origin, Sink& sink) {
-  writer_.add(row, origin);
-  ++sink.rows;
-  return writer_.is_full() ? writer_.append_to(sink.appender) : Status{};
+Error error_of(const duck::Appender& appender) {
+  const char* const message = duckdb_appender_error(appender.get());
+  return Error(std::string("DuckDB: ") + (message != nullptr ? message : "rows refused"));
 }
 
-Status RowFeed::add(const ledger::Record& record, Sink& sink) {
-  const Flattener::Origin origin = BatchReader::origin_of(record);
-  RowOrigin at{record.position.segment, record.position.record, origin.first_sequence};
-  if (!reader_.read(record)) {
-    ++sink.unreadable;
-    return add(unreadable_row(origin, record.header.event_count, record.header.received_ns, reader_.fault()), at, sink);
-  }
-  const Flattener flattener(reader_.batch(), origin);
-  for (size_t i = 0; i < flattener.row_count(); ++i) {
-    flattener.flatten(i, row_);
-    at.sequence = origin.first_sequence + i;
-    GH_TRY(add(row_, at, sink));
+std::string id_prefix_of(const Flattener::Origin& origin) {
+  return std::string(origin.agent_id) + "/" + std::string(origin.boot_id) + "/";
+}
+
+void append_part(std::string& key, std::string_view bytes) {
+  const auto size = static_cast<uint32_t>(bytes.size());
+  key.append(reinterpret_cast<const char*>(&size), sizeof size);
+  key += bytes;
+}
+
+// "SELECT 5" of 5 rows is "SELECT " and the number that the event has anyway.
+ShapeTexts shape_texts_of(const RowView& row) {
+  char digits[20];
+  const auto written = std::to_chars(digits, digits + sizeof digits, row.result_rows);
+  const std::string_view count(digits, static_cast<size_t>(written.ptr - digits));
+  const std::string_view tag = row.statement_tag;
+  if (!tag.ends_with(count) || !tag.substr(0, tag.size() - count.size()).ends_with(' ')) return {.tag = tag};
+  return {.tag = tag.substr(0, tag.size() - count.size()), .tag_ends_with_rows = true};
+}
+
+}  // namespace
+
+Status Appenders::open(const duck::Connection& connection, const char* catalog, std::string_view after) {
+  for (size_t i = 0; i < kTables.size(); ++i) {
+    const std::string table = std::string(kTables[i]) + std::string(after);
+    if (duckdb_appender_create_ext(connection.get(), catalog, "main", table.c_str(), all_[i].out()) != DuckDBSuccess)
+      return Error("DuckDB: no appender for " + table);
   }
   return {};
 }
 
-Status RowFeed::add_damage(const ledger::Position& position, std::string_view damage, Sink& sink) {
+void Appenders::close() {
+  for (duck::Appender& appender : all_) appender.reset();
+}
+
+Status Appenders::flush() {
+  for (const duck::Appender* appender : {&contexts(), &shapes(), &events()})
+    if (duckdb_appender_flush(appender->get()) != DuckDBSuccess) return error_of(*appender);
+  return {};
+}
+
+RowFeed::RowFeed()
+    : events_(event_columns()), contexts_(context_columns()), shapes_(shape_columns()), seen_texts_(kSeenTexts) {}
+
+void RowFeed::start_segment(uint64_t segment) {
+  segment_ = segment;
+  rows_ = unreadable_ = 0;
+  contexts_made_ = shapes_made_ = 0;
+  context_numbers_.clear();
+  shape_numbers_.clear();
+  seen_texts_.assign(seen_texts_.size(), 0);
+}
+
+// Whether the same text came before; forgets texts of the same low bits.
+bool RowFeed::is_seen(std::string_view text) {
+  const uint64_t hash = std::hash<std::string_view>{}(text) | 1;
+  uint64_t& place = seen_texts_[(hash >> 1) % seen_texts_.size()];
+  if (place == hash) return true;
+  place = hash;
+  return false;
+}
+
+Status RowFeed::number_context(std::string_view id_prefix, const RowView& row, const Appenders& to, uint64_t& number) {
+  if (context_numbers_.size() >= kStoreDictionaryMax) context_numbers_.clear();
+  number = (segment_ << kNumberBits) + contexts_made_++;
+  context_numbers_.emplace(key_, number);
+  put_context(contexts_, number, id_prefix, row);
+  return contexts_.is_full() ? contexts_.append_to(to.contexts()) : Status{};
+}
+
+// Takes the statement's text out of `row` if it is in the shape.
+Status RowFeed::number_shape(RowView& row, const Appenders& to, uint64_t& number) {
+  ShapeTexts texts = shape_texts_of(row);
+  if (!row.statement_text.empty() && row.statement_text.size() <= kRepeatedTextBytesMax && is_seen(row.statement_text))
+    texts.text = std::exchange(row.statement_text, {});
+  key_.clear();
+  append_shape_key(key_, texts, row);
+  if (const auto found = shape_numbers_.find(key_); found != shape_numbers_.end()) {
+    number = found->second;
+    return {};
+  }
+  if (shape_numbers_.size() >= kStoreDictionaryMax) shape_numbers_.clear();
+  number = (segment_ << kNumberBits) + shapes_made_++;
+  shape_numbers_.emplace(key_, number);
+  put_shape(shapes_, number, texts, row);
+  return shapes_.is_full() ? shapes_.append_to(to.shapes()) : Status{};
+}
+
+Status RowFeed::put(RowView& row, EventPlace place, const Appenders& to) {
+  GH_TRY(number_shape(row, to, place.shape));
+  put_event(events_, place, row);
+  ++rows_;
+  return events_.is_full() ? events_.append_to(to.events()) : Status{};
+}
+
+// A row as a whole.
+Status RowFeed::add_row(const v1::Row& row, std::string_view id_prefix, const EventPlace& place, const Appenders& to) {
+  RowView view = view_of(row, texts_);
+  EventPlace known = place;
+  key_ = "row";
+  append_context_key(key_, id_prefix, view);
+  const auto found = context_numbers_.find(key_);
+  if (found != context_numbers_.end()) {
+    known.context = found->second;
+  } else {
+    GH_TRY(number_context(id_prefix, view, to, known.context));
+  }
+  return put(view, known, to);
+}
+
+// The context of the event's session and process: one that the segment has, by their serialized bytes, or a new one.
+// False if protobuf does not take them for what they should be.
+Result<bool> RowFeed::find_context(const EventView& event, const Flattener::Origin& origin, const Appenders& to) {
+  const auto [place, is_new] = batch_contexts_.try_emplace({event.session, event.process}, 0);
+  if (!is_new) return true;
+  const BatchView::Session* const session = view_.session(event.session);
+  const uint64_t processes[] = {event.process, session == nullptr ? 0 : session->opener,
+                                session == nullptr ? 0 : session->server};
+  key_ = "raw";
+  append_part(key_, id_prefix_);
+  append_part(key_, view_.host());
+  append_part(key_, std::to_string(event.session));
+  append_part(key_, session == nullptr ? std::string_view{} : session->bytes);
+  for (const uint64_t process : processes) append_part(key_, view_.process(process));
+  if (const auto found = context_numbers_.find(key_); found != context_numbers_.end()) {
+    place->second = found->second;
+    return true;
+  }
+  mini_.Clear();
+  mini_.set_host(std::string(view_.host()));
+  const auto parse = [](auto* message, std::string_view bytes) {
+    return message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+  };
+  if (session != nullptr && !parse(mini_.add_sessions(), session->bytes)) return false;
+  for (const uint64_t process : processes)
+    if (const std::string_view bytes = view_.process(process); !bytes.empty() && !parse(mini_.add_processes(), bytes))
+      return false;
+  v1::Event& mini_event = *mini_.add_events();
+  mini_event.set_session(event.session);
+  mini_event.set_process(event.process);
+  Flattener(mini_, origin).flatten(0, row_);
+  const RowView view = view_of(row_, texts_);
+  GH_TRY(number_context(id_prefix_, view, to, place->second));
+  return true;
+}
+
+// Events that are no statements, as rows without what their context has. False if protobuf does not read one.
+bool RowFeed::read_others() {
+  others_.clear();
+  for (const EventView& event : view_.events()) {
+    if (event.is_statement) continue;
+    other_.Clear();
+    if (!other_.ParseFromArray(event.bytes.data(), static_cast<int>(event.bytes.size()))) return false;
+    Flattener::flatten_own(other_, view_.agent_version(), others_.emplace_back());
+  }
+  return true;
+}
+
+// What of a statement's event is its own.
+void RowFeed::fill(const EventView& event, RowView& row) {
+  shown_count_ = 0;
+  const auto scratch = [this]() -> std::string& {
+    if (shown_count_ == shown_.size()) shown_.emplace_back();
+    return shown_[shown_count_++];
+  };
+  const auto shown = [&](std::string_view bytes) -> std::string_view {
+    return is_valid_utf8(bytes) ? bytes : as_utf8(bytes, scratch());
+  };
+  row.time_ns = event.time_ns;
+  row.duration_ns = event.duration_ns;
+  row.kind = "statement";
+  row.outcome = to_text(static_cast<v1::Outcome>(event.outcome));
+  row.fidelity = to_text(static_cast<v1::Fidelity>(event.fidelity));
+  row.statement_text = shown(event.text);
+  row.statement_resolved = shown(event.resolved_text);
+  row.statement_verb = event.verb;
+  row.statement_tag = event.tag;
+  row.statement_protocol = to_text(static_cast<v1::StatementProtocol>(event.protocol));
+  row.statement_name = event.name;
+  row.statement_portal = event.portal;
+  row.statement_transaction = to_text(static_cast<v1::TransactionState>(event.transaction));
+  row.statement_index = event.index;
+  row.result_rows = event.rows;
+  row.result_bytes = event.response_bytes;
+  row.result_copy_bytes = event.copy_bytes;
+  row.result_sqlstate = event.sqlstate;
+  row.result_error = event.error_message;
+  row.request_bytes = event.request_bytes;
+  if (event.text_bytes > event.text.size()) row.detail = scratch() = cut_text_detail(event.text.size(), event.text_bytes);
+  parameters_.clear();
+  for (uint32_t i = 0; i < event.parameters; ++i) {
+    const ParameterView& parameter = view_.parameters()[event.first_parameter + i];
+    if (!parameter.is_null && !parameter.is_binary && is_valid_utf8(parameter.value)) {
+      parameters_.push_back(parameter.value);
+    } else {
+      std::string& text = scratch();
+      text.clear();
+      append_parameter(parameter.value, parameter.is_null, parameter.is_binary, text);
+      parameters_.push_back(text);
+    }
+  }
+  row.statement_parameters = parameters_;
+}
+
+// A batch that protobuf need not read.
+Result<bool> RowFeed::add_view(const ledger::Record& record, std::string_view plain, const Appenders& to) {
+  if (!view_.read(plain) || view_.events().size() != record.header.event_count || !read_others()) return false;
+  const Flattener::Origin origin = BatchReader::origin_of(record);
+  id_prefix_ = id_prefix_of(origin);
+  batch_contexts_.clear();
+  for (const EventView& event : view_.events()) {
+    GH_ASSIGN(const bool is_fine, find_context(event, origin, to));
+    if (!is_fine) return false;
+  }
+  EventPlace place{.record = record.position.record, .sequence = origin.first_sequence};
+  auto other = others_.cbegin();
+  for (const EventView& event : view_.events()) {
+    place.context = batch_contexts_.find({event.session, event.process})->second;
+    RowView row;
+    if (event.is_statement) {
+      fill(event, row);
+    } else {
+      row = view_of(*other++, texts_);
+    }
+    GH_TRY(put(row, place, to));
+    ++place.sequence;
+  }
+  return true;
+}
+
+Status RowFeed::add(const ledger::Record& record, const Appenders& to) {
+  const Flattener::Origin origin = BatchReader::origin_of(record);
+  EventPlace place{.record = record.position.record, .sequence = origin.first_sequence};
+  if (const auto plain = reader_.inflate(record)) {
+    GH_ASSIGN(const bool is_added, add_view(record, *plain, to));
+    if (is_added) return {};
+  }
+  const std::string id_prefix = id_prefix_of(origin);
+  if (!reader_.read(record)) {
+    ++unreadable_;
+    return add_row(unreadable_row(origin, record.header.event_count, record.header.received_ns, reader_.fault()),
+                   id_prefix, place, to);
+  }
+  const Flattener flattener(reader_.batch(), origin);
+  for (size_t i = 0; i < flattener.row_count(); ++i, ++place.sequence) {
+    flattener.flatten(i, row_);
+    GH_TRY(add_row(row_, id_prefix, place, to));
+  }
+  return {};
+}
+
+Status RowFeed::add_damage(const ledger::Position& position, std::string_view damage, const Appenders& to) {
   v1::Row row;
-  row.set_id("ledger/" + std::to_string(position.segment) + "/" + std::to_string(position.record));
   row.set_kind("gap");
   row.set_outcome("unknown");
   row.set_fidelity("opaque");
   row.set_detail("unreadable-ledger " + std::string(damage));
-  return add(row, {position.segment, position.record, 0}, sink);
+  // Its id is "ledger/<segment>/<record>".
+  return add_row(row, "ledger/" + std::to_string(position.segment) + "/",
+                 {.record = position.record, .sequence = position.record}, to);
 }
 
-Status RowFeed::finish(Sink& sink) {
-  return writer_.append_to(sink.appender);
+Status RowFeed::finish(const Appenders& to) {
+  GH_TRY(contexts_.append_to(to.contexts()));
+  GH_TRY(shapes_.append_to(to.shapes()));
+  return events_.append_to(to.events());
 }
 
 }  // namespace gatehouse::store

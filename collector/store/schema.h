@@ -11,6 +11,8 @@ namespace gatehouse::store {
 inline constexpr std::string_view kSegmentColumn = "log_segment";
 inline constexpr std::string_view kRecordColumn = "log_record";
 inline constexpr std::string_view kSequenceColumn = "log_sequence";
+// Of the event within its table, for asking for its other columns later.
+inline constexpr std::string_view kRowColumn = "row_number";
 
 // The select list of a query for whole rows: every field's column, in the order of proto/fields.def.
 const std::string& row_columns();

@@ -14,10 +14,12 @@ namespace gatehouse::store {
 namespace {
 
 // Changes when rows made by this program differ from those made before, though the columns do not.
-constexpr int kRowsVersion = 1;
+constexpr int kRowsVersion = 2;
 
 std::string schema_text() {
-  return std::to_string(kRowsVersion) + " " + create_table_sql("events", true);
+  std::string text = std::to_string(kRowsVersion);
+  for (const std::string& sql : create_tables_sql("", "", true)) text += " " + sql;
+  return text;
 }
 
 std::string quoted_literal(std::string_view text) {
@@ -59,9 +61,9 @@ Status Store::State::open_files() {
 Result<bool> Store::State::is_usable() {
   GH_ASSIGN(const auto tables, duck::table_of(load_connection_,
                                               "SELECT table_name FROM duckdb_tables() WHERE table_name IN "
-                                              "('events', 'segments', 'schema_version') AND schema_name = 'main'"));
+                                              "('events', 'contexts', 'shapes', 'segments', 'schema_version') AND schema_name = 'main'"));
   if (tables.empty()) return create_schema() ? Result<bool>(true) : Result<bool>(false);
-  if (tables.size() != 3) return false;
+  if (tables.size() != 5) return false;
   GH_ASSIGN(const auto version, duck::table_of(load_connection_, "SELECT version FROM schema_version"));
   if (version.size() != 1 || version[0][0] != schema_text()) return false;
   GH_ASSIGN(const auto loaded,
@@ -84,7 +86,7 @@ Result<bool> Store::State::is_usable() {
 
 Status Store::State::create_schema() {
   GH_TRY(duck::execute(load_connection_, "BEGIN TRANSACTION"));
-  GH_TRY(duck::execute(load_connection_, create_table_sql("main.events", true)));
+  for (const std::string& sql : create_tables_sql("main.", "", true)) GH_TRY(duck::execute(load_connection_, sql));
   GH_TRY(
       duck::execute(load_connection_, "CREATE TABLE main.segments (number UBIGINT, chain_head VARCHAR, rows UBIGINT)"));
   GH_TRY(duck::execute(load_connection_,
@@ -145,7 +147,7 @@ void Store::State::close() {
   changed_.wait(lock, [&] { return asking_.empty(); });
   fresh_.clear();
   lock.unlock();
-  appender_.reset();
+  appenders_.close();
   load_connection_.reset();
   index_connection_.reset();
   database_.reset();

@@ -31,6 +31,7 @@ struct SqlQuery {
   std::string part;
   std::string whole;
   std::vector<Value> parameters;
+  std::vector<std::string_view> columns{};  // of proto/fields.def that are asked of `{table}`; empty: all
 };
 
 class Store {

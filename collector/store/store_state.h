@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "collector/ledger/log_reader.h"
-#include "collector/store/batch_reader.h"
 #include "collector/store/columns.h"
 #include "collector/store/duck.h"
+#include "collector/store/row_feed.h"
 #include "collector/store/store.h"
 
 namespace gatehouse::store {
@@ -24,29 +24,12 @@ namespace gatehouse::store {
 // Rows of one segment in memory. Lives until its segment is in the file and no query uses it; then its table waits in
 // `garbage_` for the loader to drop it.
 struct FreshTable {
-  std::string name;  // "fresh.main.rows_17"
+  std::string after;  // of its tables' names: "_17" of "fresh.main.events_17"
   uint64_t rows = 0;
 };
 
-// Turns ledger records into rows for one appender. Each of the two threads has one.
-class RowFeed {
- public:
-  struct Sink {
-    const duck::Appender& appender;
-    uint64_t rows = 0;
-    uint64_t unreadable = 0;
-  };
-  Status add(const ledger::Record& record, Sink& sink);
-  // The row that says that a part of the log cannot be read.
-  Status add_damage(const ledger::Position& position, std::string_view damage, Sink& sink);
-  Status finish(Sink& sink);  // gives what is left in the chunk to the appender
-
- private:
-  Status add(const v1::Row& row, const RowOrigin& origin, Sink& sink);
-  BatchReader reader_;
-  ChunkWriter writer_;
-  v1::Row row_;
-};
+// Before the names of fresh tables.
+inline constexpr std::string_view kFreshTables = "fresh.main.";
 
 class Store::State {
  public:
@@ -88,6 +71,7 @@ class Store::State {
   [[nodiscard]] std::optional<ledger::SegmentInfo> next_to_load() const;  // mutex_ held
   Status load_segment(const ledger::SegmentInfo& segment);
   Status load_from_log(const ledger::SegmentInfo& segment, uint64_t& rows, uint64_t& unreadable);
+  Status load_from_fresh(const FreshTable& fresh);
   void drop_garbage();
 
   const Options options_;
@@ -107,16 +91,16 @@ class Store::State {
   std::set<duckdb_connection> asking_;  // connections of running questions
 
   std::mutex garbage_mutex_;          // taken last
-  std::vector<std::string> garbage_;  // tables to drop
+  std::vector<std::string> garbage_;  // `after` of tables to drop
 
   // The indexer's.
   std::optional<RowFeed> index_feed_;
-  duck::Appender appender_;
+  Appenders appenders_;
   uint64_t appender_segment_ = 0;
   uint64_t failed_segment_ = 0;
   uint64_t fresh_tables_made_ = 0;
-  uint64_t unflushed_rows_ = 0;
-  uint64_t unreadable_ = 0;
+  uint64_t flushed_rows_ = 0;        // of the feed's
+  uint64_t flushed_unreadable_ = 0;
 
   std::thread indexer_;
   std::thread loader_;
