@@ -170,7 +170,7 @@ bool BatchView::read_event(std::string_view bytes) {
   EventView& event = events_.emplace_back();
   event.bytes = bytes;
   event.first_parameter = static_cast<uint32_t>(parameters_.size());
-  bool has_body = false;
+  uint32_t body = 0;  // its field; the agent writes an empty body before the full one, and parsers merge them
   WireReader reader(bytes);
   while (reader.next()) {
     bool is_fine = true;
@@ -194,13 +194,14 @@ bool BatchView::read_event(std::string_view bytes) {
         is_fine = take_number(reader, event.outcome);
         break;
       case Field::kStatementFieldNumber:
-        is_fine = !has_body && reader.is_bytes() && read_statement(reader.bytes(), event);
-        has_body = event.is_statement = true;
+        is_fine = (body == 0 || body == reader.field()) && reader.is_bytes() && read_statement(reader.bytes(), event);
+        body = reader.field();
+        event.is_statement = true;
         break;
       default:
         if (reader.field() >= Field::kConnectFieldNumber && reader.field() <= Field::kAgentStatusFieldNumber) {
-          is_fine = !has_body;
-          has_body = true;
+          is_fine = (body == 0 || body == reader.field()) && reader.is_bytes();
+          body = reader.field();
         }
         break;
     }
