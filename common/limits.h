@@ -61,10 +61,10 @@ inline constexpr size_t kBatchDecodedBytesMax = 2 * kBatchBytesMax;
 inline constexpr size_t kTailRowsMax = 20000;
 // Fresh rows are shown to queries after at most this long.
 inline constexpr uint32_t kFreshDelayMsMax = 200;
-// Rows held in memory until their segment is in the store's file; above it the store waits for its loader and reads on
-// from the log later. About 1 KiB a row.
-inline constexpr uint64_t kFreshRowsMax = 1'000'000;
-
+// Rows of one segment in memory, about 300 bytes each: beyond this it is sealed, so that it goes to the file.
+inline constexpr uint64_t kFreshSegmentBytesMax = 128ULL << 20;
+// Of all segments together; above it the store waits for its loader and reads on from the log later.
+inline constexpr uint64_t kFreshBytesMax = 2 * kFreshSegmentBytesMax;
 // The store writes what repeats within a segment once. Of so many contents it remembers that they were written; beyond
 // it they are written again. About 1 KiB each.
 inline constexpr size_t kStoreDictionaryMax = 16'384;

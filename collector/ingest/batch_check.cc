@@ -80,14 +80,45 @@ Refusal BatchChecker::check(const v1::PublishRequest& request, std::string_view 
     return Refusal::kDigest;
   if (const Refusal refusal = inflate(request.payload_zstd()); refusal != Refusal::kNone) return refusal;
 
+  return parse(request, agent_id);
+}
+
+Refusal BatchChecker::parse(const v1::PublishRequest& request, std::string_view agent_id) {
+  std::string_view of_agent;
+  std::string_view of_boot;
+  uint64_t first_sequence = 0;
+  size_t events = 0;
   google::protobuf::Arena arena;
-  auto* const batch = google::protobuf::Arena::CreateMessage<v1::Batch>(&arena);
-  if (!batch->ParseFromString(inflated_)) return Refusal::kParse;
-  if (batch->boot_id() != request.boot_id() || batch->first_sequence() != request.first_sequence() ||
-      static_cast<uint32_t>(batch->events_size()) != request.event_count())
+  if (view_.read(inflated_)) {
+    if (!are_messages()) return Refusal::kParse;
+    of_agent = view_.agent_id();
+    of_boot = view_.boot_id();
+    first_sequence = view_.first_sequence();
+    events = view_.events().size();
+  } else {
+    auto* const batch = google::protobuf::Arena::CreateMessage<v1::Batch>(&arena);
+    if (!batch->ParseFromString(inflated_)) return Refusal::kParse;
+    of_agent = batch->agent_id();
+    of_boot = batch->boot_id();
+    first_sequence = batch->first_sequence();
+    events = static_cast<size_t>(batch->events_size());
+  }
+  if (of_boot != request.boot_id() || first_sequence != request.first_sequence() || events != request.event_count())
     return Refusal::kMismatch;
-  if (batch->agent_id() != agent_id) return Refusal::kAgent;
-  return Refusal::kNone;
+  return of_agent == agent_id ? Refusal::kNone : Refusal::kAgent;
+}
+
+// What the view has not looked into.
+bool BatchChecker::are_messages() {
+  const auto is_message = [](auto& message, std::string_view bytes) {
+    return message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+  };
+  return std::ranges::all_of(view_.sessions(),
+                             [&](const auto& session) { return is_message(session_, session.second.bytes); }) &&
+         std::ranges::all_of(view_.processes(),
+                             [&](const auto& process) { return is_message(process_, process.second); }) &&
+         std::ranges::all_of(view_.events(),
+                             [&](const auto& event) { return event.is_statement || is_message(event_, event.bytes); });
 }
 
 // The frame's own word for its size is checked before a byte is allocated for it.

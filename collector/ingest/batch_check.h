@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "collector/store/batch_view.h"
 #include "gatehouse/v1/event.pb.h"
 #include "gatehouse/v1/ingest.pb.h"
 
@@ -38,11 +39,17 @@ class BatchChecker {
 
  private:
   Refusal inflate(const std::string& payload);
+  Refusal parse(const v1::PublishRequest& request, std::string_view agent_id);
+  bool are_messages();
   struct Free {
     void operator()(ZSTD_DCtx_s* context) const;
   };
   std::unique_ptr<ZSTD_DCtx_s, Free> context_;
   std::string inflated_;
+  store::BatchView view_;
+  v1::Session session_;
+  v1::Process process_;
+  v1::Event event_;
 };
 
 }  // namespace gatehouse::ingest

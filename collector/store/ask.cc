@@ -83,15 +83,14 @@ Status Store::State::run(const SqlQuery& query, const std::function<bool(duckdb_
     tables = snapshot();
   }
   // The file may have got a segment since: it is in `tables` as a fresh one, so it must not count twice.
-  const std::vector<std::string_view> columns(query.columns.begin(), query.columns.end());
-  const auto part_of = [&](std::string_view before, std::string_view after, uint64_t segment_max) {
-    const std::string table = "(" + joined_sql(before, after, segment_max, columns) + ")";
+  const auto part_of = [&](const TableNames& names, uint64_t segment_max) {
+    const std::string table = "(" + joined_sql(names, segment_max, query.columns) + ")";
     return replaced(replaced(query.part, kTablePlace, table), kRowsPlace,
-                    "(" + joined_sql(before, after, segment_max, {}) + ")");
+                    "(" + joined_sql(names, segment_max, {}) + ")");
   };
-  // Nothing loaded is a bound that no segment is below.
-  std::string parts = part_of("main.", "", tables.loaded_to);
-  for (const auto& table : tables.fresh) parts += " UNION ALL " + part_of(kFreshTables, table->after, UINT64_MAX);
+  const FreshTables::Shown fresh(fresh_tables_, tables.fresh);
+  const std::string parts =
+      part_of(file_tables(), tables.loaded_to) + " UNION ALL " + part_of(fresh.names(), UINT64_MAX);
   const std::string sql = replaced(query.whole, kPartsPlace, "(" + parts + ")");
   const auto is_over = [&] {
     if (is_cancelled && is_cancelled()) return true;

@@ -223,8 +223,7 @@ bool BatchView::read_session(std::string_view bytes) {
     if (reader.field() == Field::kServerProcessFieldNumber) is_fine = take_number(reader, session.server);
     if (!is_fine) return false;
   }
-  sessions_[id] = session;
-  return reader.ok();
+  return reader.ok() && sessions_.try_emplace(id, session).second;
 }
 
 bool BatchView::read_process(std::string_view bytes) {
@@ -232,8 +231,7 @@ bool BatchView::read_process(std::string_view bytes) {
   WireReader reader(bytes);
   while (reader.next())
     if (reader.field() == v1::Process::kIdFieldNumber && !take_number(reader, id)) return false;
-  processes_[id] = bytes;
-  return reader.ok();
+  return reader.ok() && processes_.try_emplace(id, bytes).second;
 }
 
 bool BatchView::read(std::string_view bytes) {

@@ -27,7 +27,7 @@ constexpr size_t count_of(Home home) {
 
 // `first`, and the fields whose home it is.
 template <Home kHome, size_t kFirst>
-constexpr auto columns_of(const Columns<kFirst>& first) {
+constexpr auto with_fields(const Columns<kFirst>& first) {
   Columns<kFirst + count_of(kHome)> columns{};
   size_t at = 0;
   for (const Column& column : first) columns[at++] = column;
@@ -38,13 +38,13 @@ constexpr auto columns_of(const Columns<kFirst>& first) {
   return columns;
 }
 
-constexpr auto kEventColumns = columns_of<Home::kEvent>(Columns<4>{{{kRecordColumn, ColumnType::kUint32},
+constexpr auto kEventColumns = with_fields<Home::kEvent>(Columns<4>{{{kRecordColumn, ColumnType::kUint32},
                                                                     {kSequenceColumn, ColumnType::kUint64},
                                                                     {"context", ColumnType::kUint64},
                                                                     {"shape", ColumnType::kUint64}}});
-constexpr auto kContextColumns = columns_of<Home::kContext>(
+constexpr auto kContextColumns = with_fields<Home::kContext>(
     Columns<2>{{{"context", ColumnType::kUint64}, {"id_prefix", ColumnType::kText}}});
-constexpr auto kShapeColumns = columns_of<Home::kShape>(Columns<3>{{{"shape", ColumnType::kUint64},
+constexpr auto kShapeColumns = with_fields<Home::kShape>(Columns<3>{{{"shape", ColumnType::kUint64},
                                                                     {"tag_ends_with_rows", ColumnType::kBool},
                                                                     {"shape_text", ColumnType::kText}}});
 
@@ -69,31 +69,6 @@ std::string_view sql_type(ColumnType type) {
       return "BOOLEAN";
     case ColumnType::kList:
       return "VARCHAR[]";
-  }
-  __builtin_trap();
-}
-
-duck::Type duck_type(ColumnType type) {
-  duck::Type made;
-  switch (type) {
-    case ColumnType::kText:
-      *made.out() = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
-      return made;
-    case ColumnType::kUint32:
-      *made.out() = duckdb_create_logical_type(DUCKDB_TYPE_UINTEGER);
-      return made;
-    case ColumnType::kUint64:
-      *made.out() = duckdb_create_logical_type(DUCKDB_TYPE_UBIGINT);
-      return made;
-    case ColumnType::kBool:
-      *made.out() = duckdb_create_logical_type(DUCKDB_TYPE_BOOLEAN);
-      return made;
-    case ColumnType::kList: {
-      duck::Type text;
-      *text.out() = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
-      *made.out() = duckdb_create_list_type(text.get());
-      return made;
-    }
   }
   __builtin_trap();
 }
@@ -130,20 +105,6 @@ void get(duckdb_vector vector, idx_t index, TextList* list) {
   for (idx_t i = entry.offset; i < entry.offset + entry.length; ++i) list->Add()->assign(text_at(child, i));
 }
 
-std::string create_table_sql(const std::string& name, std::span<const Column> columns, bool is_on_disk) {
-  std::string sql = "CREATE TABLE " + name + " (";
-  for (const Column& column : columns) {
-    if (&column != columns.data()) sql += ", ";
-    sql += column.name;
-    sql += ' ';
-    sql += sql_type(column.type);
-    // Statements repeat with other literals: zstd over many of them saves 40 % of the table.
-    if (is_on_disk && (column.name == "statement_text" || column.name == "statement_resolved"))
-      sql += " USING COMPRESSION zstd";
-  }
-  return sql + ")";
-}
-
 template <typename T>
 void append_bytes(std::string& key, const T& value) {
   if constexpr (std::is_same_v<T, std::string_view>) {
@@ -156,27 +117,67 @@ void append_bytes(std::string& key, const T& value) {
 
 }  // namespace
 
-std::span<const Column> event_columns() {
-  return kEventColumns;
-}
-std::span<const Column> context_columns() {
-  return kContextColumns;
-}
-std::span<const Column> shape_columns() {
-  return kShapeColumns;
+duck::Type duck_type(ColumnType type) {
+  duck::Type made;
+  switch (type) {
+    case ColumnType::kText:
+      *made.out() = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
+      return made;
+    case ColumnType::kUint32:
+      *made.out() = duckdb_create_logical_type(DUCKDB_TYPE_UINTEGER);
+      return made;
+    case ColumnType::kUint64:
+      *made.out() = duckdb_create_logical_type(DUCKDB_TYPE_UBIGINT);
+      return made;
+    case ColumnType::kBool:
+      *made.out() = duckdb_create_logical_type(DUCKDB_TYPE_BOOLEAN);
+      return made;
+    case ColumnType::kList: {
+      duck::Type text;
+      *text.out() = duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
+      *made.out() = duckdb_create_list_type(text.get());
+      return made;
+    }
+  }
+  __builtin_trap();
 }
 
-std::vector<std::string> create_tables_sql(std::string_view before, std::string_view after, bool is_on_disk) {
+std::span<const Column> columns_of(Table table) {
+  switch (table) {
+    case Table::kEvents:
+      return kEventColumns;
+    case Table::kContexts:
+      return kContextColumns;
+    case Table::kShapes:
+      return kShapeColumns;
+  }
+  __builtin_trap();
+}
+
+TableNames file_tables() {
+  TableNames names;
+  for (size_t i = 0; i < kTableCount; ++i) names[i] = "main." + std::string(kTableNames[i]);
+  return names;
+}
+
+std::vector<std::string> create_tables_sql() {
   std::vector<std::string> all;
-  const std::array<std::span<const Column>, 3> columns{kEventColumns, kContextColumns, kShapeColumns};
-  for (size_t i = 0; i < kTables.size(); ++i)
-    all.push_back(create_table_sql(std::string(before) + std::string(kTables[i]) + std::string(after), columns[i],
-                                   is_on_disk));
+  for (size_t i = 0; i < kTableCount; ++i) {
+    std::string sql = "CREATE TABLE " + file_tables()[i] + " (";
+    for (const Column& column : columns_of(static_cast<Table>(i))) {
+      if (!sql.ends_with('(')) sql += ", ";
+      sql += column.name;
+      sql += ' ';
+      sql += sql_type(column.type);
+      // Statements repeat with other literals: zstd over many of them saves 40 % of the table.
+      if (column.name == "statement_text" || column.name == "statement_resolved") sql += " USING COMPRESSION zstd";
+    }
+    all.push_back(sql + ")");
+  }
   return all;
 }
 
-std::string joined_sql(std::string_view before, std::string_view after, uint64_t segment_max,
-                       std::span<const std::string_view> columns) {
+std::string joined_sql(const TableNames& tables, uint64_t segment_max, std::span<const std::string_view> columns) {
   std::string list;
   bool needs_context = false;
   bool needs_shape = false;
@@ -193,13 +194,12 @@ std::string joined_sql(std::string_view before, std::string_view after, uint64_t
 #define GH_FIELD(name, member, type, help) add(#member);
 #include "proto/fields.def"
 #undef GH_FIELD
-  const auto table = [&](std::string_view name) { return std::string(before) + std::string(name) + std::string(after); };
   std::string sql = "SELECT " + list + "(e.context >> " + std::to_string(kNumberBits) + ") AS " +
                     std::string(kSegmentColumn) + ", e." + std::string(kRecordColumn) + ", e." +
                     std::string(kSequenceColumn) + ", e.rowid AS " + std::string(kRowColumn) + " FROM " +
-                    table("events") + " e";
-  if (needs_context) sql += " JOIN " + table("contexts") + " c ON c.context = e.context";
-  if (needs_shape) sql += " JOIN " + table("shapes") + " s ON s.shape = e.shape";
+                    tables[0] + " e";
+  if (needs_context) sql += " JOIN " + tables[1] + " c ON c.context = e.context";
+  if (needs_shape) sql += " JOIN " + tables[2] + " s ON s.shape = e.shape";
   if (segment_max < (UINT64_MAX >> kNumberBits))
     sql += " WHERE e.context < " + std::to_string((segment_max + 1) << kNumberBits);
   return sql;
@@ -216,8 +216,8 @@ const std::string& row_columns() {
   return columns;
 }
 
-ChunkWriter::ChunkWriter(std::span<const Column> columns) : rows_max_(duckdb_vector_size()) {
-  for (const Column& column : columns) types_.push_back(duck_type(column.type));
+ChunkWriter::ChunkWriter(Table table) : rows_max_(duckdb_vector_size()) {
+  for (const Column& column : columns_of(table)) types_.push_back(duck_type(column.type));
   start();
 }
 
@@ -225,14 +225,46 @@ ChunkWriter::ChunkWriter(std::span<const Column> columns) : rows_max_(duckdb_vec
 void ChunkWriter::start() {
   std::vector<duckdb_logical_type> types;
   for (const duck::Type& type : types_) types.push_back(type.get());
-  *chunk_.out() = duckdb_create_data_chunk(types.data(), types.size());
+  chunk_ = std::make_shared<duck::Chunk>();
+  *chunk_->out() = duckdb_create_data_chunk(types.data(), types.size());
   vectors_.clear();
   data_.clear();
   for (idx_t i = 0; i < types_.size(); ++i) {
-    vectors_.push_back(duckdb_data_chunk_get_vector(chunk_.get(), i));
+    vectors_.push_back(duckdb_data_chunk_get_vector(chunk_->get(), i));
     data_.push_back(duckdb_vector_get_data(vectors_.back()));
   }
   row_count_ = 0;
+}
+
+std::shared_ptr<duck::Chunk> ChunkWriter::take() {
+  duckdb_data_chunk_set_size(chunk_->get(), row_count_);
+  auto chunk = std::move(chunk_);
+  start();
+  return chunk;
+}
+
+uint64_t ChunkWriter::bytes_of(const duck::Chunk& chunk, size_t rows) {
+  uint64_t bytes = 0;
+  const auto add_texts = [&](duckdb_vector vector, idx_t count) {
+    auto* const texts = data_of<duckdb_string_t>(vector);
+    bytes += count * sizeof(duckdb_string_t);
+    for (idx_t i = 0; i < count; ++i)
+      if (const uint32_t size = duckdb_string_t_length(texts[i]); size > kInlinedBytes) bytes += size;
+  };
+  for (idx_t column = 0; column < duckdb_data_chunk_get_column_count(chunk.get()); ++column) {
+    const duckdb_vector vector = duckdb_data_chunk_get_vector(chunk.get(), column);
+    duck::Type type;
+    *type.out() = duckdb_vector_get_column_type(vector);
+    if (duckdb_get_type_id(type.get()) == DUCKDB_TYPE_VARCHAR) {
+      add_texts(vector, rows);
+    } else if (duckdb_get_type_id(type.get()) == DUCKDB_TYPE_LIST) {
+      bytes += rows * sizeof(duckdb_list_entry);
+      add_texts(duckdb_list_vector_get_child(vector), duckdb_list_vector_get_size(vector));
+    } else {
+      bytes += rows * sizeof(uint64_t);
+    }
+  }
+  return bytes;
 }
 
 void ChunkWriter::put(std::string_view text) {
@@ -273,14 +305,12 @@ void put_event(ChunkWriter& writer, const EventPlace& place, const RowView& row)
   writer.put(place.context);
   writer.put(place.shape);
   for_members<Home::kEvent>(row, [&](const auto& value) { writer.put(value); });
-  writer.end_row();
 }
 
 void put_context(ChunkWriter& writer, uint64_t number, std::string_view id_prefix, const RowView& row) {
   writer.put(number);
   writer.put(id_prefix);
   for_members<Home::kContext>(row, [&](const auto& value) { writer.put(value); });
-  writer.end_row();
 }
 
 void put_shape(ChunkWriter& writer, uint64_t number, const ShapeTexts& texts, const RowView& row) {
@@ -290,7 +320,6 @@ void put_shape(ChunkWriter& writer, uint64_t number, const ShapeTexts& texts, co
   writer.put(texts.tag_ends_with_rows);
   writer.put(texts.text);
   for_members<Home::kShape>(stored, [&](const auto& value) { writer.put(value); });
-  writer.end_row();
 }
 
 void append_context_key(std::string& key, std::string_view id_prefix, const RowView& row) {
@@ -325,16 +354,6 @@ RowView view_of(const v1::Row& row, std::vector<std::string_view>& texts) {
 #include "proto/fields.def"
 #undef GH_FIELD
   return view;
-}
-
-Status ChunkWriter::append_to(const duck::Appender& appender) {
-  if (row_count_ == 0) return {};
-  duckdb_data_chunk_set_size(chunk_.get(), row_count_);
-  const duckdb_state state = duckdb_append_data_chunk(appender.get(), chunk_.get());
-  start();
-  if (state == DuckDBSuccess) return {};
-  const char* const message = duckdb_appender_error(appender.get());
-  return Error(std::string("DuckDB: ") + (message != nullptr ? message : "rows refused"));
 }
 
 #define GH_READ_STRING(member) get(vector, index, row.mutable_##member())

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,7 +23,11 @@ struct Column {
   ColumnType type;
 };
 
-inline constexpr std::array<std::string_view, 3> kTables{"events", "contexts", "shapes"};
+enum class Table : uint8_t { kEvents, kContexts, kShapes };
+inline constexpr size_t kTableCount = 3;
+inline constexpr std::array<std::string_view, kTableCount> kTableNames{"events", "contexts", "shapes"};
+// What SQL calls each, in one place.
+using TableNames = std::array<std::string, kTableCount>;
 
 // A context's or shape's number: its segment's number above, its place in the segment below.
 inline constexpr unsigned kNumberBits = 32;
@@ -34,20 +39,31 @@ struct ShapeTexts {
   std::string_view text;
 };
 
-// `CREATE TABLE …` for "main.", "" or "fresh.main.", "_17".
-std::vector<std::string> create_tables_sql(std::string_view before, std::string_view after, bool is_on_disk);
+// Columns of each table, in the order in which put_… writes them.
+std::span<const Column> columns_of(Table table);
+duck::Type duck_type(ColumnType type);
+
+// The store's file's.
+TableNames file_tables();
+std::vector<std::string> create_tables_sql();
 
 // A SELECT with all fields as columns, and those of schema.h. `columns`: which of them will be asked for; empty: all.
 // `segment_max`: of segments up to this one.
-std::string joined_sql(std::string_view before, std::string_view after, uint64_t segment_max,
-                       std::span<const std::string_view> columns);
+std::string joined_sql(const TableNames& tables, uint64_t segment_max, std::span<const std::string_view> columns);
 
 // Collects rows of one table, a vector's length at a time. Not thread-safe.
 class ChunkWriter {
  public:
-  explicit ChunkWriter(std::span<const Column> columns);
+  explicit ChunkWriter(Table table);
   [[nodiscard]] bool is_full() const { return row_count_ == rows_max_; }
   [[nodiscard]] size_t row_count() const { return row_count_; }
+  // Being filled: rows that are written do not change any more, lists may move.
+  [[nodiscard]] const std::shared_ptr<duck::Chunk>& chunk() const { return chunk_; }
+  // Starts anew; the chunk is the caller's.
+  std::shared_ptr<duck::Chunk> take();
+  // What `rows` of a chunk take, about.
+  static uint64_t bytes_of(const duck::Chunk& chunk, size_t rows);
+
   // The columns of one row, in order.
   void put(std::string_view text);
   void put(uint32_t number) { data<uint32_t>()[row_count_] = number; }
@@ -55,8 +71,6 @@ class ChunkWriter {
   void put(bool flag) { data<bool>()[row_count_] = flag; }
   void put(TextViews list);
   void end_row();
-  // Gives the rows to `appender` and starts anew.
-  Status append_to(const duck::Appender& appender);
 
  private:
   void start();
@@ -67,17 +81,14 @@ class ChunkWriter {
   std::vector<duck::Type> types_;
   std::vector<duckdb_vector> vectors_;
   std::vector<void*> data_;
-  duck::Chunk chunk_;
+  std::shared_ptr<duck::Chunk> chunk_;
   size_t rows_max_ = 0;
   size_t row_count_ = 0;
   size_t column_ = 0;
 };
 
-// Columns of each table, in the order in which put_… writes them.
-std::span<const Column> event_columns();
-std::span<const Column> context_columns();
-std::span<const Column> shape_columns();
-
+// Each puts the columns of one row; end_row() is the caller's.
+//
 // Where an event stands in the log, and what it shares with others.
 struct EventPlace {
   uint32_t record = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The indexer thread: durable records into fresh tables in memory, so that questions see them within kFreshDelayMsMax.
+// The indexer thread: durable records into fresh rows in memory, so that questions see them within kFreshDelayMsMax.
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -21,37 +21,24 @@ constexpr milliseconds kRetryDelay{1000};
 
 }  // namespace
 
-// Rows of `segment` go to a table of their own from here on.
-Status Store::State::start_segment(uint64_t segment) {
-  appenders_.close();
-  auto table = std::make_unique<FreshTable>();
-  table->after = "_" + std::to_string(++fresh_tables_made_);
-  for (const std::string& sql : create_tables_sql(kFreshTables, table->after, false))
-    GH_TRY(duck::execute(index_connection_, sql));
-  GH_TRY(appenders_.open(index_connection_, "fresh", table->after));
+// Rows of `segment` go to a place of their own from here on.
+void Store::State::start_segment(uint64_t segment) {
   index_feed_->start_segment(segment);
+  index_rows_ = std::make_shared<FreshRows>();
+  index_segment_ = segment;
   flushed_rows_ = flushed_unreadable_ = 0;
-  appender_segment_ = segment;
   const std::lock_guard lock(mutex_);
-  fresh_[segment] = std::shared_ptr<FreshTable>(table.release(), [this](FreshTable* done) {
-    // The last user may hold mutex_ or not; a table is dropped by the loader, whoever that was.
-    const std::unique_ptr<FreshTable> owned(done);
-    const std::lock_guard garbage_lock(garbage_mutex_);
-    garbage_.push_back(owned->after);
-  });
-  return {};
+  fresh_[segment] = {.rows = index_rows_};
 }
 
-// Makes what was appended visible.
-Status Store::State::flush(const ledger::LogReader& reader) {
-  if (appenders_) {
-    GH_TRY(index_feed_->finish(appenders_));
-    GH_TRY(appenders_.flush());
-  }
+// Makes what was added visible.
+void Store::State::flush(const ledger::LogReader& reader) {
+  if (index_rows_) index_rows_->publish(*index_feed_);
   const std::lock_guard lock(mutex_);
   const uint64_t rows = index_feed_->rows() - flushed_rows_;
-  if (const auto table = fresh_.find(appender_segment_); table != fresh_.end()) {
-    table->second->rows += rows;
+  if (const auto fresh = fresh_.find(index_segment_); fresh != fresh_.end()) {
+    fresh->second.count += rows;
+    fresh->second.bytes = index_rows_->bytes();
     counters_.rows_fresh += rows;
   }
   counters_.batches_unreadable += index_feed_->unreadable() - flushed_unreadable_;
@@ -59,14 +46,42 @@ Status Store::State::flush(const ledger::LogReader& reader) {
   flushed_unreadable_ = index_feed_->unreadable();
   indexed_to_ = reader.position();
   changed_.notify_all();
-  return {};
 }
 
-// Too many rows in memory: the loader is behind. False when closing.
+// Too much in memory: the loader is behind. False when closing.
 bool Store::State::wait_for_room() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return is_closing_ || counters_.rows_fresh < kFreshRowsMax; });
+  changed_.wait(lock, [&] {
+    uint64_t bytes = 0;
+    for (const auto& [segment, fresh] : fresh_) bytes += fresh.bytes;
+    return is_closing_ || bytes < kFreshBytesMax;
+  });
   return !is_closing_;
+}
+
+// A segment whose rows take much memory is sealed before its size asks for it, so that it can be loaded. If it still
+// grows (it was sealed long ago, and we are behind), it is left to the loader, which reads it from the log. True if so.
+Result<bool> Store::State::leave_if_large(ledger::LogReader& reader) {
+  const uint64_t bytes = index_rows_->bytes();
+  if (bytes < kFreshSegmentBytesMax) return false;
+  const ledger::Position end = log_.end();
+  if (end.segment == index_segment_ && end.record > 0) {
+    GH_TRY(log_.seal());
+    return false;
+  }
+  if (bytes < 2 * kFreshSegmentBytesMax) return false;
+  const std::lock_guard lock(mutex_);
+  if (const auto fresh = fresh_.find(index_segment_); fresh != fresh_.end()) {
+    counters_.rows_fresh -= fresh->second.count;
+    fresh_.erase(fresh);
+  }
+  index_rows_.reset();
+  reader = ledger::LogReader(log_, {std::exchange(index_segment_, 0) + 1, 0, 0});
+  index_feed_.emplace();
+  flushed_rows_ = flushed_unreadable_ = 0;
+  indexed_to_ = reader.position();
+  changed_.notify_all();
+  return true;
 }
 
 // Reads and appends to the end of the log, flushing at least every kFreshDelayMsMax.
@@ -76,42 +91,47 @@ Status Store::State::index_until_end(ledger::LogReader& reader) {
   for (;;) {
     GH_ASSIGN(const bool has_more, reader.settle());
     if (!has_more) break;
-    if (reader.position().segment != appender_segment_) {
-      GH_TRY(flush(reader));
+    if (reader.position().segment != index_segment_) {
+      flush(reader);
       if (!wait_for_room()) return {};
       const auto segment = log_.segment_at(reader.position().segment);
       if (segment && segment->is_sealed) {
-        // We are behind: the loader reads this one from the log, which costs half of going through memory.
+        // We are behind: the loader reads this one from the log.
         reader = ledger::LogReader(log_, {segment->number + 1, 0, 0});
         continue;
       }
-      GH_TRY(start_segment(reader.position().segment));
+      start_segment(reader.position().segment);
     }
     const ledger::Position at = reader.position();
     GH_ASSIGN(const auto outcome, reader.next(record));
-    if (outcome == ledger::LogReader::Outcome::kRecord) GH_TRY(index_feed_->add(record, appenders_));
-    if (outcome == ledger::LogReader::Outcome::kDamaged)
-      GH_TRY(index_feed_->add_damage(at, reader.damage(), appenders_));
+    {
+      const std::lock_guard filling(index_rows_->filling());
+      if (outcome == ledger::LogReader::Outcome::kRecord) GH_TRY(index_feed_->add(record, *index_rows_));
+      if (outcome == ledger::LogReader::Outcome::kDamaged)
+        GH_TRY(index_feed_->add_damage(at, reader.damage(), *index_rows_));
+    }
+    GH_ASSIGN(const bool is_left, leave_if_large(reader));
+    if (is_left) continue;
     if (steady_clock::now() >= flush_due) {
-      GH_TRY(flush(reader));
+      flush(reader);
       flush_due = steady_clock::now() + milliseconds(kFreshDelayMsMax);
     }
   }
-  return flush(reader);
+  flush(reader);
+  return {};
 }
 
-// After a failure some rows of the segment are in its table and some are not, so it starts anew in another one. If that
-// fails too (its rows do not fit into memory), it is left to the loader, which reads it from the log when it is sealed.
-// mutex_ held.
+// After a failure some rows of the segment are there and some are not, so it starts anew. If that fails too, it is left
+// to the loader, which reads it from the log when it is sealed. mutex_ held.
 uint64_t Store::State::restart_segment() {
-  const uint64_t segment = std::max(appender_segment_, loaded_to_ + 1);
-  if (const auto table = fresh_.find(segment); table != fresh_.end()) {
-    counters_.rows_fresh -= table->second->rows;
-    fresh_.erase(table);
+  const uint64_t segment = std::max(index_segment_, loaded_to_ + 1);
+  if (const auto fresh = fresh_.find(segment); fresh != fresh_.end()) {
+    counters_.rows_fresh -= fresh->second.count;
+    fresh_.erase(fresh);
   }
-  appenders_.close();
+  index_rows_.reset();
   index_feed_.emplace();
-  appender_segment_ = 0;
+  index_segment_ = 0;
   flushed_rows_ = flushed_unreadable_ = 0;
   const bool is_second = std::exchange(failed_segment_, segment) == segment;
   return is_second ? segment + 1 : segment;

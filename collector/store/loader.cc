@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loader thread: sealed segments into the file, each in one transaction with its row in `segments`.
+#include <array>
 #include <chrono>
 
 #include "collector/store/store_state.h"
@@ -8,12 +9,42 @@
 namespace gatehouse::store {
 namespace {
 
+// To the tables of the store's file.
+class FileSink final : public ChunkSink {
+ public:
+  Status open(const duck::Connection& connection) {
+    for (size_t i = 0; i < kTableCount; ++i) {
+      const std::string table(kTableNames[i]);
+      if (duckdb_appender_create_ext(connection.get(), nullptr, "main", table.c_str(), appenders_[i].out()) !=
+          DuckDBSuccess)
+        return Error("DuckDB: no appender for " + table);
+    }
+    return {};
+  }
+  Status take(Table table, std::shared_ptr<duck::Chunk> chunk, size_t /*rows*/) override {
+    const duck::Appender& appender = appenders_[static_cast<size_t>(table)];
+    return duckdb_append_data_chunk(appender.get(), chunk->get()) == DuckDBSuccess ? Status{} : error_of(appender);
+  }
+  Status flush() {
+    for (const duck::Appender& appender : appenders_)
+      if (duckdb_appender_flush(appender.get()) != DuckDBSuccess) return error_of(appender);
+    return {};
+  }
+
+ private:
+  static Error error_of(const duck::Appender& appender) {
+    const char* const message = duckdb_appender_error(appender.get());
+    return Error(std::string("DuckDB: ") + (message != nullptr ? message : "rows refused"));
+  }
+  std::array<duck::Appender, kTableCount> appenders_;
+};
+
 constexpr std::chrono::milliseconds kRetryDelay{5000};
 constexpr std::chrono::milliseconds kPollDelay{200};  // sealing is the log's news, which does not reach changed_
 
 }  // namespace
 
-// The segment after the last in the file, if it will not grow and its fresh table, if it has one, is complete.
+// The segment after the last in the file, if it will not grow and its fresh rows, if it has some, are complete.
 std::optional<ledger::SegmentInfo> Store::State::next_to_load() const {
   const auto segment = log_.segment_at(loaded_to_ + 1);
   if (!segment || !segment->is_sealed || indexed_to_.segment <= segment->number) return std::nullopt;
@@ -21,8 +52,8 @@ std::optional<ledger::SegmentInfo> Store::State::next_to_load() const {
 }
 
 Status Store::State::load_from_log(const ledger::SegmentInfo& segment, uint64_t& rows, uint64_t& unreadable) {
-  Appenders appenders;
-  GH_TRY(appenders.open(load_connection_, nullptr, ""));
+  FileSink file;
+  GH_TRY(file.open(load_connection_));
   RowFeed feed;
   feed.start_segment(segment.number);
   ledger::LogReader reader(log_, {segment.number, 0, 0});
@@ -32,34 +63,36 @@ Status Store::State::load_from_log(const ledger::SegmentInfo& segment, uint64_t&
     if (!has_more || reader.position().segment != segment.number) break;
     const ledger::Position at = reader.position();
     GH_ASSIGN(const auto outcome, reader.next(record));
-    if (outcome == ledger::LogReader::Outcome::kRecord) GH_TRY(feed.add(record, appenders));
-    if (outcome == ledger::LogReader::Outcome::kDamaged) GH_TRY(feed.add_damage(at, reader.damage(), appenders));
+    if (outcome == ledger::LogReader::Outcome::kRecord) GH_TRY(feed.add(record, file));
+    if (outcome == ledger::LogReader::Outcome::kDamaged) GH_TRY(feed.add_damage(at, reader.damage(), file));
   }
-  GH_TRY(feed.finish(appenders));
-  GH_TRY(appenders.flush());
+  GH_TRY(feed.finish(file));
+  GH_TRY(file.flush());
   rows = feed.rows();
   unreadable = feed.unreadable();
   return {};
 }
 
-Status Store::State::load_from_fresh(const FreshTable& fresh) {
-  for (const std::string_view table : kTables)
-    GH_TRY(duck::execute(load_connection_, "INSERT INTO main." + std::string(table) + " SELECT * FROM " +
-                                               std::string(kFreshTables) + std::string(table) + fresh.after));
+Status Store::State::load_from_fresh(const std::shared_ptr<FreshRows>& fresh) {
+  const FreshTables::Shown shown(fresh_tables_, std::make_shared<FreshView>(std::span(&fresh, 1)));
+  const TableNames from = shown.names();
+  const TableNames to = file_tables();
+  for (size_t i = 0; i < kTableCount; ++i)
+    GH_TRY(duck::execute(load_connection_, "INSERT INTO " + to[i] + " SELECT * EXCLUDE (rowid) FROM " + from[i]));
   return {};
 }
 
 Status Store::State::load_segment(const ledger::SegmentInfo& segment) {
-  std::shared_ptr<FreshTable> fresh;
+  Fresh fresh;
   {
     const std::lock_guard lock(mutex_);
-    if (const auto table = fresh_.find(segment.number); table != fresh_.end()) fresh = table->second;
+    if (const auto found = fresh_.find(segment.number); found != fresh_.end()) fresh = found->second;
   }
   const auto started = std::chrono::steady_clock::now();
-  uint64_t rows = fresh ? fresh->rows : 0;
+  uint64_t rows = fresh.count;
   uint64_t unreadable = 0;
   GH_TRY(duck::execute(load_connection_, "BEGIN TRANSACTION"));
-  Status status = fresh ? load_from_fresh(*fresh) : load_from_log(segment, rows, unreadable);
+  Status status = fresh.rows ? load_from_fresh(fresh.rows) : load_from_log(segment, rows, unreadable);
   if (status)
     status =
         duck::execute(load_connection_, "INSERT INTO main.segments VALUES (" + std::to_string(segment.number) + ", '" +
@@ -80,32 +113,16 @@ Status Store::State::load_segment(const ledger::SegmentInfo& segment) {
   counters_.rows_loaded += rows;
   counters_.segments_loaded += 1;
   counters_.batches_unreadable += unreadable;
-  if (fresh) counters_.rows_fresh -= rows;
+  if (fresh.rows) counters_.rows_fresh -= rows;
   fresh_.erase(fresh_.begin(), fresh_.upper_bound(segment.number));
   changed_.notify_all();
   return {};
-}
-
-// Tables that nobody reads any more.
-void Store::State::drop_garbage() {
-  std::vector<std::string> names;
-  {
-    const std::lock_guard lock(garbage_mutex_);
-    names.swap(garbage_);
-  }
-  for (const std::string& after : names)
-    for (const std::string_view table : kTables) {
-      const std::string name = std::string(kFreshTables) + std::string(table) + after;
-      if (const Status status = duck::execute(load_connection_, "DROP TABLE IF EXISTS " + name); !status)
-        log::warn("store", "table not dropped", {{"error", status.error().message()}});
-    }
 }
 
 void Store::State::load() {
   uint64_t reported = 0;
   const uint64_t backlog_to = log_.end().segment;  // what was there at start: told as it goes, it may take minutes
   for (;;) {
-    drop_garbage();
     std::unique_lock lock(mutex_);
     const auto segment = next_to_load();
     if (is_closing_) return;

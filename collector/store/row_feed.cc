@@ -11,11 +11,6 @@
 namespace gatehouse::store {
 namespace {
 
-Error error_of(const duck::Appender& appender) {
-  const char* const message = duckdb_appender_error(appender.get());
-  return Error(std::string("DuckDB: ") + (message != nullptr ? message : "rows refused"));
-}
-
 std::string id_prefix_of(const Flattener::Origin& origin) {
   return std::string(origin.agent_id) + "/" + std::string(origin.boot_id) + "/";
 }
@@ -38,35 +33,26 @@ ShapeTexts shape_texts_of(const RowView& row) {
 
 }  // namespace
 
-Status Appenders::open(const duck::Connection& connection, const char* catalog, std::string_view after) {
-  for (size_t i = 0; i < kTables.size(); ++i) {
-    const std::string table = std::string(kTables[i]) + std::string(after);
-    if (duckdb_appender_create_ext(connection.get(), catalog, "main", table.c_str(), all_[i].out()) != DuckDBSuccess)
-      return Error("DuckDB: no appender for " + table);
-  }
-  return {};
-}
-
-void Appenders::close() {
-  for (duck::Appender& appender : all_) appender.reset();
-}
-
-Status Appenders::flush() {
-  for (const duck::Appender* appender : {&contexts(), &shapes(), &events()})
-    if (duckdb_appender_flush(appender->get()) != DuckDBSuccess) return error_of(*appender);
-  return {};
-}
-
 RowFeed::RowFeed()
-    : events_(event_columns()), contexts_(context_columns()), shapes_(shape_columns()), seen_texts_(kSeenTexts) {}
+    : writers_{ChunkWriter(Table::kEvents), ChunkWriter(Table::kContexts), ChunkWriter(Table::kShapes)},
+      seen_texts_(kSeenTexts) {}
 
 void RowFeed::start_segment(uint64_t segment) {
+  for (ChunkWriter& writer : writers_) writer.take();
   segment_ = segment;
   rows_ = unreadable_ = 0;
   contexts_made_ = shapes_made_ = 0;
   context_numbers_.clear();
   shape_numbers_.clear();
   seen_texts_.assign(seen_texts_.size(), 0);
+}
+
+Status RowFeed::end_row(Table table, ChunkSink& to) {
+  ChunkWriter& writer = writer_of(table);
+  writer.end_row();
+  if (!writer.is_full()) return {};
+  const size_t rows = writer.row_count();
+  return to.take(table, writer.take(), rows);
 }
 
 // Whether the same text came before; forgets texts of the same low bits.
@@ -78,16 +64,16 @@ bool RowFeed::is_seen(std::string_view text) {
   return false;
 }
 
-Status RowFeed::number_context(std::string_view id_prefix, const RowView& row, const Appenders& to, uint64_t& number) {
+Status RowFeed::number_context(std::string_view id_prefix, const RowView& row, ChunkSink& to, uint64_t& number) {
   if (context_numbers_.size() >= kStoreDictionaryMax) context_numbers_.clear();
   number = (segment_ << kNumberBits) + contexts_made_++;
   context_numbers_.emplace(key_, number);
-  put_context(contexts_, number, id_prefix, row);
-  return contexts_.is_full() ? contexts_.append_to(to.contexts()) : Status{};
+  put_context(writer_of(Table::kContexts), number, id_prefix, row);
+  return end_row(Table::kContexts, to);
 }
 
 // Takes the statement's text out of `row` if it is in the shape.
-Status RowFeed::number_shape(RowView& row, const Appenders& to, uint64_t& number) {
+Status RowFeed::number_shape(RowView& row, ChunkSink& to, uint64_t& number) {
   ShapeTexts texts = shape_texts_of(row);
   if (!row.statement_text.empty() && row.statement_text.size() <= kRepeatedTextBytesMax && is_seen(row.statement_text))
     texts.text = std::exchange(row.statement_text, {});
@@ -100,19 +86,19 @@ Status RowFeed::number_shape(RowView& row, const Appenders& to, uint64_t& number
   if (shape_numbers_.size() >= kStoreDictionaryMax) shape_numbers_.clear();
   number = (segment_ << kNumberBits) + shapes_made_++;
   shape_numbers_.emplace(key_, number);
-  put_shape(shapes_, number, texts, row);
-  return shapes_.is_full() ? shapes_.append_to(to.shapes()) : Status{};
+  put_shape(writer_of(Table::kShapes), number, texts, row);
+  return end_row(Table::kShapes, to);
 }
 
-Status RowFeed::put(RowView& row, EventPlace place, const Appenders& to) {
+Status RowFeed::put(RowView& row, EventPlace place, ChunkSink& to) {
   GH_TRY(number_shape(row, to, place.shape));
-  put_event(events_, place, row);
+  put_event(writer_of(Table::kEvents), place, row);
   ++rows_;
-  return events_.is_full() ? events_.append_to(to.events()) : Status{};
+  return end_row(Table::kEvents, to);
 }
 
 // A row as a whole.
-Status RowFeed::add_row(const v1::Row& row, std::string_view id_prefix, const EventPlace& place, const Appenders& to) {
+Status RowFeed::add_row(const v1::Row& row, std::string_view id_prefix, const EventPlace& place, ChunkSink& to) {
   RowView view = view_of(row, texts_);
   EventPlace known = place;
   key_ = "row";
@@ -128,7 +114,7 @@ Status RowFeed::add_row(const v1::Row& row, std::string_view id_prefix, const Ev
 
 // The context of the event's session and process: one that the segment has, by their serialized bytes, or a new one.
 // False if protobuf does not take them for what they should be.
-Result<bool> RowFeed::find_context(const EventView& event, const Flattener::Origin& origin, const Appenders& to) {
+Result<bool> RowFeed::find_context(const EventView& event, const Flattener::Origin& origin, ChunkSink& to) {
   const auto [place, is_new] = batch_contexts_.try_emplace({event.session, event.process}, 0);
   if (!is_new) return true;
   const BatchView::Session* const session = view_.session(event.session);
@@ -221,7 +207,7 @@ void RowFeed::fill(const EventView& event, RowView& row) {
 }
 
 // A batch that protobuf need not read.
-Result<bool> RowFeed::add_view(const ledger::Record& record, std::string_view plain, const Appenders& to) {
+Result<bool> RowFeed::add_view(const ledger::Record& record, std::string_view plain, ChunkSink& to) {
   if (!view_.read(plain) || view_.events().size() != record.header.event_count || !read_others()) return false;
   const Flattener::Origin origin = BatchReader::origin_of(record);
   id_prefix_ = id_prefix_of(origin);
@@ -246,7 +232,7 @@ Result<bool> RowFeed::add_view(const ledger::Record& record, std::string_view pl
   return true;
 }
 
-Status RowFeed::add(const ledger::Record& record, const Appenders& to) {
+Status RowFeed::add(const ledger::Record& record, ChunkSink& to) {
   const Flattener::Origin origin = BatchReader::origin_of(record);
   EventPlace place{.record = record.position.record, .sequence = origin.first_sequence};
   if (const auto plain = reader_.inflate(record)) {
@@ -267,7 +253,7 @@ Status RowFeed::add(const ledger::Record& record, const Appenders& to) {
   return {};
 }
 
-Status RowFeed::add_damage(const ledger::Position& position, std::string_view damage, const Appenders& to) {
+Status RowFeed::add_damage(const ledger::Position& position, std::string_view damage, ChunkSink& to) {
   v1::Row row;
   row.set_kind("gap");
   row.set_outcome("unknown");
@@ -278,10 +264,13 @@ Status RowFeed::add_damage(const ledger::Position& position, std::string_view da
                  {.record = position.record, .sequence = position.record}, to);
 }
 
-Status RowFeed::finish(const Appenders& to) {
-  GH_TRY(contexts_.append_to(to.contexts()));
-  GH_TRY(shapes_.append_to(to.shapes()));
-  return events_.append_to(to.events());
+Status RowFeed::finish(ChunkSink& to) {
+  for (size_t i = 0; i < kTableCount; ++i) {
+    ChunkWriter& writer = writers_[i];
+    const size_t rows = writer.row_count();
+    if (rows > 0) GH_TRY(to.take(static_cast<Table>(i), writer.take(), rows));
+  }
+  return {};
 }
 
 }  // namespace gatehouse::store

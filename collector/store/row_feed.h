@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -19,21 +20,11 @@
 
 namespace gatehouse::store {
 
-// Appenders of the three tables of one place, in the order of kTables.
-class Appenders {
+// Where full chunks go.
+class ChunkSink {
  public:
-  // Of the tables `events<after>`, … of that catalog; null: the database's own.
-  Status open(const duck::Connection& connection, const char* catalog, std::string_view after);
-  void close();
-  [[nodiscard]] explicit operator bool() const { return static_cast<bool>(all_[0]); }
-  [[nodiscard]] const duck::Appender& events() const { return all_[0]; }
-  [[nodiscard]] const duck::Appender& contexts() const { return all_[1]; }
-  [[nodiscard]] const duck::Appender& shapes() const { return all_[2]; }
-  // Makes what was appended visible: events last, so that what they name is there before them.
-  Status flush();
-
- private:
-  std::array<duck::Appender, kTables.size()> all_;
+  virtual ~ChunkSink() = default;
+  virtual Status take(Table table, std::shared_ptr<duck::Chunk> chunk, size_t rows) = 0;
 };
 
 // Not thread-safe; each thread has one.
@@ -42,12 +33,12 @@ class RowFeed {
   RowFeed();
   // Numbers of contexts and shapes are a segment's own.
   void start_segment(uint64_t segment);
-  // What is added goes to `to` with the chunk that it fills, or with finish(). `to` may be another one only after
-  // finish().
-  Status add(const ledger::Record& record, const Appenders& to);
+  // What is added goes to `to` with the chunk that it fills, or with finish().
+  Status add(const ledger::Record& record, ChunkSink& to);
   // The row that says that a part of the log cannot be read.
-  Status add_damage(const ledger::Position& position, std::string_view damage, const Appenders& to);
-  Status finish(const Appenders& to);
+  Status add_damage(const ledger::Position& position, std::string_view damage, ChunkSink& to);
+  Status finish(ChunkSink& to);
+  [[nodiscard]] const ChunkWriter& writer(Table table) const { return writers_[static_cast<size_t>(table)]; }
 
   // Since start_segment().
   [[nodiscard]] uint64_t rows() const { return rows_; }
@@ -61,19 +52,21 @@ class RowFeed {
     }
   };
 
-  Result<bool> add_view(const ledger::Record& record, std::string_view plain, const Appenders& to);
+  Result<bool> add_view(const ledger::Record& record, std::string_view plain, ChunkSink& to);
   bool read_others();
-  Status add_row(const v1::Row& row, std::string_view id_prefix, const EventPlace& place, const Appenders& to);
-  Status put(RowView& row, EventPlace place, const Appenders& to);
-  Result<bool> find_context(const EventView& event, const Flattener::Origin& origin, const Appenders& to);
-  Status number_context(std::string_view id_prefix, const RowView& row, const Appenders& to, uint64_t& number);
-  Status number_shape(RowView& row, const Appenders& to, uint64_t& number);
+  Status add_row(const v1::Row& row, std::string_view id_prefix, const EventPlace& place, ChunkSink& to);
+  ChunkWriter& writer_of(Table table) { return writers_[static_cast<size_t>(table)]; }
+  Status end_row(Table table, ChunkSink& to);
+  Status put(RowView& row, EventPlace place, ChunkSink& to);
+  Result<bool> find_context(const EventView& event, const Flattener::Origin& origin, ChunkSink& to);
+  Status number_context(std::string_view id_prefix, const RowView& row, ChunkSink& to, uint64_t& number);
+  Status number_shape(RowView& row, ChunkSink& to, uint64_t& number);
   bool is_seen(std::string_view text);
   void fill(const EventView& event, RowView& row);
 
   BatchReader reader_;
   BatchView view_;
-  ChunkWriter events_, contexts_, shapes_;
+  std::array<ChunkWriter, kTableCount> writers_;
   v1::Row row_;
   std::vector<std::string_view> texts_;  // of row_
 

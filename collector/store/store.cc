@@ -18,7 +18,7 @@ constexpr int kRowsVersion = 2;
 
 std::string schema_text() {
   std::string text = std::to_string(kRowsVersion);
-  for (const std::string& sql : create_tables_sql("", "", true)) text += " " + sql;
+  for (const std::string& sql : create_tables_sql()) text += " " + sql;
   return text;
 }
 
@@ -35,7 +35,6 @@ std::string quoted_literal(std::string_view text) {
 
 Status Store::State::open_files() {
   load_connection_.reset();
-  index_connection_.reset();
   database_.reset();
   const std::vector<std::pair<std::string, std::string>> settings{
       {"memory_limit", std::to_string(options_.memory_bytes_max) + "B"},
@@ -53,7 +52,6 @@ Status Store::State::open_files() {
   };
   GH_ASSIGN(database_, duck::open(file_path(), settings));
   GH_ASSIGN(load_connection_, duck::connect(database_));
-  GH_ASSIGN(index_connection_, duck::connect(database_));
   return {};
 }
 
@@ -86,7 +84,7 @@ Result<bool> Store::State::is_usable() {
 
 Status Store::State::create_schema() {
   GH_TRY(duck::execute(load_connection_, "BEGIN TRANSACTION"));
-  for (const std::string& sql : create_tables_sql("main.", "", true)) GH_TRY(duck::execute(load_connection_, sql));
+  for (const std::string& sql : create_tables_sql()) GH_TRY(duck::execute(load_connection_, sql));
   GH_TRY(
       duck::execute(load_connection_, "CREATE TABLE main.segments (number UBIGINT, chain_head VARCHAR, rows UBIGINT)"));
   GH_TRY(duck::execute(load_connection_,
@@ -97,7 +95,6 @@ Status Store::State::create_schema() {
 
 void Store::State::remove_files() {
   load_connection_.reset();
-  index_connection_.reset();
   database_.reset();
   std::error_code ignored;
   std::filesystem::remove(file_path(), ignored);
@@ -126,7 +123,7 @@ Status Store::State::open() {
     return Error(why);
   }
   counters_.rebuilt = !was_there || !why.empty();
-  GH_TRY(duck::execute(load_connection_, "ATTACH ':memory:' AS fresh"));
+  GH_TRY(fresh_tables_.open(load_connection_));
   GH_TRY(duck::execute(load_connection_, "SET lock_configuration = true"));
   indexer_ = std::thread([this] { index(); });
   loader_ = std::thread([this] { load(); });
@@ -147,9 +144,7 @@ void Store::State::close() {
   changed_.wait(lock, [&] { return asking_.empty(); });
   fresh_.clear();
   lock.unlock();
-  appenders_.close();
   load_connection_.reset();
-  index_connection_.reset();
   database_.reset();
 }
 
@@ -162,9 +157,9 @@ ledger::Position Store::State::visible_to() const {
 
 // mutex_ held.
 Store::State::Snapshot Store::State::snapshot() const {
-  Snapshot snapshot{.loaded_to = loaded_to_, .fresh = {}};
-  for (const auto& [segment, table] : fresh_) snapshot.fresh.push_back(table);
-  return snapshot;
+  std::vector<std::shared_ptr<FreshRows>> rows;
+  for (const auto& [segment, fresh] : fresh_) rows.push_back(fresh.rows);
+  return {.loaded_to = loaded_to_, .fresh = std::make_shared<FreshView>(rows)};
 }
 
 Store::Store(std::unique_ptr<State> state) : state_(std::move(state)) {}

@@ -16,20 +16,11 @@
 #include "collector/ledger/log_reader.h"
 #include "collector/store/columns.h"
 #include "collector/store/duck.h"
+#include "collector/store/fresh_rows.h"
 #include "collector/store/row_feed.h"
 #include "collector/store/store.h"
 
 namespace gatehouse::store {
-
-// Rows of one segment in memory. Lives until its segment is in the file and no query uses it; then its table waits in
-// `garbage_` for the loader to drop it.
-struct FreshTable {
-  std::string after;  // of its tables' names: "_17" of "fresh.main.events_17"
-  uint64_t rows = 0;
-};
-
-// Before the names of fresh tables.
-inline constexpr std::string_view kFreshTables = "fresh.main.";
 
 class Store::State {
  public:
@@ -41,10 +32,10 @@ class Store::State {
   Status open();
   void close();
 
-  // The tables that together hold each event once, and what keeps them alive.
+  // What together holds each event once.
   struct Snapshot {
     uint64_t loaded_to = 0;  // segments up to this one are read from the file
-    std::vector<std::shared_ptr<FreshTable>> fresh;
+    std::shared_ptr<const FreshView> fresh;
   };
   [[nodiscard]] Snapshot snapshot() const;            // mutex_ held
   [[nodiscard]] ledger::Position visible_to() const;  // mutex_ held
@@ -61,9 +52,10 @@ class Store::State {
   // indexer.cc
   void index();
   Status index_until_end(ledger::LogReader& reader);
-  Status start_segment(uint64_t segment);
-  Status flush(const ledger::LogReader& reader);
+  void start_segment(uint64_t segment);
+  void flush(const ledger::LogReader& reader);
   bool wait_for_room();
+  Result<bool> leave_if_large(ledger::LogReader& reader);
   uint64_t restart_segment();
 
   // loader.cc
@@ -71,35 +63,35 @@ class Store::State {
   [[nodiscard]] std::optional<ledger::SegmentInfo> next_to_load() const;  // mutex_ held
   Status load_segment(const ledger::SegmentInfo& segment);
   Status load_from_log(const ledger::SegmentInfo& segment, uint64_t& rows, uint64_t& unreadable);
-  Status load_from_fresh(const FreshTable& fresh);
-  void drop_garbage();
+  Status load_from_fresh(const std::shared_ptr<FreshRows>& fresh);
 
   const Options options_;
   ledger::SegmentLog& log_;
 
+  FreshTables fresh_tables_;  // used by the database's functions
   duck::Database database_;
-  duck::Connection index_connection_;
   duck::Connection load_connection_;
 
   std::mutex mutex_;
   std::condition_variable changed_;  // any of what follows
   bool is_closing_ = false;
   uint64_t loaded_to_ = 0;
-  std::map<uint64_t, std::shared_ptr<FreshTable>> fresh_;  // of segments after loaded_to_
-  ledger::Position indexed_to_{};                          // by the indexer; it may be ahead of segments to load
+  struct Fresh {
+    std::shared_ptr<FreshRows> rows;
+    uint64_t count = 0;
+    uint64_t bytes = 0;
+  };
+  std::map<uint64_t, Fresh> fresh_;  // of segments after loaded_to_
+  ledger::Position indexed_to_{};    // by the indexer; it may be ahead of segments to load
   Counters counters_;
   std::set<duckdb_connection> asking_;  // connections of running questions
 
-  std::mutex garbage_mutex_;          // taken last
-  std::vector<std::string> garbage_;  // `after` of tables to drop
-
   // The indexer's.
   std::optional<RowFeed> index_feed_;
-  Appenders appenders_;
-  uint64_t appender_segment_ = 0;
+  std::shared_ptr<FreshRows> index_rows_;  // of index_segment_
+  uint64_t index_segment_ = 0;
   uint64_t failed_segment_ = 0;
-  uint64_t fresh_tables_made_ = 0;
-  uint64_t flushed_rows_ = 0;        // of the feed's
+  uint64_t flushed_rows_ = 0;  // of the feed's
   uint64_t flushed_unreadable_ = 0;
 
   std::thread indexer_;
