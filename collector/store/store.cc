@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collector/store/store.h"
 
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -33,6 +37,11 @@ std::string quoted_literal(std::string_view text) {
 
 }  // namespace
 
+void run_behind() {
+  constexpr int kNice = 10;
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), kNice);
+}
+
 Status Store::State::open_files() {
   load_connection_.reset();
   database_.reset();
@@ -50,7 +59,14 @@ Status Store::State::open_files() {
       // Latest-first questions with all columns read those only of the rows that are answered.
       {"late_materialization_max_rows", "2000"},
   };
-  GH_ASSIGN(database_, duck::open(file_path(), settings));
+  // The engine's own threads are made here and inherit the priority.
+  Result<duck::Database> opened = Error("not opened");
+  std::thread([&] {
+    run_behind();
+    opened = duck::open(file_path(), settings);
+  }).join();
+  if (!opened) return std::move(opened).error();
+  database_ = *std::move(opened);
   GH_ASSIGN(load_connection_, duck::connect(database_));
   return {};
 }
@@ -125,8 +141,14 @@ Status Store::State::open() {
   counters_.rebuilt = !was_there || !why.empty();
   GH_TRY(fresh_tables_.open(load_connection_));
   GH_TRY(duck::execute(load_connection_, "SET lock_configuration = true"));
-  indexer_ = std::thread([this] { index(); });
-  loader_ = std::thread([this] { load(); });
+  indexer_ = std::thread([this] {
+    run_behind();
+    index();
+  });
+  loader_ = std::thread([this] {
+    run_behind();
+    load();
+  });
   return {};
 }
 

@@ -22,6 +22,10 @@
 
 namespace gatehouse::store {
 
+// The thread that calls, and threads that it makes, run behind everything that somebody waits for: an acknowledgement
+// is not held up by indexing.
+void run_behind();
+
 class Store::State {
  public:
   State(Options options, ledger::SegmentLog& log) : options_(std::move(options)), log_(log) {}

@@ -71,10 +71,10 @@ class Probe {
     changed_.notify_all();
     thread_.join();
   }
-  // Of an event that was acknowledged just now; ignored while another one is being asked for.
+  // Of an event that was acknowledged just now; one about every kPeriod is asked for.
   void ask_for(std::string id, uint64_t time_ns) {
     const std::lock_guard lock(mutex_);
-    if (!id_.empty()) return;
+    if (!id_.empty() || steady_clock::now() - acknowledged_ < kPeriod) return;
     id_ = std::move(id);
     time_ns_ = time_ns;
     acknowledged_ = steady_clock::now();
@@ -86,6 +86,9 @@ class Probe {
   }
 
  private:
+  static constexpr milliseconds kPeriod{500};
+  static constexpr milliseconds kPause{20};
+
   void run() {
     for (;;) {
       v1::SearchRequest request;
@@ -101,7 +104,7 @@ class Probe {
       for (bool is_found = false; !is_found;) {
         const auto asked = client_.search(request, [&](const v1::Row&) { return is_found = true; });
         if (!asked) die("a question was not answered: " + asked.error().message);
-        if (!is_found) std::this_thread::sleep_for(milliseconds(10));
+        if (!is_found) std::this_thread::sleep_for(kPause);
       }
       const std::lock_guard lock(mutex_);
       delays_ms_.push_back(ms_since(acknowledged_));
@@ -124,7 +127,7 @@ class Probe {
 class Agent {
  public:
   Agent(const Settings& settings, uint64_t number, const std::string& token, Probe* probe)
-      : settings_(settings), probe_(probe) {
+      : settings_(settings), number_(number), probe_(probe) {
     auto identity = uplink::AgentIdentity::open(settings.identities + "/" + std::to_string(number),
                                                 "bench-" + std::to_string(number));
     if (!identity) die(identity.error().message());
@@ -151,26 +154,39 @@ class Agent {
     call_->open();
   }
 
+  // Agents run on other machines in real life: at a given rate their work is done before, so that it does not hold up
+  // the collector.
+  void prepare() {
+    if (settings_["rate"] == 0) return;
+    const uint64_t batches = settings_["events"] / settings_["agents"] / settings_["batch"];
+    for (uint64_t i = 0; i < batches; ++i) prepared_.push_back(make());
+  }
+
   void run() {
     const uint64_t batches = settings_["events"] / settings_["agents"] / settings_["batch"];
     const double batches_per_s = static_cast<double>(settings_["rate"]) /
                                  static_cast<double>(settings_["agents"] * settings_["batch"]);
-    const Clock start = steady_clock::now();
+    // Agents do not send in step.
+    const auto period = std::chrono::duration_cast<steady_clock::duration>(
+        std::chrono::duration<double>(batches_per_s > 0 ? 1 / batches_per_s : 0));
+    const Clock start = steady_clock::now() + period * number_ / settings_["agents"];
     for (uint64_t i = 0; i < batches; ++i) {
-      spool::SealedBatch batch = source_->next();
-      payload_bytes += batch.payload_zstd.size();
-      const uint64_t last = batch.last_sequence();
-      if (batches_per_s > 0)
-        std::this_thread::sleep_until(
-            start + std::chrono::duration_cast<steady_clock::duration>(
-                        std::chrono::duration<double>(static_cast<double>(i) / batches_per_s)));
+      Made made;
+      if (prepared_.empty()) {
+        made = make();
+      } else {
+        made = std::move(prepared_.front());
+        prepared_.pop_front();
+      }
+      const uint64_t last = made.batch.last_sequence();
+      if (batches_per_s > 0) std::this_thread::sleep_until(start + period * i);
       {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [&] { return is_over_ || sent_.size() < settings_["window"]; });
         if (is_over_) die("the collector ended the stream: " + call_->end().reason);
-        sent_.push_back({last, source_->time_ns(), steady_clock::now()});
+        sent_.push_back({last, made.time_ns, steady_clock::now()});
       }
-      if (!call_->send(std::move(batch))) die("the collector ended the stream: " + call_->end().reason);
+      if (!call_->send(std::move(made.batch))) die("the collector ended the stream: " + call_->end().reason);
     }
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return is_over_ || sent_.empty(); });
@@ -187,6 +203,15 @@ class Agent {
   uint64_t last_time_ns = 0;
 
  private:
+  struct Made {
+    spool::SealedBatch batch;
+    uint64_t time_ns = 0;  // of its last event
+  };
+  Made make() {
+    Made made{.batch = source_->next(), .time_ns = source_->time_ns()};
+    payload_bytes += made.batch.payload_zstd.size();
+    return made;
+  }
   struct Sent {
     uint64_t last_sequence;
     uint64_t time_ns;
@@ -210,10 +235,12 @@ class Agent {
   }
 
   const Settings& settings_;
+  const uint64_t number_;
   Probe* const probe_;
   std::string boot_id_;
   std::unique_ptr<uplink::AgentIdentity> identity_;
   std::unique_ptr<EventSource> source_;
+  std::deque<Made> prepared_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool is_over_ = false;
@@ -239,6 +266,7 @@ int load(const Settings& settings) {
     if (!token) die(token.error().message);
     agents.push_back(std::make_unique<Agent>(settings, i, token->token(), probe.get()));
   }
+  for (const auto& agent : agents) agent->prepare();
   const Clock start = steady_clock::now();
   std::vector<std::thread> threads;
   threads.reserve(agents.size());
