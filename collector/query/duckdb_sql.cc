@@ -16,6 +16,7 @@ namespace {
 using rules::CompareOp;
 using rules::Comparison;
 using rules::FieldType;
+using store::kPartColumn;
 using store::kRecordColumn;
 using store::kRowColumn;
 using store::kSegmentColumn;
@@ -129,19 +130,25 @@ SqlQuery to_sql(const Search& search) {
   const std::string& columns = store::row_columns();
   const std::string place = std::string(kSegmentColumn) + ", " + std::string(kRecordColumn) + ", " +
                             std::string(kSequenceColumn);
-  const std::string all = "SELECT " + columns + ", " + place + " FROM {rows}";
-  // With a limit, the order is found with few columns, and the others are read of what is answered only. Without one
-  // the parts need no order of their own.
-  std::string part = search.limit == 0 ? all + conditions
-                                       : all + " WHERE " + std::string(kRowColumn) + " IN (SELECT " +
-                                             std::string(kRowColumn) + " FROM {table}" + conditions + order + limit +
-                                             ")";
-  return writer.finish(std::move(part), "SELECT " + columns + " FROM {parts}" + order + limit);
+  const std::string all = "SELECT " + columns + ", " + place + " FROM {table}";
+  const std::string whole = "SELECT " + columns + " FROM {parts}" + order;
+  // Without a limit the parts need no order of their own.
+  if (search.limit == 0) {
+    SqlQuery query = writer.finish(all + conditions, whole);
+    query.columns.clear();
+    return query;
+  }
+  // With one, the order is found with few columns, and the others are read of what is answered only.
+  SqlQuery query = writer.finish(all, whole);
+  query.keys = "SELECT " + std::string(kRowColumn) + ", time_ns, " + place + " FROM {table}" + conditions + order + limit;
+  query.keys_whole =
+      "SELECT " + std::string(kPartColumn) + ", " + std::string(kRowColumn) + " FROM {parts}" + order + limit;
+  return query;
 }
 
 SqlQuery to_sql(const OneSession& session) {
   Writer writer;
-  std::string part = "SELECT * FROM {rows} WHERE session = " + writer.bind(session.session);
+  std::string part = "SELECT * FROM {table} WHERE session = " + writer.bind(session.session);
   return writer.finish(std::move(part),
                        "SELECT " + store::row_columns() + " FROM {parts}" + order_by(true) + limit_to(session.limit));
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Questions: one connection each, on a snapshot of which tables hold what, streamed chunk by chunk.
+#include <algorithm>
+#include <array>
+
 #include "collector/store/schema.h"
 #include "collector/store/store_state.h"
 
@@ -8,7 +11,6 @@ namespace {
 
 constexpr std::string_view kPartsPlace = "{parts}";
 constexpr std::string_view kTablePlace = "{table}";
-constexpr std::string_view kRowsPlace = "{rows}";
 
 std::string replaced(std::string text, std::string_view place, std::string_view with) {
   for (size_t at = text.find(place); at != std::string::npos; at = text.find(place, at + with.size()))
@@ -17,7 +19,8 @@ std::string replaced(std::string text, std::string_view place, std::string_view 
 }
 
 Status bind_values(const duck::Prepared& prepared, const std::vector<Value>& parameters) {
-  for (idx_t i = 0; i < parameters.size(); ++i) {
+  const idx_t count = std::min<idx_t>(parameters.size(), duckdb_nparams(prepared.get()));
+  for (idx_t i = 0; i < count; ++i) {
     const idx_t place = i + 1;
     duckdb_state state = DuckDBError;
     if (const auto* text = std::get_if<std::string>(&parameters[i]))
@@ -69,7 +72,53 @@ Status ask(const duck::Connection& connection, const std::string& sql, const std
   return {};
 }
 
+// `rowid IN (…)`, by table.
+using Keys = std::array<std::string, 2>;
+
+void add_keys(duckdb_data_chunk chunk, Keys& keys) {
+  const auto* const part = static_cast<const int32_t*>(duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0)));
+  const auto* const row = static_cast<const int64_t*>(duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 1)));
+  for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); ++i) {
+    std::string& of_part = keys.at(static_cast<size_t>(part[i]));
+    of_part += (of_part.empty() ? "rowid IN (" : ", ") + std::to_string(row[i]);
+  }
+}
+
 }  // namespace
+
+// Asks of the file and of the fresh rows.
+Status Store::State::ask_both(const duck::Connection& connection, const SqlQuery& query, const Snapshot& tables,
+                              const std::function<bool(duckdb_data_chunk)>& on_chunk,
+                              const std::function<bool()>& is_over) {
+  const FreshTables::Shown fresh(fresh_tables_, tables.fresh);
+  const std::array<TableNames, 2> names{file_tables(), fresh.names()};
+  // The file may have got a segment since: it is in `tables` as a fresh one, so it must not count twice.
+  std::array<std::string, 2> events{up_to_segment(tables.loaded_to), ""};
+  const auto sql_of = [&](const std::string& part, const std::string& whole, std::span<const std::string_view> columns,
+                          const std::array<bool, 2>& is_asked) {
+    std::string parts;
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (!is_asked[i]) continue;
+      if (!parts.empty()) parts += " UNION ALL ";
+      const std::string one = replaced(part, kTablePlace, "(" + joined_sql(names[i], events[i], columns) + ")");
+      parts += "SELECT " + std::to_string(i) + " AS " + std::string(kPartColumn) + ", * FROM (" + one + ")";
+    }
+    return replaced(whole, kPartsPlace, "(" + parts + ")");
+  };
+  if (query.keys.empty())
+    return ask(connection, sql_of(query.part, query.whole, query.columns, {true, true}), query.parameters, on_chunk,
+               is_over);
+  // One transaction, so that rows keep their numbers.
+  GH_TRY(duck::execute(connection, "BEGIN TRANSACTION"));
+  Keys keys;
+  GH_TRY(ask(
+      connection, sql_of(query.keys, query.keys_whole, query.columns, {true, true}), query.parameters,
+      [&](duckdb_data_chunk chunk) { return add_keys(chunk, keys), true; }, is_over));
+  if (keys[0].empty() && keys[1].empty()) return {};
+  for (size_t i = 0; i < keys.size(); ++i) events[i] = keys[i] + ")";
+  return ask(connection, sql_of(query.part, query.whole, {}, {!keys[0].empty(), !keys[1].empty()}), {}, on_chunk,
+             is_over);
+}
 
 Status Store::State::run(const SqlQuery& query, const std::function<bool(duckdb_data_chunk)>& on_chunk,
                          const IsCancelled& is_cancelled) {
@@ -82,22 +131,12 @@ Status Store::State::run(const SqlQuery& query, const std::function<bool(duckdb_
     asking_.insert(connection.get());
     tables = snapshot();
   }
-  // The file may have got a segment since: it is in `tables` as a fresh one, so it must not count twice.
-  const auto part_of = [&](const TableNames& names, uint64_t segment_max) {
-    const std::string table = "(" + joined_sql(names, segment_max, query.columns) + ")";
-    return replaced(replaced(query.part, kTablePlace, table), kRowsPlace,
-                    "(" + joined_sql(names, segment_max, {}) + ")");
-  };
-  const FreshTables::Shown fresh(fresh_tables_, tables.fresh);
-  const std::string parts =
-      part_of(file_tables(), tables.loaded_to) + " UNION ALL " + part_of(fresh.names(), UINT64_MAX);
-  const std::string sql = replaced(query.whole, kPartsPlace, "(" + parts + ")");
   const auto is_over = [&] {
     if (is_cancelled && is_cancelled()) return true;
     const std::lock_guard lock(mutex_);
     return is_closing_;
   };
-  Status status = ask(connection, sql, query.parameters, on_chunk, is_over);
+  Status status = ask_both(connection, query, tables, on_chunk, is_over);
   tables = {};
   const std::lock_guard lock(mutex_);
   asking_.erase(connection.get());

@@ -177,7 +177,7 @@ std::vector<std::string> create_tables_sql() {
   return all;
 }
 
-std::string joined_sql(const TableNames& tables, uint64_t segment_max, std::span<const std::string_view> columns) {
+std::string joined_sql(const TableNames& tables, const std::string& events, std::span<const std::string_view> columns) {
   std::string list;
   bool needs_context = false;
   bool needs_shape = false;
@@ -197,12 +197,14 @@ std::string joined_sql(const TableNames& tables, uint64_t segment_max, std::span
   std::string sql = "SELECT " + list + "(e.context >> " + std::to_string(kNumberBits) + ") AS " +
                     std::string(kSegmentColumn) + ", e." + std::string(kRecordColumn) + ", e." +
                     std::string(kSequenceColumn) + ", e.rowid AS " + std::string(kRowColumn) + " FROM " +
-                    tables[0] + " e";
+                    (events.empty() ? tables[0] : "(SELECT *, rowid FROM " + tables[0] + " WHERE " + events + ")") + " e";
   if (needs_context) sql += " JOIN " + tables[1] + " c ON c.context = e.context";
   if (needs_shape) sql += " JOIN " + tables[2] + " s ON s.shape = e.shape";
-  if (segment_max < (UINT64_MAX >> kNumberBits))
-    sql += " WHERE e.context < " + std::to_string((segment_max + 1) << kNumberBits);
   return sql;
+}
+
+std::string up_to_segment(uint64_t segment) {
+  return "context < " + std::to_string((segment + 1) << kNumberBits);
 }
 
 const std::string& row_columns() {

@@ -48,8 +48,10 @@ TableNames file_tables();
 std::vector<std::string> create_tables_sql();
 
 // A SELECT with all fields as columns, and those of schema.h. `columns`: which of them will be asked for; empty: all.
-// `segment_max`: of segments up to this one.
-std::string joined_sql(const TableNames& tables, uint64_t segment_max, std::span<const std::string_view> columns);
+// `events`: a condition on the events table's own columns; empty: all.
+std::string joined_sql(const TableNames& tables, const std::string& events, std::span<const std::string_view> columns);
+// Events of segments up to this one.
+std::string up_to_segment(uint64_t segment);
 
 // Collects rows of one table, a vector's length at a time. Not thread-safe.
 class ChunkWriter {

@@ -14,6 +14,9 @@ inline constexpr std::string_view kSequenceColumn = "log_sequence";
 // Of the event within its table, for asking for its other columns later.
 inline constexpr std::string_view kRowColumn = "row_number";
 
+// Which of the two tables a key is of.
+inline constexpr std::string_view kPartColumn = "part";
+
 // The select list of a query for whole rows: every field's column, in the order of proto/fields.def.
 const std::string& row_columns();
 

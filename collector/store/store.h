@@ -24,14 +24,20 @@ namespace gatehouse::store {
 
 using Value = std::variant<std::string, uint64_t, bool>;
 
-// A question in the engine's SQL. The events are in several tables, each event in one: `part` is asked of each of them,
-// which `{table}` stands for; `whole` of all their answers, which `{parts}` stands for. So that each table can limit
-// and group by itself. Values are only ever in `parameters`, for `$1`, `$2`, … in both.
+// A question in the engine's SQL. The events are in two tables, each event in one: `part` is asked of each of them,
+// which `{table}` stands for; `whole` of both answers, which `{parts}` stands for. So that each table can limit and
+// group by itself. Values are only ever in `parameters`, for `$1`, `$2`, … in all of them.
+//
+// What wants whole rows of few events asks twice. `keys` and `keys_whole` are `part` and `whole` of a question before:
+// `keys` selects kRowColumn (schema.h) first, `keys_whole` selects kPartColumn and kRowColumn. Of `{table}` in `part` are
+// then only these rows, and no parameters may be used there.
 struct SqlQuery {
   std::string part;
   std::string whole;
   std::vector<Value> parameters;
   std::vector<std::string_view> columns{};  // of proto/fields.def that are asked of `{table}`; empty: all
+  std::string keys{};
+  std::string keys_whole{};
 };
 
 class Store {

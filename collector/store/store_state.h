@@ -46,6 +46,9 @@ class Store::State {
   Status run(const SqlQuery& query, const std::function<bool(duckdb_data_chunk)>& on_chunk,
              const IsCancelled& is_cancelled);
 
+  Status ask_both(const duck::Connection& connection, const SqlQuery& query, const Snapshot& tables,
+                  const std::function<bool(duckdb_data_chunk)>& on_chunk, const std::function<bool()>& is_over);
+
   // store.cc
   Status open_files();
   Result<bool> is_usable();
