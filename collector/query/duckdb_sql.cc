@@ -128,8 +128,8 @@ SqlQuery to_sql(const Search& search) {
   const std::string limit = limit_to(search.limit);
   const std::string conditions = where(search.selection, writer);
   const std::string& columns = store::row_columns();
-  const std::string place = std::string(kSegmentColumn) + ", " + std::string(kRecordColumn) + ", " +
-                            std::string(kSequenceColumn);
+  const std::string place =
+      std::string(kSegmentColumn) + ", " + std::string(kRecordColumn) + ", " + std::string(kSequenceColumn);
   const std::string all = "SELECT " + columns + ", " + place + " FROM {table}";
   const std::string whole = "SELECT " + columns + " FROM {parts}" + order;
   // Without a limit the parts need no order of their own.
@@ -140,7 +140,8 @@ SqlQuery to_sql(const Search& search) {
   }
   // With one, the order is found with few columns, and the others are read of what is answered only.
   SqlQuery query = writer.finish(all, whole);
-  query.keys = "SELECT " + std::string(kRowColumn) + ", time_ns, " + place + " FROM {table}" + conditions + order + limit;
+  query.keys =
+      "SELECT " + std::string(kRowColumn) + ", time_ns, " + place + " FROM {table}" + conditions + order + limit;
   query.keys_whole =
       "SELECT " + std::string(kPartColumn) + ", " + std::string(kRowColumn) + " FROM {parts}" + order + limit;
   return query;

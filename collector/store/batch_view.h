@@ -22,7 +22,7 @@ class WireReader {
   [[nodiscard]] uint32_t field() const { return field_; }
   [[nodiscard]] bool is_varint() const { return type_ == 0; }
   [[nodiscard]] bool is_bytes() const { return type_ == 2; }
-  [[nodiscard]] uint64_t number() const { return number_; }         // of a varint
+  [[nodiscard]] uint64_t number() const { return number_; }        // of a varint
   [[nodiscard]] std::string_view bytes() const { return bytes_; }  // of text, bytes and messages
 
  private:

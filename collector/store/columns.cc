@@ -39,14 +39,13 @@ constexpr auto with_fields(const Columns<kFirst>& first) {
 }
 
 constexpr auto kEventColumns = with_fields<Home::kEvent>(Columns<4>{{{kRecordColumn, ColumnType::kUint32},
-                                                                    {kSequenceColumn, ColumnType::kUint64},
-                                                                    {"context", ColumnType::kUint64},
-                                                                    {"shape", ColumnType::kUint64}}});
-constexpr auto kContextColumns = with_fields<Home::kContext>(
-    Columns<2>{{{"context", ColumnType::kUint64}, {"id_prefix", ColumnType::kText}}});
-constexpr auto kShapeColumns = with_fields<Home::kShape>(Columns<3>{{{"shape", ColumnType::kUint64},
-                                                                    {"tag_ends_with_rows", ColumnType::kBool},
-                                                                    {"shape_text", ColumnType::kText}}});
+                                                                     {kSequenceColumn, ColumnType::kUint64},
+                                                                     {"context", ColumnType::kUint64},
+                                                                     {"shape", ColumnType::kUint64}}});
+constexpr auto kContextColumns =
+    with_fields<Home::kContext>(Columns<2>{{{"context", ColumnType::kUint64}, {"id_prefix", ColumnType::kText}}});
+constexpr auto kShapeColumns = with_fields<Home::kShape>(Columns<3>{
+    {{"shape", ColumnType::kUint64}, {"tag_ends_with_rows", ColumnType::kBool}, {"shape_text", ColumnType::kText}}});
 
 // The select list's expression of a field, where it is not its column.
 std::string made_of(std::string_view member) {
@@ -84,7 +83,8 @@ T* data_of(duckdb_vector vector) {
 constexpr size_t kInlinedBytes = 12;
 
 void put_text(duckdb_vector vector, duckdb_string_t* place, idx_t index, std::string_view text) {
-  if (text.size() > kInlinedBytes) return duckdb_vector_assign_string_element_len(vector, index, text.data(), text.size());
+  if (text.size() > kInlinedBytes)
+    return duckdb_vector_assign_string_element_len(vector, index, text.data(), text.size());
   duckdb_string_t inlined{};
   inlined.value.inlined.length = static_cast<uint32_t>(text.size());
   std::memcpy(inlined.value.inlined.inlined, text.data(), text.size());
@@ -110,6 +110,9 @@ void append_bytes(std::string& key, const T& value) {
   if constexpr (std::is_same_v<T, std::string_view>) {
     append_bytes(key, static_cast<uint32_t>(value.size()));
     key += value;
+  } else if constexpr (std::is_same_v<T, TextViews>) {
+    append_bytes(key, static_cast<uint32_t>(value.size()));
+    for (const std::string_view text : value) append_bytes(key, text);
   } else {
     key.append(reinterpret_cast<const char*>(&value), sizeof value);
   }
@@ -187,8 +190,7 @@ std::string joined_sql(const TableNames& tables, const std::string& events, std:
     std::string from = made_of(member);
     needs_context |= home == Home::kContext || from.find("c.") != std::string::npos;
     needs_shape |= home == Home::kShape || from.find("s.") != std::string::npos;
-    if (from.empty())
-      from = (home == Home::kContext ? "c." : home == Home::kShape ? "s." : "e.") + std::string(member);
+    if (from.empty()) from = (home == Home::kContext ? "c." : home == Home::kShape ? "s." : "e.") + std::string(member);
     list += from + " AS " + std::string(member) + ", ";
   };
 #define GH_FIELD(name, member, type, help) add(#member);
@@ -197,7 +199,8 @@ std::string joined_sql(const TableNames& tables, const std::string& events, std:
   std::string sql = "SELECT " + list + "(e.context >> " + std::to_string(kNumberBits) + ") AS " +
                     std::string(kSegmentColumn) + ", e." + std::string(kRecordColumn) + ", e." +
                     std::string(kSequenceColumn) + ", e.rowid AS " + std::string(kRowColumn) + " FROM " +
-                    (events.empty() ? tables[0] : "(SELECT *, rowid FROM " + tables[0] + " WHERE " + events + ")") + " e";
+                    (events.empty() ? tables[0] : "(SELECT *, rowid FROM " + tables[0] + " WHERE " + events + ")") +
+                    " e";
   if (needs_context) sql += " JOIN " + tables[1] + " c ON c.context = e.context";
   if (needs_shape) sql += " JOIN " + tables[2] + " s ON s.shape = e.shape";
   return sql;
@@ -210,7 +213,7 @@ std::string up_to_segment(uint64_t segment) {
 const std::string& row_columns() {
   static const std::string columns = [] {
     std::string list;
-    #define GH_FIELD(name, member, type, help) list += (list.empty() ? "" : ", ") + std::string(#member);
+#define GH_FIELD(name, member, type, help) list += (list.empty() ? "" : ", ") + std::string(#member);
 #include "proto/fields.def"
 #undef GH_FIELD
     return list;

@@ -32,7 +32,8 @@ using TableNames = std::array<std::string, kTableCount>;
 // A context's or shape's number: its segment's number above, its place in the segment below.
 inline constexpr unsigned kNumberBits = 32;
 
-// What of a statement's texts is in its shape: the tag without the count it ends with, and the whole text if it repeats.
+// What of a statement's texts is in its shape: the tag without the count it ends with, and the whole text if it
+// repeats.
 struct ShapeTexts {
   std::string_view tag;
   bool tag_ends_with_rows = false;

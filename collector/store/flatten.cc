@@ -164,7 +164,7 @@ void add_body(const v1::Statement& statement, v1::Row& row) {
   set(row.mutable_statement_protocol(), to_text(statement.protocol()));
   row.set_statement_name(statement.statement_name());
   row.set_statement_portal(statement.portal_name());
-  for (const v1::Parameter& parameter : statement.parameters()) 
+  for (const v1::Parameter& parameter : statement.parameters())
     append_parameter(parameter.value(), parameter.is_null(), parameter.is_binary(), *row.add_statement_parameters());
   set(row.mutable_statement_transaction(), to_text(statement.transaction()));
   row.set_statement_index(statement.statement_index());

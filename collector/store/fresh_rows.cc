@@ -17,9 +17,8 @@ struct Scan {
   std::atomic<size_t> next = 0;
 };
 
-using Selection = duck::Handle<duckdb_selection_vector, [](duckdb_selection_vector* vector) {
-  duckdb_destroy_selection_vector(*vector);
-}>;
+using Selection = duck::Handle<duckdb_selection_vector,
+                               [](duckdb_selection_vector* vector) { duckdb_destroy_selection_vector(*vector); }>;
 
 template <typename T>
 void destroy(void* object) {

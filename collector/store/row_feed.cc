@@ -190,7 +190,8 @@ void RowFeed::fill(const EventView& event, RowView& row) {
   row.result_sqlstate = event.sqlstate;
   row.result_error = event.error_message;
   row.request_bytes = event.request_bytes;
-  if (event.text_bytes > event.text.size()) row.detail = scratch() = cut_text_detail(event.text.size(), event.text_bytes);
+  if (event.text_bytes > event.text.size())
+    row.detail = scratch() = cut_text_detail(event.text.size(), event.text_bytes);
   parameters_.clear();
   for (uint32_t i = 0; i < event.parameters; ++i) {
     const ParameterView& parameter = view_.parameters()[event.first_parameter + i];

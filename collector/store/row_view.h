@@ -57,6 +57,8 @@ constexpr Home home_of(std::string_view member) {
   for (const std::string_view of_context : {"agent_", "database_", "session", "actor_"})
     if (member.starts_with(of_context)) return Home::kContext;
   if (member == "host") return Home::kContext;
+  // All but disconnects and gaps have none: nine columns that are in no event's row.
+  if (member.starts_with("coverage_")) return Home::kShape;
   for (const std::string_view of_shape :
        {"kind", "outcome", "fidelity", "statement_verb", "statement_tag", "statement_protocol", "statement_name",
         "statement_portal", "statement_transaction", "statement_index", "result_sqlstate"})

@@ -73,9 +73,10 @@ Status Store::State::open_files() {
 
 // Whether the files are of this program's schema and of this log.
 Result<bool> Store::State::is_usable() {
-  GH_ASSIGN(const auto tables, duck::table_of(load_connection_,
-                                              "SELECT table_name FROM duckdb_tables() WHERE table_name IN "
-                                              "('events', 'contexts', 'shapes', 'segments', 'schema_version') AND schema_name = 'main'"));
+  GH_ASSIGN(const auto tables,
+            duck::table_of(load_connection_,
+                           "SELECT table_name FROM duckdb_tables() WHERE table_name IN "
+                           "('events', 'contexts', 'shapes', 'segments', 'schema_version') AND schema_name = 'main'"));
   if (tables.empty()) return create_schema() ? Result<bool>(true) : Result<bool>(false);
   if (tables.size() != 5) return false;
   GH_ASSIGN(const auto version, duck::table_of(load_connection_, "SELECT version FROM schema_version"));

@@ -51,9 +51,8 @@ double quantile(std::vector<double> of, double part) {
 struct Settings {
   std::string collector, identities, operator_folder;
   std::map<std::string, uint64_t> values{
-      {"agents", 4},     {"events", 1'000'000}, {"batch", 500},    {"window", 8},
-      {"rate", 0},       {"probe", 0},          {"first_ns", 0},   {"step_ns", 1'000'000},
-      {"seed", 1},
+      {"agents", 4}, {"events", 1'000'000}, {"batch", 500},         {"window", 8}, {"rate", 0},
+      {"probe", 0},  {"first_ns", 0},       {"step_ns", 1'000'000}, {"seed", 1},
   };
   [[nodiscard]] uint64_t operator[](const std::string& name) const { return values.at(name); }
 };
@@ -137,14 +136,14 @@ class Agent {
       if (enrolled.kind != uplink::Ending::Kind::kOk) die("not enrolled: " + enrolled.reason);
     }
     boot_id_ = "b" + std::to_string(settings["seed"]);
-    source_ = std::make_unique<EventSource>(EventSource::Options{
-        .agent_id = identity_->agent_id(),
-        .boot_id = boot_id_,
-        .host = "bench-" + std::to_string(number),
-        .seed = settings["seed"] * 1000 + number,
-        .batch_events = static_cast<uint32_t>(settings["batch"]),
-        .first_time_ns = settings["first_ns"] + number * settings["step_ns"],
-        .step_ns = settings["step_ns"] * settings["agents"]});
+    source_ = std::make_unique<EventSource>(
+        EventSource::Options{.agent_id = identity_->agent_id(),
+                             .boot_id = boot_id_,
+                             .host = "bench-" + std::to_string(number),
+                             .seed = settings["seed"] * 1000 + number,
+                             .batch_events = static_cast<uint32_t>(settings["batch"]),
+                             .first_time_ns = settings["first_ns"] + number * settings["step_ns"],
+                             .step_ns = settings["step_ns"] * settings["agents"]});
     call_ = std::make_unique<uplink::PublishCall>(
         settings.collector, *identity_,
         uplink::PublishCall::Callbacks{
@@ -164,8 +163,8 @@ class Agent {
 
   void run() {
     const uint64_t batches = settings_["events"] / settings_["agents"] / settings_["batch"];
-    const double batches_per_s = static_cast<double>(settings_["rate"]) /
-                                 static_cast<double>(settings_["agents"] * settings_["batch"]);
+    const double batches_per_s =
+        static_cast<double>(settings_["rate"]) / static_cast<double>(settings_["agents"] * settings_["batch"]);
     // Agents do not send in step.
     const auto period = std::chrono::duration_cast<steady_clock::duration>(
         std::chrono::duration<double>(batches_per_s > 0 ? 1 / batches_per_s : 0));
@@ -352,11 +351,11 @@ int ask(const std::string& collector, const std::string& operator_folder, uint64
                    ask_search(client, exe + " && statement.verb == \"DELETE\"", middle - kHourNs, middle, rounds));
   all.emplace_back("errors_all", ask_search(client, "outcome == \"error\"", 0, 0, rounds));
   all.emplace_back("latest", ask_search(client, "", 0, 0, rounds));
-  all.emplace_back("text_hour", ask_search(client, "statement.text.contains(\"invoices\")", middle - kHourNs, middle,
-                                           rounds));
+  all.emplace_back("text_hour",
+                   ask_search(client, "statement.text.contains(\"invoices\")", middle - kHourNs, middle, rounds));
   for (const char* by : {"actor.exe", "actor.user", "session.user", "statement.verb", "database.name", "outcome"})
-    all.emplace_back(std::string("top_day_") + by, ask_top(client, by, middle - 12 * kHourNs, middle + 12 * kHourNs,
-                                                          rounds));
+    all.emplace_back(std::string("top_day_") + by,
+                     ask_top(client, by, middle - 12 * kHourNs, middle + 12 * kHourNs, rounds));
   all.emplace_back("top_all_actor.exe", ask_top(client, "actor.exe", 0, 0, rounds));
   std::string text;
   for (const auto& [name, asked] : all) {

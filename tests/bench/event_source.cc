@@ -13,17 +13,20 @@ namespace {
 
 constexpr size_t kTemplates = 2000;
 constexpr std::array<std::string_view, 24> kTables{
-    "orders",    "order_lines", "customers", "addresses", "products", "stock",  "invoices", "payments",
-    "shipments", "carts",       "cart_items", "coupons",  "reviews",  "users",  "roles",    "audit_log",
-    "tickets",   "messages",    "sessions",  "tenants",   "prices",   "quotes", "returns",  "events"};
+    "orders",    "order_lines", "customers",  "addresses", "products", "stock",  "invoices", "payments",
+    "shipments", "carts",       "cart_items", "coupons",   "reviews",  "users",  "roles",    "audit_log",
+    "tickets",   "messages",    "sessions",   "tenants",   "prices",   "quotes", "returns",  "events"};
 constexpr std::array<std::string_view, 20> kColumns{
-    "id",       "customer_id", "created_at", "updated_at", "status", "amount",    "currency", "name", "email",   "sku",
-    "quantity", "warehouse",   "note",       "country",    "city",   "postal_code", "kind",    "rank", "version", "tenant_id"};
+    "id",   "customer_id", "created_at", "updated_at", "status",    "amount",   "currency",
+    "name", "email",       "sku",        "quantity",   "warehouse", "note",     "country",
+    "city", "postal_code", "kind",       "rank",       "version",   "tenant_id"};
 constexpr std::array<std::string_view, 10> kUsers{"app",   "app_ro", "billing", "etl",   "report",
                                                   "alice", "bob",    "carol",   "admin", "migrator"};
 constexpr std::array<std::string_view, 8> kPrograms{
-    "/usr/bin/python3.11", "/usr/lib/jvm/java-17-openjdk-amd64/bin/java", "/usr/bin/node",  "/usr/local/bin/api-server",
-    "/usr/bin/psql",       "/opt/etl/bin/loader",                         "/usr/bin/php8.2", "/usr/bin/ruby3.1"};
+    "/usr/bin/python3.11", "/usr/lib/jvm/java-17-openjdk-amd64/bin/java",
+    "/usr/bin/node",       "/usr/local/bin/api-server",
+    "/usr/bin/psql",       "/opt/etl/bin/loader",
+    "/usr/bin/php8.2",     "/usr/bin/ruby3.1"};
 
 std::vector<double> zipf(size_t count, double exponent) {
   std::vector<double> cumulative(count);
@@ -74,13 +77,13 @@ class EventSource::Programs final : public runtime::ProcessDirectory {
           std::string(kUsers[i % kUsers.size()]), random);
     }
   }
-  std::shared_ptr<const identity::Process> find(const ProcessKey& key) override {
-    const auto found = images_.find(key.pid);
+  std::shared_ptr<const identity::Process> find(const ImageKey& key) override {
+    const auto found = images_.find(key.process.pid);
     return found == images_.end() ? nullptr : found->second;
   }
   std::vector<std::shared_ptr<const identity::Process>> ancestors(const identity::Process& process) override {
     std::vector<std::shared_ptr<const identity::Process>> list;
-    for (auto parent = find(process.parent); parent; parent = find(parent->parent)) list.push_back(parent);
+    for (auto parent = find({process.parent}); parent; parent = find({parent->parent})) list.push_back(parent);
     return list;
   }
   bool hash_pending(const identity::Process& /*process*/) override { return false; }
@@ -200,8 +203,8 @@ std::shared_ptr<EventSource::Client> EventSource::open_client() {
   session.facts.server_version = "15.8";
   session.facts.client_encoding = "UTF8";
   session.facts.backend_pid = 10'000 + number % 20'000;
-  session.opener = client->process;
-  session.server = programs_->add_backend(session.facts.backend_pid, random_);
+  session.opener = {client->process};
+  session.server = {programs_->add_backend(session.facts.backend_pid, random_)};
   return client;
 }
 
@@ -250,7 +253,7 @@ void EventSource::add_statement(Client& client) {
   activity.request_offset = client.session->totals.request_bytes;
   activity.response_bytes = 40 + rows * uint64_t{64};
   activity.transaction = below(5) == 0 ? TransactionState::kActive : TransactionState::kIdle;
-  activity.writer = client.process;
+  activity.writer = {client.process};
   client.session->totals.request_bytes += activity.request_bytes;
   client.session->totals.response_bytes += activity.response_bytes;
   ++client.session->totals.statements;
@@ -266,7 +269,7 @@ void EventSource::add_event() {
   activity.outcome = Outcome::kOk;
   activity.reason = "terminate";
   activity.start_ns = activity.end_ns = time_ns_;
-  activity.writer = client->process;
+  activity.writer = {client->process};
   builder_.add_activity(client->session, activity);
   programs_->remove(client->session->server);
   client = open_client();
