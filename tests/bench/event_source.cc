@@ -271,7 +271,7 @@ void EventSource::add_event() {
   activity.start_ns = activity.end_ns = time_ns_;
   activity.writer = {client->process};
   builder_.add_activity(client->session, activity);
-  programs_->remove(client->session->server);
+  programs_->remove(client->session->server.process);
   client = open_client();
 }
 
