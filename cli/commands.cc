@@ -12,6 +12,8 @@
 #include "cli/render.h"
 #include "cli/safe_text.h"
 #include "cli/tail_cursor.h"
+#include "cli/verify.h"
+#include "collector/ledger/log_check.h"
 
 namespace gatehouse::cli {
 namespace {
@@ -319,6 +321,17 @@ int token_create(Client& client, const Options& options, const Surroundings& to)
   return kExitOk;
 }
 
+int verify(const Options& options, const Surroundings& to) {
+  const auto found = ledger::check_folder(options.folder);
+  if (!found) {
+    tell(to, found.error().message());
+    return kExitEnvironment;
+  }
+  to.out.write(options.json ? to_json(*found) : render_check(*found, to.style));
+  to.out.flush();
+  return found->is_whole() ? kExitOk : kExitDamaged;
+}
+
 int fields(const Options& options, const Surroundings& to) {
   if (options.json) {
     for (const rules::FieldSpec& field : rules::fields()) to.out.write(to_json(field));
@@ -333,6 +346,7 @@ int fields(const Options& options, const Surroundings& to) {
 
 int run(const Options& options, const Surroundings& to) {
   if (options.command == Command::kFields) return fields(options, to);
+  if (options.command == Command::kVerify) return verify(options, to);
   const auto credentials = load_credentials(options.credentials);
   if (!credentials) {
     tell(to, credentials.error().message());
@@ -353,6 +367,7 @@ int run(const Options& options, const Surroundings& to) {
       return token_create(client, options, to);
     case Command::kTail:
     case Command::kFields:
+    case Command::kVerify:
       break;
   }
   return kExitOk;

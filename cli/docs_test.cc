@@ -113,7 +113,8 @@ TEST(Docs, MistakeLooksAsShown) {
   EXPECT_THAT(document("docs/filters.md"), HasSubstr(options.error().text));
 }
 
-constexpr std::string_view kCommands[] = {"query", "tail", "session", "top", "agents", "token", "fields", "version"};
+constexpr std::string_view kCommands[] = {"query", "tail",   "session", "top",    "agents",
+                                          "token", "verify", "fields",  "version"};
 
 TEST(Help, EveryCommandTeachesExamplesAndExitCodes) {
   const std::string cli = document("docs/cli.md");
@@ -139,7 +140,7 @@ TEST(Help, EveryCommandTeachesExamplesAndExitCodes) {
     }
     EXPECT_GE(examples, 1U) << words.front();
   }
-  for (const std::string_view code : {"| 0 |", "| 1 |", "| 2 |", "| 78 |"})
+  for (const std::string_view code : {"| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 78 |"})
     EXPECT_THAT(cli, HasSubstr(std::string(code)));
 }
 
@@ -166,6 +167,7 @@ TEST(CommandLine, MistakesAreNamed) {
       {{"top", "--by", "statement.txt"}, "did you mean `statement.text`?"},
       {{"token", "create", "--valid", "0s"}, "--valid"},
       {{"session"}, "id"},
+      {{"verify"}, "folder"},
       {{"query", "kind == \"\x1b[2J\" x"}, "\\x1b[2J"},
   };
   for (const Wrong& c : cases) {

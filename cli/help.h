@@ -9,8 +9,9 @@ namespace gatehouse::cli::help {
 inline constexpr std::string_view kExitCodes =
     "Exit codes:\n"
     "  0   done; for tail also Ctrl-C, and a reader that closed the pipe\n"
-    "  1   the collector cannot be reached, refused the certificate, or failed\n"
+    "  1   the collector cannot be reached, refused the certificate, or failed; a folder cannot be read\n"
     "  2   the command line or the filter is wrong; a caret shows where\n"
+    "  3   verify found something wrong\n"
     "  78  configuration: credentials or environment variables cannot be used\n";
 
 inline constexpr std::string_view kProgram =
@@ -81,6 +82,15 @@ inline constexpr std::string_view kToken =
     "Examples:\n"
     "  gatehouse token create\n"
     "  gatehouse token create --valid 15m > token\n"
+    "\n";
+
+inline constexpr std::string_view kVerify =
+    "Reads every byte of a segment log: the hashes of all records, the chain from segment to segment, and whether an\n"
+    "event that an agent numbered is missing. Needs no collector and no certificate; a collector may be writing to it.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse verify /var/lib/gatehouse-collector/ledger\n"
+    "  gatehouse verify /mnt/backup/ledger --json | jq -r '.problems[]'\n"
     "\n";
 
 inline constexpr std::string_view kFields =

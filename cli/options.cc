@@ -36,6 +36,7 @@ struct Raw {
   std::string by = "actor.exe";
   std::string session{};
   std::string valid = "1h";
+  std::string folder{};
   uint32_t query_limit = kQueryRowsDefault;
   uint32_t session_limit = kSessionRowsDefault;
   uint32_t top_limit = kTopGroupsDefault;
@@ -79,6 +80,7 @@ struct Commands {
   CLI::App* agents;
   CLI::App* token;
   CLI::App* token_create;
+  CLI::App* verify;
   CLI::App* fields;
   CLI::App* version;
 };
@@ -150,6 +152,11 @@ Commands declare(CLI::App& app, Raw& raw) {
   out.token_create->add_option("--valid", raw.valid, "How long it can be used")
       ->type_name("SPAN")
       ->capture_default_str();
+
+  out.verify = add_command(app, "verify", "Check the files of a segment log", help::kVerify);
+  out.verify->add_option("folder", raw.folder, "The folder of segments: state_dir/ledger of a collector, or a copy")
+      ->type_name("DIR")
+      ->required();
 
   out.fields = add_command(app, "fields", "List the fields that filters can name", help::kFields);
   out.version = add_command(app, "version", "Print the version", help::kVersion);
@@ -241,6 +248,7 @@ std::optional<Answered> take_rest(Options& out, const Raw& raw, uint64_t now_ns)
     return mistake("--valid: `" + safe(raw.valid) + "` is no length of time: write 90s, 15m, 1h or 2d");
   out.valid_seconds = *valid / kNsPerSecond;
   out.session = raw.session;
+  out.folder = raw.folder;
   out.oldest_first = raw.oldest_first;
   return std::nullopt;
 }
@@ -250,6 +258,7 @@ void take_command(Options& out, const Raw& raw, const Commands& commands, uint64
   if (commands.agents->parsed()) out.command = Command::kAgents;
   if (commands.token->parsed()) out.command = Command::kTokenCreate;
   if (commands.fields->parsed()) out.command = Command::kFields;
+  if (commands.verify->parsed()) out.command = Command::kVerify;
   if (commands.query->parsed()) {
     out.command = Command::kQuery;
     out.limit = raw.query_limit;

@@ -19,13 +19,14 @@ namespace gatehouse::cli {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitEnvironment = 1;
 inline constexpr int kExitUsage = 2;
+inline constexpr int kExitDamaged = 3;
 inline constexpr int kExitConfiguration = 78;
 
 inline constexpr uint32_t kQueryRowsDefault = 100;
 inline constexpr uint32_t kSessionRowsDefault = 1000;
 inline constexpr uint32_t kTopGroupsDefault = 20;
 
-enum class Command : uint8_t { kQuery, kTail, kSession, kTop, kAgents, kTokenCreate, kFields };
+enum class Command : uint8_t { kQuery, kTail, kSession, kTop, kAgents, kTokenCreate, kFields, kVerify };
 
 struct Options {
   Command command = Command::kQuery;
@@ -44,6 +45,7 @@ struct Options {
   const rules::FieldSpec* by = nullptr;
   std::string session;
   uint64_t valid_seconds = 0;
+  std::string folder;  // of a segment log
 };
 
 // The command line was answered already: help and version to standard output with kExitOk, mistakes to standard error.

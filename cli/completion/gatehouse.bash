@@ -7,7 +7,7 @@ _gatehouse_fields() {
 
 _gatehouse() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command='' word
-  local commands='tail query session top agents token fields version'
+  local commands='tail query session top agents token verify fields version'
   local options='--help --collector --credentials --output --json --no-color --no-pager'
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     [[ " $commands " == *" $word "* ]] && command=$word && break
@@ -25,6 +25,10 @@ _gatehouse() {
       return ;;
     --collector|--limit|--valid) return ;;
   esac
+  if [[ $command == verify && $current != -* ]]; then
+    COMPREPLY=($(compgen -d -- "$current"))
+    return
+  fi
   case $command in
     '') COMPREPLY=($(compgen -W "$commands $options" -- "$current")); return ;;
     tail) options+=' --since --columns' ;;

@@ -225,6 +225,28 @@ FormatFault decode_footer(std::span<const std::byte> in, SegmentFooter& footer) 
   return r.ok() && r.left() == 0 ? FormatFault::kNone : FormatFault::kInconsistent;
 }
 
+bool append_heads(std::string& out, std::span<const std::byte> segment) {
+  SegmentHeader header;
+  SegmentFooter footer;
+  if (segment.size() < kSegmentHeaderBytes + kTrailerBytes) return false;
+  const uint64_t footer_bytes = decode_trailer(segment);
+  if (footer_bytes == 0 || footer_bytes > segment.size() - kSegmentHeaderBytes) return false;
+  const size_t start = out.size();
+  out += Reader::as_text(segment.first(kSegmentHeaderBytes));
+  out += Reader::as_text(segment.last(footer_bytes));
+  if (decode_heads(std::as_bytes(std::span(out)).subspan(start), header, footer) &&
+      footer.records_bytes == segment.size() - footer_bytes)
+    return true;
+  out.resize(start);
+  return false;
+}
+
+bool decode_heads(std::span<const std::byte> in, SegmentHeader& header, SegmentFooter& footer) {
+  if (in.size() < kSegmentHeaderBytes || decode_segment_header(in, header) != FormatFault::kNone) return false;
+  const auto rest = in.subspan(kSegmentHeaderBytes);
+  return decode_trailer(rest) == rest.size() && decode_footer(rest, footer) == FormatFault::kNone;
+}
+
 SegmentScan scan_segment(std::span<const std::byte> file) {
   SegmentScan scan;
   scan.fault = decode_segment_header(file, scan.header);

@@ -97,6 +97,12 @@ uint64_t decode_trailer(std::span<const std::byte> last_bytes);
 // `in`: exactly the footer, trailer included.
 FormatFault decode_footer(std::span<const std::byte> in, SegmentFooter& footer);
 
+// What retention keeps of a sealed segment: its header and its footer, byte for byte. Appends them; false if `segment`
+// is not sealed and whole in its ends.
+bool append_heads(std::string& out, std::span<const std::byte> segment);
+// `in`: a whole file of heads.
+bool decode_heads(std::span<const std::byte> in, SegmentHeader& header, SegmentFooter& footer);
+
 struct ScannedRecord {
   uint64_t offset = 0;
   RecordHeader header;

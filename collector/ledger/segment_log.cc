@@ -10,6 +10,7 @@
 #include <climits>
 #include <tuple>
 
+#include "collector/ledger/segment_files.h"
 #include "collector/ledger/segment_log_state.h"
 #include "common/clock.h"
 #include "common/limits.h"
@@ -58,9 +59,7 @@ iovec vector_of(std::string_view bytes) {
 }  // namespace
 
 std::string SegmentLog::State::path_of(uint64_t number) const {
-  std::string digits = std::to_string(number);
-  digits.insert(0, digits.size() < 12 ? 12 - digits.size() : 0, '0');
-  return options_.folder + "/" + digits + ".segment";
+  return segment_file(options_.folder, number, kSegmentSuffix);
 }
 
 // Decides about one batch; queues it if it is to be written. mutex_ held.

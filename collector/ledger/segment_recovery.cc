@@ -5,32 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
-#include <filesystem>
 
+#include "collector/ledger/segment_files.h"
 #include "collector/ledger/segment_log_state.h"
 #include "common/log.h"
 
 namespace gatehouse::ledger {
 namespace {
-
-constexpr std::string_view kSuffix = ".segment";
-
-Result<std::vector<uint64_t>> list_segments(const std::string& folder) {
-  std::vector<uint64_t> numbers;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.ends_with(kSuffix)) continue;
-    const char* const end = name.data() + name.size() - kSuffix.size();
-    uint64_t number = 0;
-    const auto parsed = std::from_chars(name.data(), end, number);
-    if (parsed.ec == std::errc{} && parsed.ptr == end && number > 0) numbers.push_back(number);
-  }
-  if (error) return Error(folder + ": " + error.message());
-  std::ranges::sort(numbers);
-  return numbers;
-}
 
 Result<std::string> read_at(int fd, const std::string& path, uint64_t offset, uint64_t bytes) {
   std::string content(bytes, '\0');
@@ -175,7 +156,7 @@ Status SegmentLog::State::recover_open(SegmentInfo& segment) {
 Status SegmentLog::State::recover() {
   GH_TRY(make_directories(options_.folder));
   GH_ASSIGN(lock_, lock_file(options_.folder + "/lock"));
-  GH_ASSIGN(const std::vector<uint64_t> numbers, list_segments(options_.folder));
+  GH_ASSIGN(const std::vector<uint64_t> numbers, list_segment_files(options_.folder, kSegmentSuffix));
   for (const uint64_t number : numbers) {
     SegmentInfo segment;
     segment.number = number;
