@@ -16,11 +16,13 @@ namespace {
 using rules::CompareOp;
 using rules::Comparison;
 using rules::FieldType;
+using store::kContextColumn;
 using store::kPartColumn;
 using store::kRecordColumn;
 using store::kRowColumn;
 using store::kSegmentColumn;
 using store::kSequenceColumn;
+using store::kShapeColumn;
 using store::SqlQuery;
 using store::Value;
 
@@ -140,10 +142,11 @@ SqlQuery to_sql(const Search& search) {
   }
   // With one, the order is found with few columns, and the others are read of what is answered only.
   SqlQuery query = writer.finish(all, whole);
+  const std::string shared = ", time_ns, " + std::string(kContextColumn) + ", " + std::string(kShapeColumn);
   query.keys =
-      "SELECT " + std::string(kRowColumn) + ", time_ns, " + place + " FROM {table}" + conditions + order + limit;
+      "SELECT " + std::string(kRowColumn) + shared + ", " + place + " FROM {table}" + conditions + order + limit;
   query.keys_whole =
-      "SELECT " + std::string(kPartColumn) + ", " + std::string(kRowColumn) + " FROM {parts}" + order + limit;
+      "SELECT " + std::string(kPartColumn) + ", " + std::string(kRowColumn) + shared + " FROM {parts}" + order + limit;
   return query;
 }
 

@@ -2,6 +2,8 @@
 // Questions: one connection each, on a snapshot of which tables hold what, streamed chunk by chunk.
 #include <algorithm>
 #include <array>
+#include <string>
+#include <vector>
 
 #include "collector/store/schema.h"
 #include "collector/store/store_state.h"
@@ -72,16 +74,38 @@ Status ask(const duck::Connection& connection, const std::string& sql, const std
   return {};
 }
 
-// `rowid IN (…)`, by table.
-using Keys = std::array<std::string, 2>;
+// Rows that are asked for, of one table.
+struct Keys {
+  std::vector<uint64_t> rows, times, contexts, shapes;
+};
 
-void add_keys(duckdb_data_chunk chunk, Keys& keys) {
-  const auto* const part = static_cast<const int32_t*>(duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 0)));
-  const auto* const row = static_cast<const int64_t*>(duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, 1)));
+void add_keys(duckdb_data_chunk chunk, std::array<Keys, 2>& keys) {
+  const auto column = [&]<typename T>(idx_t index, T /*type*/) {
+    return static_cast<const T*>(duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk, index)));
+  };
+  const auto* const part = column(0, int32_t{});
+  const auto* const row = column(1, int64_t{});
   for (idx_t i = 0; i < duckdb_data_chunk_get_size(chunk); ++i) {
-    std::string& of_part = keys.at(static_cast<size_t>(part[i]));
-    of_part += (of_part.empty() ? "rowid IN (" : ", ") + std::to_string(row[i]);
+    Keys& of_part = keys.at(static_cast<size_t>(part[i]));
+    of_part.rows.push_back(static_cast<uint64_t>(row[i]));
+    of_part.times.push_back(column(2, uint64_t{})[i]);
+    of_part.contexts.push_back(column(3, uint64_t{})[i]);
+    of_part.shapes.push_back(column(4, uint64_t{})[i]);
   }
+}
+
+std::string between(const std::string& column, const std::vector<uint64_t>& values) {
+  const auto [least, most] = std::ranges::minmax(values);
+  return column + " >= " + std::to_string(least) + " AND " + column + " <= " + std::to_string(most);
+}
+
+// The bounds are what the engine leaves most of a table unread by; the values alone do not.
+std::string among(const std::string& column, std::vector<uint64_t> values) {
+  std::ranges::sort(values);
+  values.erase(std::ranges::unique(values).begin(), values.end());
+  std::string list;
+  for (const uint64_t value : values) list += (list.empty() ? "" : ", ") + std::to_string(value);
+  return between(column, values) + " AND " + column + " IN (SELECT unnest([" + list + "]))";
 }
 
 }  // namespace
@@ -93,14 +117,14 @@ Status Store::State::ask_both(const duck::Connection& connection, const SqlQuery
   const FreshTables::Shown fresh(fresh_tables_, tables.fresh);
   const std::array<TableNames, 2> names{file_tables(), fresh.names()};
   // The file may have got a segment since: it is in `tables` as a fresh one, so it must not count twice.
-  std::array<std::string, 2> events{up_to_segment(tables.loaded_to), ""};
+  std::array<RowsOf, 2> rows{{{.events = up_to_segment(tables.loaded_to)}, {}}};
   const auto sql_of = [&](const std::string& part, const std::string& whole, std::span<const std::string_view> columns,
                           const std::array<bool, 2>& is_asked) {
     std::string parts;
     for (size_t i = 0; i < names.size(); ++i) {
       if (!is_asked[i]) continue;
       if (!parts.empty()) parts += " UNION ALL ";
-      const std::string one = replaced(part, kTablePlace, "(" + joined_sql(names[i], events[i], columns) + ")");
+      const std::string one = replaced(part, kTablePlace, "(" + joined_sql(names[i], rows[i], columns) + ")");
       parts += "SELECT " + std::to_string(i) + " AS " + std::string(kPartColumn) + ", * FROM (" + one + ")";
     }
     return replaced(whole, kPartsPlace, "(" + parts + ")");
@@ -110,14 +134,19 @@ Status Store::State::ask_both(const duck::Connection& connection, const SqlQuery
                is_over);
   // One transaction, so that rows keep their numbers.
   GH_TRY(duck::execute(connection, "BEGIN TRANSACTION"));
-  Keys keys;
+  std::array<Keys, 2> keys;
   GH_TRY(ask(
       connection, sql_of(query.keys, query.keys_whole, query.columns, {true, true}), query.parameters,
       [&](duckdb_data_chunk chunk) { return add_keys(chunk, keys), true; }, is_over));
-  if (keys[0].empty() && keys[1].empty()) return {};
-  for (size_t i = 0; i < keys.size(); ++i) events[i] = keys[i] + ")";
-  return ask(connection, sql_of(query.part, query.whole, {}, {!keys[0].empty(), !keys[1].empty()}), {}, on_chunk,
-             is_over);
+  if (keys[0].rows.empty() && keys[1].rows.empty()) return {};
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (keys[i].rows.empty()) continue;
+    rows[i] = {.events = between("time_ns", keys[i].times) + " AND " + among("rowid", keys[i].rows),
+               .contexts = among("context", keys[i].contexts),
+               .shapes = among("shape", keys[i].shapes)};
+  }
+  return ask(connection, sql_of(query.part, query.whole, {}, {!keys[0].rows.empty(), !keys[1].rows.empty()}), {},
+             on_chunk, is_over);
 }
 
 Status Store::State::run(const SqlQuery& query, const std::function<bool(duckdb_data_chunk)>& on_chunk,

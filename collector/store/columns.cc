@@ -180,7 +180,12 @@ std::vector<std::string> create_tables_sql() {
   return all;
 }
 
-std::string joined_sql(const TableNames& tables, const std::string& events, std::span<const std::string_view> columns) {
+// `(SELECT … WHERE …)`, or the table itself.
+std::string those_of(const std::string& table, const std::string& condition, const char* columns) {
+  return condition.empty() ? table : "(SELECT " + std::string(columns) + " FROM " + table + " WHERE " + condition + ")";
+}
+
+std::string joined_sql(const TableNames& tables, const RowsOf& rows, std::span<const std::string_view> columns) {
   std::string list;
   bool needs_context = false;
   bool needs_shape = false;
@@ -198,11 +203,10 @@ std::string joined_sql(const TableNames& tables, const std::string& events, std:
 #undef GH_FIELD
   std::string sql = "SELECT " + list + "(e.context >> " + std::to_string(kNumberBits) + ") AS " +
                     std::string(kSegmentColumn) + ", e." + std::string(kRecordColumn) + ", e." +
-                    std::string(kSequenceColumn) + ", e.rowid AS " + std::string(kRowColumn) + " FROM " +
-                    (events.empty() ? tables[0] : "(SELECT *, rowid FROM " + tables[0] + " WHERE " + events + ")") +
-                    " e";
-  if (needs_context) sql += " JOIN " + tables[1] + " c ON c.context = e.context";
-  if (needs_shape) sql += " JOIN " + tables[2] + " s ON s.shape = e.shape";
+                    std::string(kSequenceColumn) + ", e.context, e.shape, e.rowid AS " + std::string(kRowColumn) +
+                    " FROM " + those_of(tables[0], rows.events, "*, rowid") + " e";
+  if (needs_context) sql += " JOIN " + those_of(tables[1], rows.contexts, "*") + " c ON c.context = e.context";
+  if (needs_shape) sql += " JOIN " + those_of(tables[2], rows.shapes, "*") + " s ON s.shape = e.shape";
   return sql;
 }
 

@@ -48,9 +48,14 @@ duck::Type duck_type(ColumnType type);
 TableNames file_tables();
 std::vector<std::string> create_tables_sql();
 
+// Conditions on each table's own columns; empty: all of it.
+struct RowsOf {
+  std::string events;
+  std::string contexts;
+  std::string shapes;
+};
 // A SELECT with all fields as columns, and those of schema.h. `columns`: which of them will be asked for; empty: all.
-// `events`: a condition on the events table's own columns; empty: all.
-std::string joined_sql(const TableNames& tables, const std::string& events, std::span<const std::string_view> columns);
+std::string joined_sql(const TableNames& tables, const RowsOf& rows, std::span<const std::string_view> columns);
 // Events of segments up to this one.
 std::string up_to_segment(uint64_t segment);
 

@@ -14,6 +14,10 @@ inline constexpr std::string_view kSequenceColumn = "log_sequence";
 // Of the event within its table, for asking for its other columns later.
 inline constexpr std::string_view kRowColumn = "row_number";
 
+// Where the parts of an event's row are that it shares with others.
+inline constexpr std::string_view kContextColumn = "context";
+inline constexpr std::string_view kShapeColumn = "shape";
+
 // Which of the two tables a key is of.
 inline constexpr std::string_view kPartColumn = "part";
 

@@ -29,8 +29,8 @@ using Value = std::variant<std::string, uint64_t, bool>;
 // group by itself. Values are only ever in `parameters`, for `$1`, `$2`, … in all of them.
 //
 // What wants whole rows of few events asks twice. `keys` and `keys_whole` are `part` and `whole` of a question before:
-// `keys` selects kRowColumn (schema.h) first, `keys_whole` selects kPartColumn and kRowColumn. Of `{table}` in `part`
-// are then only these rows, and no parameters may be used there.
+// `keys` selects what they need, `keys_whole` selects kPartColumn, kRowColumn, time_ns, kContextColumn and kShapeColumn
+// (schema.h). Of `{table}` in `part` are then only these rows, and no parameters may be used there.
 struct SqlQuery {
   std::string part;
   std::string whole;
