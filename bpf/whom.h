@@ -144,7 +144,7 @@ static __always_inline void describe_unix(struct gh_opened *opened, const struct
 		process_of_peer(&opened->server_opener, client);
 }
 
-/* Says that `conn` exists. 0 if no ring has room: its next chunk tries again, and gh_unopened remembers it until then. */
+/* Says that `conn` exists. 0 if no ring has room: its next chunk tries again; gh_unopened remembers it until then. */
 __noinline int emit_opened(struct gh_conn *conn, struct gh_opened *opened)
 {
 	struct gh_process nobody = {};

@@ -86,7 +86,8 @@ inline constexpr std::string_view kToken =
 
 inline constexpr std::string_view kVerify =
     "Reads every byte of a segment log: the hashes of all records, the chain from segment to segment, and whether an\n"
-    "event that an agent numbered is missing. Needs no collector and no certificate; a collector may be writing to it.\n"
+    "event that an agent numbered is missing. Needs no collector and no certificate; a collector may be writing to\n"
+    "it.\n"
     "\n"
     "Examples:\n"
     "  gatehouse verify /var/lib/gatehouse-collector/ledger\n"

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the collector costs: durable, acknowledged and indexed events per second of its CPU; how soon it acknowledges and
-answers; what an event takes on disk; what questions take when it holds many.
+"""What the collector costs: durable, acknowledged and indexed events per second of its CPU; how soon it acknowledges
+and answers; what an event takes on disk; what questions take when it holds many.
 
-A real gatehouse-collector in a cgroup of its own, real sockets, mutual TLS. The agents are collector_load: batches of 500
-events made by the agent's own code (tests/bench/event_source.h), sent by the agent's own client.
+A real gatehouse-collector in a cgroup of its own, real sockets, mutual TLS. The agents are collector_load: batches of
+500 events made by the agent's own code (tests/bench/event_source.h), sent by the agent's own client.
 
   ingest   several agents as fast as they may; the CPU of the whole process until everything is indexed and loaded
   paced    a given rate, segments sealed every few seconds, retention at work: latency of acknowledgements, and how long
@@ -12,8 +12,8 @@ events made by the agent's own code (tests/bench/event_source.h), sent by the ag
   size     events of three days are added until there are SIZE, then questions are asked (only with --size)
 
 Budgets (exit code 1 if one is missed): events per CPU-second >= 120,000; acknowledged p50 <= 3 ms and p99 <= 20 ms;
-visible within 2 s; <= 130 bytes per event on disk, log and index together; <= 1 GiB resident; who and one hour, latest 100
-<= 100 ms; group by over a day <= 300 ms (medians).
+visible within 2 s; <= 130 bytes per event on disk, log and index together; <= 1 GiB resident; who and one hour, latest
+100 <= 100 ms; group by over a day <= 300 ms (medians).
 
 usage: collector.py [--events N] [--rate N] [--size N] [--json FILE] [--port N] [--parts ingest,paced,size]
 """

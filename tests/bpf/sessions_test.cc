@@ -319,8 +319,8 @@ TEST(Losses, EveryLostByteIsCounted) {
   }
 }
 
-// Nobody reads, and not even the records of life find room: sessions that came and went are told all the same, with what
-// each has moved.
+// Nobody reads, and not even the records of life find room: sessions that came and went are told all the same, with
+// what each has moved.
 TEST(Losses, ALifeThatFoundNoRoomIsToldLater) {
   constexpr size_t kLives = 700;  // some 440 bytes of life each, for rings of 64 KiB
   for (const Family family : {Family::kTcp4, Family::kUnix}) {
