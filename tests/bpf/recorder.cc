@@ -135,4 +135,24 @@ std::string imbalance(SeenSocket& socket, uint64_t requests_moved, uint64_t resp
   return "";
 }
 
+std::string difference(const SeenStream& stream, const std::string& sent) {
+  const auto [seen_at, sent_at] = std::mismatch(stream.data.begin(), stream.data.end(), sent.begin(), sent.end());
+  std::string text = "of " + std::to_string(sent.size()) + " bytes " + std::to_string(stream.data.size()) +
+                     " are data, alike up to " + std::to_string(sent_at - sent.begin()) + "; cut " +
+                     std::to_string(stream.cut) + ", lost " + std::to_string(stream.lost) + ", gaps " +
+                     std::to_string(stream.gaps) + ", chunks";
+  for (const SeenChunk& chunk : stream.chunks)
+    text += " " + std::to_string(chunk.offset) + "-" + std::to_string(chunk.end) +
+            (chunk.lost_reasons != 0 ? "!" + std::to_string(chunk.lost_reasons) : "");
+  return text + "\n";
+}
+
+std::string standing(const Capture& capture) {
+  const CaptureCounters counters = capture.source().counters();
+  return "rung " + std::string(to_string(capture.source().rung())) + ", faults " + std::to_string(counters.faults) +
+         ", unsynced " + std::to_string(counters.unsynced) + ", rings full " +
+         std::to_string(counters.request_ring_full) + " " + std::to_string(counters.response_ring_full) +
+         ", programs missed " + std::to_string(counters.programs_missed);
+}
+
 }  // namespace gatehouse::capture::test

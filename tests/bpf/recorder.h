@@ -88,6 +88,7 @@ class Capture {
   // Polls what there is.
   void drain();
   KernelSource& source() { return *source_; }
+  [[nodiscard]] const KernelSource& source() const { return *source_; }
   Recorder seen;
 
  private:
@@ -96,5 +97,10 @@ class Capture {
 
 // "" if all bytes up to `moved` are captured or counted as lost, in both directions; else what is wrong.
 std::string imbalance(SeenSocket& socket, uint64_t requests_moved, uint64_t responses_moved);
+
+// Where what was seen of a stream first differs from what was sent, and what of it is not data.
+std::string difference(const SeenStream& stream, const std::string& sent);
+// What the kernel side counted and how much it keeps.
+std::string standing(const Capture& capture);
 
 }  // namespace gatehouse::capture::test
