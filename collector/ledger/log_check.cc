@@ -140,7 +140,7 @@ class Checker {
 
   void check_sources() {
     for (auto& [key, batches] : sources_) {
-      std::ranges::stable_sort(batches, {}, &BatchSeen::first_sequence);
+      std::ranges::sort(batches, {}, &BatchSeen::first_sequence);
       check_source({.agent_id = key.first, .boot_id = key.second, .first_sequence = batches.front().first_sequence},
                    batches);
     }
