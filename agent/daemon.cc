@@ -38,8 +38,7 @@ std::vector<uint16_t> ports_to_watch(const AgentConfig& config) {
     if (port != 0 && ports.size() < kPortsMax && std::ranges::find(ports, port) == ports.end()) ports.push_back(port);
   };
   for (const AgentConfig::Database& database : config.databases)
-    for (const ListenAddress& listen : database.listen)
-      add(listen.port);
+    for (const ListenAddress& listen : database.listen) add(listen.port);
   for (const capture::Listener& listener : capture::find_listeners()) add(listener.port);
   add(5432);
   return ports;
@@ -47,6 +46,7 @@ std::vector<uint16_t> ports_to_watch(const AgentConfig& config) {
 
 capture::CaptureConfig capture_config(const AgentConfig& config) {
   capture::CaptureConfig capture;
+  capture.plane = capture::parse_plane(config.capture.plane);  // "auto" is none of them
   capture.ports = ports_to_watch(config);
   capture.request_bytes_max = static_cast<uint32_t>(config.capture.request_bytes_max);
   capture.control_ring_bytes = config.capture.control_ring_bytes;
@@ -90,6 +90,9 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path) {
   catch_stop_signals();
   // The kernel first: what it refuses, no collector can mend.
   GH_ASSIGN(const auto source, capture::KernelSource::open(capture_config(config)).context("watching"));
+  if (const std::string_view blind = capture::blind_spots(source->plane()); !blind.empty())
+    log::warn("capture", "this kernel is watched with less: gatehouse-agent doctor says what is not seen",
+              {{"plane", to_string(source->plane())}});
   std::unique_ptr<replay::Writer> recorder;
   if (!record_path.empty()) {
     GH_ASSIGN(recorder, replay::Writer::create(record_path).context("--record"));
@@ -103,7 +106,7 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path) {
       .positions = [&] { return positions_of(*source); },
       .degradation = [&] { return capture::to_string(source->rung()); },
       .sessions_untold = [&] { return source->sessions_untold(); },
-      .plane = "socket",
+      .plane = std::string(to_string(source->plane())),
   };
   GH_TRY(agent->run(live, recorder.get(), g_stop));
   if (recorder) return recorder->flush().context(record_path);

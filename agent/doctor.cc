@@ -46,29 +46,48 @@ void print_databases(const AgentConfig& config) {
     std::printf("  none. Clients of databases on other hosts are watched too, as soon as they connect.\n");
 }
 
+void print_sight(capture::Plane plane) {
+  const std::string_view blind = capture::blind_spots(plane);
+  if (blind.empty()) {
+    std::printf(
+        "\nSeen: every statement over TCP (v4, v6) and Unix sockets, whatever call sends it, io_uring included.\n");
+  } else {
+    std::printf("\nSeen: statements over TCP (v4, v6) and Unix sockets that usual calls send.\n");
+    std::printf("Not seen with the %s plane, but counted as lost where it happens:\n%s.\n",
+                std::string(to_string(plane)).c_str(), std::string(blind).c_str());
+    const Status better = capture::check_requirements(capture::Plane::kSocket);
+    if (better)
+      std::printf("This kernel allows the socket plane, which sees those: leave capture.plane at auto.\n");
+    else
+      std::printf("The socket plane sees those, from Linux 6.16 on.\n");
+  }
+  std::printf(
+      "Not seen: what travels inside TLS or GSS encryption (such sessions are listed, their content is not), shared\n"
+      "memory, and statements that functions run inside the server. docs/bpf-hooks.md has the whole list.\n");
+}
+
 }  // namespace
 
 Status print_doctor(const AgentConfig& config) {
   utsname name{};
   ::uname(&name);
-  std::printf("gatehouse-agent %s on %s %s\n\nWhat this kernel and host allow:\n", kVersion, name.sysname,
-              name.release);
-  bool all = true;
-  for (const capture::Requirement& requirement : capture::probe_requirements()) {
-    all = all && requirement.available;
+  std::printf("gatehouse-agent %s on %s %s\n", kVersion, name.sysname, name.release);
+  const auto wanted = capture::parse_plane(config.capture.plane);
+  const auto chosen = capture::choose_plane(wanted);
+  // What is missing is explained of the plane that has most in reach: the wanted one, or the oldest kernels'.
+  const capture::Plane plane = chosen ? *chosen : wanted.value_or(capture::Plane::kSyscall);
+  const std::string plane_name(to_string(plane));
+  std::printf("\nWhat this kernel and host allow, for the %s plane%s:\n", plane_name.c_str(),
+              wanted ? ", which the configuration asks for" : "");
+  for (const capture::Requirement& requirement : capture::probe_requirements(plane)) {
     std::printf("  %s %s\n", mark(requirement.available), requirement.name.c_str());
     if (!requirement.explanation.empty()) std::printf("      %s\n", requirement.explanation.c_str());
   }
   print_databases(config);
-  std::printf(
-      "\nSeen: every statement over TCP (v4, v6) and Unix sockets, whatever call sends it, io_uring included.\n"
-      "Not seen: what travels inside TLS or GSS encryption (such sessions are listed, their content is not), shared\n"
-      "memory, and statements that functions run inside the server. docs/bpf-hooks.md has the whole list.\n");
-  if (all) {
-    std::printf("\nWatching is possible.\n");
-    return {};
-  }
-  return capture::check_requirements();
+  print_sight(plane);
+  if (!chosen) return chosen.error();
+  std::printf("\nWatching is possible, with the %s plane.\n", plane_name.c_str());
+  return {};
 }
 
 }  // namespace gatehouse::agent

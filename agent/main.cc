@@ -40,14 +40,18 @@ int main(int argc, char** argv) {
   CLI::App app{kDescription, "gatehouse-agent"};
   app.footer(kFooter);
   app.set_version_flag("--version", std::string("gatehouse-agent ") + gatehouse::kVersion);
-  std::string config_path, record_path, replay_path;
+  std::string config_path, record_path, replay_path, plane;
   bool check_config = false;
   app.add_option("--config", config_path, "Configuration file (docs/config.md)")->type_name("FILE");
   app.add_option("--record", record_path, "Also write every record seen to FILE, for replay")->type_name("FILE");
+  const CLI::IsMember is_plane({"auto", "socket", "length", "syscall"});
+  constexpr const char* kPlaneHelp = "Watch with this plane, whatever capture.plane says (docs/bpf-hooks.md)";
+  app.add_option("--plane", plane, kPlaneHelp)->type_name("NAME")->check(is_plane);
   app.add_flag("--check-config", check_config, "Check the configuration, print what it comes to, and end");
   app.require_subcommand(0, 1);
   CLI::App* doctor = app.add_subcommand("doctor", "Say what this kernel and host allow and which databases are here");
   doctor->add_option("--config", config_path, "Configuration file")->type_name("FILE");
+  doctor->add_option("--plane", plane, kPlaneHelp)->type_name("NAME")->check(is_plane);
   CLI::App* replay = app.add_subcommand("replay", "Run a recorded file through everything but the kernel");
   replay->add_option("FILE", replay_path, "A file made with --record")->required();
   replay->add_option("--config", config_path, "Configuration file")->type_name("FILE");
@@ -61,8 +65,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "gatehouse-agent: --config FILE is missing (see --help; docs/config.md has an example)\n");
     return 2;
   }
-  const auto config = load(config_path);
+  auto config = load(config_path);
   if (!config) return exit_code(gatehouse::Status(config.error()));
+  if (!plane.empty()) config->capture.plane = plane;
   gatehouse::log::set_level(config->log_level);
   if (check_config) {
     std::fputs(gatehouse::describe(*config).c_str(), stdout);

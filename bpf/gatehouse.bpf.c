@@ -3,101 +3,13 @@
  * The socket plane. Every program returns early for a socket that is not ours,
  * or counts what it drops. docs/bpf-hooks.md has each hook with what it cannot see.
  */
+#include "life.h"
 #include "unix_plane.h"
 #include "pages.h"
 #include "snapshot.h"
 #include "who.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-static __always_inline bool is_tcp(const struct sock *sk)
-{
-	__u16 family = sk->__sk_common.skc_family;
-
-	return (family == AF_INET || family == AF_INET6) && sk->sk_protocol == IPPROTO_TCP;
-}
-
-/*
- * Why here: connect() runs in the process that opens the connection, which the
- * established state, reached in an interrupt, cannot tell.
- */
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(on_connecting, const struct sock *sk, int old, int new)
-{
-	struct gh_conn *conn;
-
-	if (new != TCP_SYN_SENT || !gh_watch_client_ends || !is_tcp(sk))
-		return 0;
-	conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!conn) {
-		count(GH_COUNT_STORAGE_FAILED);
-		return 0;
-	}
-	if (conn->flags & (CONN_OPENED | CONN_UNOPENED)) /* disconnected, and connected anew */
-		emit_closed(conn, conn);
-	__builtin_memset(conn, 0, sizeof(*conn));
-	conn->flags = CONN_CLIENT;
-	process_of(&conn->opener, bpf_get_current_task_btf());
-	conn->uid = bpf_get_current_uid_gid();
-	return 0;
-}
-
-/*
- * Why a program of its own: an interrupt that comes while on_connecting runs on
- * this CPU may establish another socket, and a program that is already running
- * there is not run again.
- */
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(on_established, const struct sock *sk, int old, int new)
-{
-	struct gh_tuple tuple = {};
-	struct gh_conn *conn;
-	__u64 *client;
-
-	if (!is_tcp(sk))
-		return 0;
-	if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK) {
-		conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, 0);
-		if (conn)
-			conn->flags |= CONN_FIN_SENT;
-	}
-	if (new != TCP_ESTABLISHED)
-		return 0;
-	if (old == TCP_SYN_SENT) {
-		conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, 0);
-		if (!conn)
-			return 0;
-		start_tcp(sk, conn, GH_REQUEST, GH_RESPONSE);
-		tuple_of(&tuple, sk, true);
-		bpf_map_update_elem(&gh_client_ends, &tuple, &conn->id, BPF_ANY);
-		return 0;
-	}
-	if (old != TCP_SYN_RECV)
-		return 0;
-	tuple_of(&tuple, sk, false);
-	conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!conn) {
-		count(GH_COUNT_STORAGE_FAILED);
-		return 0;
-	}
-	client = bpf_map_lookup_elem(&gh_client_ends, &tuple);
-	if (client) {
-		conn->id = *client;
-		conn->flags = CONN_OTHER_END;
-		bpf_map_delete_elem(&gh_client_ends, &tuple);
-		count(GH_COUNT_OTHER_END);
-		return 0;
-	}
-	conn->flags = 0;
-	conn->uid = ~0U;
-	start_tcp(sk, conn, GH_RESPONSE, GH_REQUEST);
-	return 0;
-}
-
-static __always_inline __u32 server_port(const struct gh_conn *conn, const struct sock *sk)
-{
-	return conn->flags & CONN_CLIENT ? bpf_ntohs(sk->__sk_common.skc_dport) : sk->__sk_common.skc_num;
-}
 
 /* Says one segment of what a process sends: `bytes` at s->user, at s->send_seq. True: the socket is none of ours. */
 __noinline int send_segment(struct sock *sk __arg_trusted, struct gh_conn *conn, struct gh_scratch *s, __u32 bytes,
@@ -163,7 +75,7 @@ static __always_inline void send_segments(const struct sock *sk, const struct ms
 SEC("tp_btf/tcp_sendmsg_locked")
 int BPF_PROG(on_tcp_send, const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
 {
-	struct gh_conn *conn = bpf_sk_storage_get(&gh_conns, (void *)sk, 0, 0);
+	struct gh_conn *conn = conn_of(sk);
 	struct gh_scratch *s = scratch();
 	__u64 left;
 	__u32 flags = 0;
@@ -196,7 +108,7 @@ int BPF_PROG(on_tcp_send, const struct sock *sk, const struct msghdr *msg, const
 	}
 	/* Of what is not read here, the next position shows what went by. */
 	if (s->send_forget) {
-		bpf_sk_storage_delete(&gh_conns, (void *)sk);
+		forget_conn(sk);
 		count(GH_COUNT_SOCKETS_FORGOTTEN);
 	}
 	return 0;
@@ -223,12 +135,12 @@ static __always_inline void tell_peer(struct gh_conn *conn, struct sk_buff *skb,
 			return;
 		}
 	}
-	bpf_sk_storage_delete(&gh_conns, sk);
+	forget_conn(sk);
 }
 
 static __always_inline void tcp_receive(struct sk_buff *skb, struct sock *sk, __u32 bytes)
 {
-	struct gh_conn *conn = bpf_sk_storage_get(&gh_conns, sk, 0, 0);
+	struct gh_conn *conn = conn_of(sk);
 	struct gh_speech speech = {};
 	__u32 copied;
 	bool ours;
@@ -255,7 +167,7 @@ static __always_inline void tcp_receive(struct sk_buff *skb, struct sock *sk, __
 	else
 		ours = tcp_say(&speech, copied);
 	if (!ours) {
-		bpf_sk_storage_delete(&gh_conns, sk);
+		forget_conn(sk);
 		count(GH_COUNT_SOCKETS_FORGOTTEN);
 	}
 }
@@ -289,34 +201,5 @@ int BPF_PROG(on_received, struct sock *sk, int bytes, int flags)
 {
 	if (is_unix_stream(sk))
 		unix_received(sk, bytes, flags);
-	return 0;
-}
-
-/* Bytes that went by unseen at the very end: no later position showed them. A FIN has a number of its own. */
-static __always_inline void tcp_last_gap(struct gh_conn *conn, __u32 direction, __u32 seq, bool has_fin)
-{
-	struct gh_stream *stream = &conn->stream[direction & 1];
-	__s32 gap = seq - has_fin - stream->seq;
-
-	if (gap > 0)
-		skip(stream, direction, gap, GH_LOST_UNSUPPORTED);
-}
-
-/* Why here: the last moment of a socket, after its last read. A closed state may still have bytes to be read. */
-SEC("tp_btf/tcp_destroy_sock")
-int BPF_PROG(on_destroy, struct sock *sk)
-{
-	struct gh_conn *conn = bpf_sk_storage_get(&gh_conns, sk, 0, 0);
-	const struct tcp_sock *tp = kernel_cast(struct tcp_sock, sk);
-	__u32 sending;
-
-	if (!conn || !(conn->flags & (CONN_OPENED | CONN_UNOPENED)))
-		return 0;
-	sending = sending_direction(conn);
-	/* A reset takes no number, and a FIN that nobody has read is beyond copied_seq. */
-	tcp_last_gap(conn, sending, tp->write_seq, conn->flags & CONN_FIN_SENT);
-	tcp_last_gap(conn, !sending, tp->copied_seq,
-		     sk->__sk_common.skc_flags & 1 << SOCK_DONE && tp->copied_seq == tp->rcv_nxt);
-	emit_closed(conn, conn);
 	return 0;
 }

@@ -17,8 +17,15 @@
 #define RCV_SHUTDOWN 1
 #define SOCK_DONE 1 /* bit of skc_flags: the other end's FIN has arrived */
 #define PIDTYPE_TGID 1
+#define PF_IO_WORKER 0x10
+#define PF_KTHREAD 0x200000
+#define TS_COMPAT 2 /* the system call came by the 32-bit door */
+#define ENOSYS 38
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
 #define MSG_OOB 1
 #define MSG_PEEK 2
+#define MSG_TRUNC 0x20
 #define MSG_ERRQUEUE 0x2000
 
 #define TCP_ESTABLISHED 1
@@ -75,7 +82,7 @@ struct sock_common {
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
-	volatile unsigned char skc_state;
+	unsigned char skc_state;
 	possible_net_t skc_net;
 	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
@@ -227,6 +234,7 @@ struct super_block {
 };
 
 struct inode {
+	__u16 i_mode;
 	unsigned long i_ino;
 	struct super_block *i_sb;
 	unsigned int i_nlink;
@@ -261,6 +269,7 @@ struct fs_struct {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	void *private_data;
 };
 
 struct mm_struct {
@@ -312,7 +321,27 @@ struct signal_struct {
 	struct tty_struct *tty;
 };
 
+struct pt_regs {
+	unsigned long r10, r9, r8, ax, bx, cx, dx, si, di, bp, orig_ax;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct thread_info {
+	__u32 status;
+};
+
 struct task_struct {
+	struct thread_info thread_info;
+	unsigned int flags;
+	struct files_struct *files;
 	struct hlist_node pid_links[4];
 	int exit_code;
 	__s32 pid;

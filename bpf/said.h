@@ -1,183 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What was said: takes one span of bytes, from an skb or from user memory, to the ring. */
+/* What was said: takes one span of bytes to the ring. */
 #ifndef GATEHOUSE_SAID_H
 #define GATEHOUSE_SAID_H
 
-#include "walk.h"
+#ifdef GH_FALLBACK
+#include "span_user.h"
+#else
+#include "span.h"
+#endif
 
 #define SPAN_ROUNDS_MAX 4096 /* windows and records of one span; a packet has at most 512 KiB */
-
-/* The bytes of one span. */
-struct gh_span {
-	const void *user;	  /* in the current process's memory, or */
-	const void *kernel;	  /* in pages that a process has handed over, or */
-	struct sk_buff *skb;	  /* in a packet, */
-	struct bpf_dynptr *packet; /* the same, for reading, */
-	__u32 packet_offset;	  /* from here on */
-	__u32 bytes;
-};
-
-static __always_inline long span_read(const struct gh_span *span, void *to, __u32 bytes, __u32 position)
-{
-	if (span->packet)
-		return bpf_dynptr_read(to, bytes, span->packet, span->packet_offset + position, 0);
-	if (span->kernel)
-		return bpf_probe_read_kernel(to, bytes, span->kernel + position);
-	return bpf_probe_read_user(to, bytes, span->user + position);
-}
-
-static __always_inline void lose(struct gh_stream *stream, __u32 reason, __u64 bytes)
-{
-	stream->lost[reason & (GH_LOST_REASONS - 1)] += bytes;
-	if (bytes)
-		stream->lost_reasons |= 1U << (reason & (GH_LOST_REASONS - 1));
-}
-
-static __always_inline void fill_chunk(struct gh_scratch *s, struct gh_conn *conn, __u64 offset,
-				       __u32 bytes)
-{
-	struct gh_chunk *chunk = &s->chunk;
-
-	head_of(&chunk->head, GH_RECORD_CHUNK, bytes, conn->id);
-	chunk->head.flags = s->flags;
-	chunk->offset = offset;
-	process_of(&chunk->process, bpf_get_current_task_btf());
-	chunk->writer = s->writer;
-	chunk->direction = s->walk.direction;
-	chunk->lost_reasons = conn->stream[s->walk.direction & 1].lost_reasons;
-	chunk->piece_count = s->walk.piece_count;
-}
-
-/* The short way: the window is the whole span, and all of it is kept. Returns a negative -enum gh_lost - 1. */
-__noinline int emit_small(struct gh_scratch *s, struct gh_conn *conn, __u64 offset)
-{
-	__u64 bytes;
-	void *ring;
-
-	if (!s || !conn)
-		return 0;
-	ring = s->walk.direction == GH_REQUEST ? (void *)&gh_requests : (void *)&gh_responses;
-	bytes = s->walk.data_bytes;
-	if (bytes > GH_SMALL_BYTES_MAX)
-		return -GH_LOST_RING_FULL - 1;
-	bytes += sizeof(struct gh_chunk) + sizeof(struct gh_piece);
-	fill_chunk(s, conn, offset, bytes);
-	s->only_piece = s->pieces[0];
-	return bpf_ringbuf_output(ring, &s->chunk, bytes, BPF_RB_NO_WAKEUP) ? -GH_LOST_RING_FULL - 1 : 0;
-}
-
-static __always_inline long copy_piece(struct bpf_dynptr *record, __u32 to, const struct gh_span *span,
-				       __u32 from, __u32 bytes)
-{
-	if (span->packet)
-		return bpf_dynptr_copy(record, to, span->packet, span->packet_offset + from, bytes);
-	if (span->kernel)
-		return bpf_probe_read_kernel_dynptr(record, to, bytes, span->kernel + from);
-	return bpf_probe_read_user_dynptr(record, to, bytes, span->user + from);
-}
-
-/* `from`: position in the span of the first piece, whose first prefix_bytes came with earlier spans. */
-static __always_inline long copy_pieces(struct gh_scratch *s, struct bpf_dynptr *record,
-					const struct gh_span *span, __u32 from)
-{
-	struct gh_walk *w = &s->walk;
-	__u32 to = sizeof(struct gh_chunk) + w->piece_count * sizeof(struct gh_piece);
-	__u32 prefix = w->prefix_bytes;
-	struct bpf_iter_num it;
-	long result = 0;
-	int *i;
-
-	bpf_iter_num_new(&it, 0, GH_PIECES_MAX);
-	while ((i = bpf_iter_num_next(&it))) {
-		__u32 at = *i;
-		__u32 bytes;
-
-		if (at >= w->piece_count || at >= GH_PIECES_MAX)
-			break;
-		bytes = s->pieces[at].bytes;
-		if (s->pieces[at].kind == GH_PIECE_DATA) {
-			__u64 head = prefix;
-
-			barrier_var(head); /* clamp the very register the helper gets */
-			if (head && head <= GH_HEADER_BYTES_MAX)
-				result |= bpf_dynptr_write(record, to, w->prefix, head, 0);
-			to += prefix;
-			bytes -= prefix;
-			if (bytes)
-				result |= copy_piece(record, to, span, from, bytes);
-			to += bytes;
-		} else {
-			bytes -= prefix;
-		}
-		prefix = 0;
-		from += bytes;
-	}
-	bpf_iter_num_destroy(&it);
-	return result;
-}
-
-static __always_inline long emit_pieces(struct gh_scratch *s, struct gh_conn *conn,
-					const struct gh_span *span, __u64 offset, __u32 from)
-{
-	void *ring = s->walk.direction == GH_REQUEST ? (void *)&gh_requests : (void *)&gh_responses;
-	struct gh_walk *w = &s->walk;
-	__u64 table = w->piece_count * sizeof(struct gh_piece);
-	__u32 bytes = sizeof(struct gh_chunk) + table + w->data_bytes;
-	struct bpf_dynptr record;
-	long result;
-
-	if (table > sizeof(s->pieces))
-		return -GH_LOST_RING_FULL - 1;
-	fill_chunk(s, conn, offset, bytes);
-	if (bpf_ringbuf_reserve_dynptr(ring, bytes, 0, &record)) {
-		bpf_ringbuf_discard_dynptr(&record, 0);
-		return -GH_LOST_RING_FULL - 1;
-	}
-	result = bpf_dynptr_write(&record, 0, &s->chunk, sizeof(struct gh_chunk), 0);
-	result |= bpf_dynptr_write(&record, sizeof(struct gh_chunk), s->pieces, table, 0);
-	result |= copy_pieces(s, &record, span, from);
-	if (result) {
-		bpf_ringbuf_discard_dynptr(&record, BPF_RB_NO_WAKEUP);
-		return -GH_LOST_FAULT - 1;
-	}
-	bpf_ringbuf_submit_dynptr(&record, wakeup_flag(ring));
-	return 0;
-}
-
-__noinline int emit_pieces_user(struct gh_scratch *s, struct gh_conn *conn, __u64 offset, __u32 from)
-{
-	struct gh_span span = {};
-
-	if (!s || !conn)
-		return 0;
-	span.user = (const void *)s->user;
-	return emit_pieces(s, conn, &span, offset, from);
-}
-
-__noinline int emit_pieces_kernel(struct gh_scratch *s, struct gh_conn *conn, __u64 offset, __u32 from)
-{
-	struct gh_span span = {};
-
-	if (!s || !conn)
-		return 0;
-	span.kernel = (const void *)s->user;
-	return emit_pieces(s, conn, &span, offset, from);
-}
-
-/* `from`: in the packet. */
-__noinline int emit_pieces_packet(struct gh_scratch *s, struct gh_conn *conn, struct sk_buff *skb __arg_trusted,
-				  __u64 offset, __u32 from)
-{
-	struct gh_span span = {};
-	struct bpf_dynptr packet;
-
-	if (!s || !conn)
-		return 0;
-	if (bpf_dynptr_from_skb(skb, 0, &packet))
-		return -GH_LOST_FAULT - 1;
-	span.packet = &packet;
-	return emit_pieces(s, conn, &span, offset, from);
-}
 
 /* Delivers the pieces collected since `from` and starts a new row of them. */
 static __always_inline void emit(struct gh_scratch *s, struct gh_conn *conn,
@@ -195,12 +27,8 @@ static __always_inline void emit(struct gh_scratch *s, struct gh_conn *conn,
 		result = -GH_LOST_RING_FULL - 1;
 	else if (w->small && w->piece_count == 1 && s->pieces[0].kind == GH_PIECE_DATA && !w->prefix_bytes)
 		result = emit_small(s, conn, stream->offset);
-	else if (span->skb)
-		result = emit_pieces_packet(s, conn, span->skb, stream->offset, span->packet_offset + from);
-	else if (span->kernel)
-		result = emit_pieces_kernel(s, conn, stream->offset, from);
 	else
-		result = emit_pieces_user(s, conn, stream->offset, from);
+		result = emit_span(s, conn, span, stream->offset, from);
 	if (result) {
 		bool is_fault = result == -GH_LOST_FAULT - 1;
 
@@ -339,12 +167,67 @@ static __always_inline int say_whole(struct gh_scratch *s, struct gh_conn *conn,
 	return seen;
 }
 
+static __always_inline bool is_said(const struct gh_walk *w)
+{
+	return w->position >= w->end || w->parse.mode == MODE_COUNT;
+}
+
+/* One window of the span, whose row of pieces began at `from`. False: it can be followed no further. */
+static __always_inline bool say_window(struct gh_scratch *s, struct gh_conn *conn, const struct gh_span *span,
+				       __u32 from)
+{
+	struct gh_stream *stream = &conn->stream[s->walk.direction & 1];
+	struct gh_walk *w = &s->walk;
+	__u32 position = w->position;
+	__u64 bytes;
+
+	if (!w->parse.frame_left || w->small) {
+		bytes = min(w->end - position, w->window_want);
+		barrier_var(bytes); /* clamp the very register the helper gets */
+		if (bytes > WINDOW_BYTES)
+			bytes = WINDOW_BYTES;
+		if (!w->window_bytes || !w->small) {
+			if (span_read(span, s->window, bytes, position)) {
+				emit(s, conn, span, from);
+				stream->parse = w->parse;
+				skip(stream, s->walk.direction, w->end - position, GH_LOST_FAULT);
+				w->parse = stream->parse;
+				w->position = w->end;
+				count(GH_COUNT_FAULTS);
+				return false;
+			}
+			w->window_at = position;
+			w->window_bytes = bytes;
+		}
+	}
+	walk_window(s);
+	return !(w->seen & SEEN_NOT_PROTOCOL);
+}
+
+#ifdef GH_FALLBACK
+/* A function of its own, as walk_one_step(). The address is s->user, and where the row of pieces begins is s->from. */
+__noinline int say_one_window(struct gh_scratch *s, struct gh_conn *conn)
+{
+	struct gh_span span = {};
+
+	if (!s || !conn)
+		return 0;
+	span.user = (const void *)s->user;
+	if (is_said(&s->walk) || !say_window(s, conn, &span, s->from))
+		return 0;
+	if (s->walk.full) {
+		emit(s, conn, &span, s->from);
+		s->from = s->walk.position;
+	}
+	return 1;
+}
+#endif
+
 /* Walks the span and delivers it. Returns SEEN_ flags. */
 static __always_inline __u32 say_span(struct gh_scratch *s, struct gh_conn *conn, const struct gh_span *span)
 {
 	struct gh_stream *stream = &conn->stream[s->walk.direction & 1];
 	struct gh_walk *w = &s->walk;
-	struct bpf_iter_num it;
 	__u32 from;
 	int seen = say_whole(s, conn, span);
 
@@ -352,41 +235,23 @@ static __always_inline __u32 say_span(struct gh_scratch *s, struct gh_conn *conn
 		return seen;
 	begin_walk(s, conn, span);
 	from = w->position;
-	bpf_iter_num_new(&it, 0, SPAN_ROUNDS_MAX);
-	while (bpf_iter_num_next(&it)) {
-		__u32 position = w->position;
-		__u64 bytes;
-
-		if (position >= w->end || w->parse.mode == MODE_COUNT)
+#ifdef GH_FALLBACK
+	s->from = from;
+	loop(it, SPAN_ROUNDS_MAX)
+		if (!say_one_window(s, conn))
 			break;
-		if (!w->parse.frame_left || w->small) {
-			bytes = min(w->end - position, w->window_want);
-			barrier_var(bytes); /* clamp the very register the helper gets */
-			if (bytes > WINDOW_BYTES)
-				bytes = WINDOW_BYTES;
-			if (!w->window_bytes || !w->small) {
-				if (span_read(span, s->window, bytes, position)) {
-					emit(s, conn, span, from);
-					stream->parse = w->parse;
-					skip(stream, s->walk.direction, w->end - position, GH_LOST_FAULT);
-					w->parse = stream->parse;
-					w->position = w->end;
-					count(GH_COUNT_FAULTS);
-					break;
-				}
-				w->window_at = position;
-				w->window_bytes = bytes;
-			}
-		}
-		walk_window(s);
-		if (w->seen & SEEN_NOT_PROTOCOL)
+	from = s->from;
+#else
+	loop(it, SPAN_ROUNDS_MAX) {
+		if (is_said(w) || !say_window(s, conn, span, from))
 			break;
 		if (w->full) {
 			emit(s, conn, span, from);
 			from = w->position;
 		}
 	}
-	bpf_iter_num_destroy(&it);
+	loop_end(it);
+#endif
 	stream->parse = w->parse;
 	if (w->seen & SEEN_NOT_PROTOCOL) {
 		stream->offset += w->prefix_bytes + w->end;
@@ -413,6 +278,7 @@ __noinline __u32 say_user(struct gh_scratch *s, struct gh_conn *conn, __u32 byte
 	return say_span(s, conn, &span);
 }
 
+#ifndef GH_FALLBACK
 __noinline __u32 say_kernel(struct gh_scratch *s, struct gh_conn *conn, __u32 bytes)
 {
 	struct gh_span span = { .bytes = bytes };
@@ -439,5 +305,7 @@ __noinline __u32 say_packet(struct gh_scratch *s, struct gh_conn *conn, struct s
 	span.packet = &packet;
 	return say_span(s, conn, &span);
 }
+
+#endif
 
 #endif

@@ -9,7 +9,7 @@
 #ifndef GATEHOUSE_SNAPSHOT_H
 #define GATEHOUSE_SNAPSHOT_H
 
-#include "unix_plane.h"
+#include "unix_ends.h"
 
 enum gh_join_pass { JOIN_NOTE_SERVERS, JOIN_CLIENTS, JOIN_SERVERS };
 
@@ -47,23 +47,30 @@ static __always_inline struct gh_join_scratch *join_scratch(void)
 	return bpf_map_lookup_elem(&gh_join_scratches, &zero);
 }
 
+#ifdef GH_UNTYPED
+#define tcp_sock_of(sk) ((const struct tcp_sock *)(sk))
+#else
+#define tcp_sock_of(sk) ((const struct tcp_sock *)kernel_cast(struct tcp_sock, sk))
+#endif
+
 /* How far both streams of an open connection have come; `is_client`: this end sent the SYN, which counts as a byte. */
 static __always_inline void tcp_position(struct gh_conn *conn, const struct sock *sk, bool is_client)
 {
-	const struct tcp_sock *tp = kernel_cast(struct tcp_sock, sk);
+	const struct tcp_sock *tp = tcp_sock_of(sk);
 	__u32 tx = is_client ? GH_REQUEST : GH_RESPONSE;
 
 	/* Without the socket's lock: again if it moved meanwhile. */
 	for (int i = 0; i < 4; i++) {
-		__u64 acked = tp->bytes_acked, received = tp->bytes_received;
-		__u32 una = tp->snd_una, write = tp->write_seq, next = tp->rcv_nxt, copied = tp->copied_seq;
+		__u64 acked = field(tp, bytes_acked), received = field(tp, bytes_received);
+		__u32 una = field(tp, snd_una), write = field(tp, write_seq);
+		__u32 next = field(tp, rcv_nxt), copied = field(tp, copied_seq);
 
 		conn->stream[tx].seq = write;
 		conn->stream[!tx].seq = copied;
 		conn->origin[tx] = acked + (__u32)(write - una) - is_client;
 		conn->origin[!tx] = received - (__u32)(next - copied);
 		barrier();
-		if (acked == *(volatile __u64 *)&tp->bytes_acked && received == *(volatile __u64 *)&tp->bytes_received)
+		if (acked == field(tp, bytes_acked) && received == field(tp, bytes_received))
 			break;
 	}
 	conn->stream[0].offset = conn->origin[0];
@@ -81,7 +88,7 @@ static __always_inline void join_unsynced(struct gh_conn *conn)
 static __always_inline void publish(struct gh_join_scratch *s, struct sock *sk)
 {
 	emit_opened(&s->conn, &s->opened);
-	if (!bpf_sk_storage_get(&gh_conns, sk, &s->conn, BPF_SK_STORAGE_GET_F_CREATE))
+	if (!new_conn(sk, &s->conn))
 		count(GH_COUNT_STORAGE_FAILED);
 }
 
@@ -95,10 +102,10 @@ static __always_inline void join_tcp(struct gh_join_scratch *s, struct sock *sk,
 		count(GH_COUNT_OTHER_END);
 		return;
 	}
-	s->conn.id = bpf_get_socket_cookie(sk);
-	s->conn.transport = sk->__sk_common.skc_family == AF_INET ? GH_TCP4 : GH_TCP6;
+	s->conn.id = tcp_id(sk);
+	s->conn.transport = field(sk, __sk_common.skc_family) == AF_INET ? GH_TCP4 : GH_TCP6;
 	s->conn.flags = is_client ? CONN_CLIENT : 0;
-	s->conn.uid = is_client ? sk->sk_uid.val : ~0U;
+	s->conn.uid = is_client ? field(sk, sk_uid.val) : ~0U;
 	process_of(&s->conn.opener, task);
 	tcp_position(&s->conn, sk, is_client);
 	join_unsynced(&s->conn);
@@ -151,7 +158,7 @@ static __always_inline void join_unix_server(struct gh_join_scratch *s, struct s
 	bpf_map_delete_elem(&gh_server_ends, &s->tuple);
 	if (!client)
 		return;
-	other = bpf_sk_storage_get(&gh_conns, client, 0, 0);
+	other = conn_of(client);
 	if (!other || !(other->flags & CONN_JOINED))
 		return;
 	s->conn.id = other->id;
@@ -160,16 +167,16 @@ static __always_inline void join_unix_server(struct gh_join_scratch *s, struct s
 	s->conn.opener = other->opener;
 	s->conn.uid = other->uid;
 	join_unsynced(&s->conn);
-	if (!bpf_sk_storage_get(&gh_conns, sk, &s->conn, BPF_SK_STORAGE_GET_F_CREATE))
+	if (!new_conn(sk, &s->conn))
 		count(GH_COUNT_STORAGE_FAILED);
 }
 
 static __always_inline void search_tcp(struct gh_join_scratch *s, struct sock *sk, struct task_struct *task)
 {
-	bool is_client = gh_watch_client_ends && is_named_port(bpf_ntohs(sk->__sk_common.skc_dport));
-	bool is_server = is_named_port(sk->__sk_common.skc_num);
+	bool is_client = gh_watch_client_ends && is_named_port(bpf_ntohs(field(sk, __sk_common.skc_dport)));
+	bool is_server = is_named_port(field(sk, __sk_common.skc_num));
 
-	if (sk->__sk_common.skc_state != TCP_ESTABLISHED)
+	if (field(sk, __sk_common.skc_state) != TCP_ESTABLISHED)
 		return;
 	if (gh_join_pass == JOIN_CLIENTS && is_client)
 		join_tcp(s, sk, task, true);
@@ -204,29 +211,45 @@ static __always_inline void search_unix(struct gh_join_scratch *s, struct sock *
 	}
 }
 
+/* What the iterators hand over, as sockets. */
+#ifdef GH_UNTYPED
+static __always_inline struct sock *sock_from_file(const struct file *file)
+{
+	const struct socket *socket;
+
+	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	socket = BPF_CORE_READ(file, private_data);
+	return BPF_CORE_READ(socket, sk);
+}
+#define full_sock(common) ((struct sock *)(common))
+#else
+static __always_inline struct sock *sock_from_file(struct file *file)
+{
+	struct socket *socket = bpf_sock_from_file(file);
+
+	return socket ? socket->sk : NULL;
+}
+#define full_sock(common) ((struct sock *)bpf_skc_to_tcp_sock(common))
+#endif
+
 SEC("iter/task_file")
 int join_open_sockets(struct bpf_iter__task_file *ctx)
 {
 	struct gh_join_scratch *s = join_scratch();
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
-	struct socket *socket;
 	struct sock *sk;
-	__u16 family;
 
 	if (!task || !file || !s)
 		return 0;
-	socket = bpf_sock_from_file(file);
-	if (!socket)
-		return 0;
-	sk = socket->sk;
+	sk = sock_from_file(file);
 	if (!sk)
 		return 0;
-	family = sk->__sk_common.skc_family;
-	if (gh_join_pass != JOIN_NOTE_SERVERS && bpf_sk_storage_get(&gh_conns, sk, 0, 0))
+	if (gh_join_pass != JOIN_NOTE_SERVERS && conn_of(sk))
 		return 0;
 	__builtin_memset(s, 0, sizeof(*s));
-	if ((family == AF_INET || family == AF_INET6) && sk->sk_protocol == IPPROTO_TCP)
+	if (is_tcp(sk))
 		search_tcp(s, sk, task);
 	else if (is_unix_stream(sk))
 		search_unix(s, sk, task);
@@ -243,15 +266,15 @@ int list_watched(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
 	struct gh_conn *conn;
-	struct tcp_sock *sk;
+	struct sock *sk;
 	__u64 id;
 
 	if (!common)
 		return 0;
-	sk = bpf_skc_to_tcp_sock(common);
+	sk = full_sock(common);
 	if (!sk)
 		return 0;
-	conn = bpf_sk_storage_get(&gh_conns, sk, 0, 0);
+	conn = conn_of(sk);
 	if (!conn || !conn->id)
 		return 0;
 	id = conn->id;
@@ -268,15 +291,15 @@ int tell_positions(struct bpf_iter__task_file *ctx)
 {
 	struct gh_position position = {};
 	struct file *file = ctx->file;
-	struct socket *socket;
 	struct gh_conn *conn;
+	struct sock *sk;
 
 	if (!ctx->task || !file)
 		return 0;
-	socket = bpf_sock_from_file(file);
-	if (!socket || !socket->sk)
+	sk = sock_from_file(file);
+	if (!sk)
 		return 0;
-	conn = bpf_sk_storage_get(&gh_conns, socket->sk, 0, 0);
+	conn = conn_of(sk);
 	if (!conn || !(conn->flags & (CONN_OPENED | CONN_UNOPENED)))
 		return 0;
 	position.socket = conn->id;

@@ -16,6 +16,16 @@
 #define __arg_trusted __attribute__((btf_decl_tag("arg:trusted")))
 #define min(a, b) ((a) < (b) ? (a) : (b))
 
+/*
+ * One object per plane is made of these headers: what else a kernel must have than the tracepoints.
+ *   socket	kernel functions (dynptrs, numeric iterators), typed pointers, socket storage
+ *   length	GH_FALLBACK: typed pointers and socket storage
+ *   syscall	GH_FALLBACK and GH_UNTYPED: helpers only
+ */
+#ifdef GH_FALLBACK
+#define loop(it, times) for (__u32 it = 0; it < (times); it++)
+#define loop_end(it) (void)0
+#else
 struct bpf_iter_num {
 	__u64 opaque[1];
 } __attribute__((aligned(8)));
@@ -23,16 +33,29 @@ struct bpf_iter_num {
 extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
 extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
 extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
-extern int bpf_dynptr_from_skb(struct sk_buff *skb, __u64 flags, struct bpf_dynptr *dynptr) __ksym;
-extern int bpf_dynptr_copy(struct bpf_dynptr *to, __u32 to_offset, struct bpf_dynptr *from,
-			   __u32 from_offset, __u32 bytes) __ksym;
-extern int bpf_probe_read_user_dynptr(struct bpf_dynptr *to, __u32 offset, __u32 bytes,
-				      const void *from) __ksym;
-extern int bpf_probe_read_kernel_dynptr(struct bpf_dynptr *to, __u32 offset, __u32 bytes,
-					const void *from) __ksym;
+
+/* The verifier walks the body once. */
+#define loop(it, times)                    \
+	struct bpf_iter_num it;            \
+	bpf_iter_num_new(&it, 0, (times)); \
+	while (bpf_iter_num_next(&it))
+#define loop_end(it) bpf_iter_num_destroy(&it)
+#endif
+
+#ifdef GH_UNTYPED
+#define field(object, member) BPF_CORE_READ(object, member)
+#define field2(object, pointer, member) BPF_CORE_READ(object, pointer, member)
+#define kernel_field(type, object, member) BPF_CORE_READ((const type *)(object), member)
+#define current_task() ((struct task_struct *)bpf_get_current_task())
+#else
 extern void *bpf_rdonly_cast(const void *object, __u32 type_id) __ksym;
 
 #define kernel_cast(type, pointer) ((type *)bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(type)))
+#define field(object, member) ((object)->member)
+#define field2(object, pointer, member) ((object)->pointer->member)
+#define kernel_field(type, object, member) (kernel_cast(type, object)->member)
+#define current_task() bpf_get_current_task_btf()
+#endif
 
 /* Set by user space before the object is loaded. */
 const volatile __u16 gh_ports[GH_PORTS_MAX];
@@ -41,12 +64,14 @@ const volatile __u32 gh_request_bytes_max = 1 << 20;
 const volatile __u32 gh_watch_client_ends = 1; /* 0: only servers' ends are captured */
 const volatile __u64 gh_wakeup_bytes = 256 << 10; /* a ring fuller than this wakes the reader */
 
+#ifndef GH_FALLBACK
 /*
  * Where the kernel has mapped the content of a struct page: at gh_page_origin +
  * page / sizeof(struct page) * 4096. 0: not known, pages are not read. Set by
  * user space after learn_pages().
  */
 __u64 gh_page_origin;
+#endif
 /* Set by user space at any time: how much is kept of what. Less when the rings fill; see agent/capture/ladder.h. */
 volatile __u32 gh_whole_bytes = GH_SMALL_BYTES_MAX;	      /* reads and writes up to this long are kept whole */
 volatile __u32 gh_request_keep_bytes = ~0U;		      /* of one message's body, below gh_request_bytes_max */
@@ -119,19 +144,75 @@ struct gh_conn {
 	__u64 confirmed;
 	/* Joined: where the streams stood. */
 	__u64 origin[GH_DIRECTIONS];
+#ifdef GH_FALLBACK
+	/* How many programs are at this direction of it, which only one may be: see fallback.h. */
+	__u32 busy[GH_DIRECTIONS];
+#endif
 };
 
 /*
  * The state of a watched socket. Created when a connection is established (or
- * by the snapshot of open sockets), dies with the socket. A TCP socket's state
- * is written under its socket lock.
+ * by the snapshot of open sockets), dies with the socket. In the socket plane a
+ * TCP socket's state is written under its socket lock.
  */
+#ifdef GH_UNTYPED
+/* By the socket's address. A TCP socket's state goes with the socket, a Unix one's with its session. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct gh_conn);
+} gh_conns SEC(".maps");
+
+static const struct gh_conn gh_conn_of_nothing;
+
+static __always_inline struct gh_conn *conn_of(const struct sock *sk)
+{
+	__u64 address = (__u64)sk;
+
+	return bpf_map_lookup_elem(&gh_conns, &address);
+}
+
+/* The one that there is, or a new one that begins as `first` (NULL: as zeros). NULL if there is no memory. */
+static __always_inline struct gh_conn *new_conn(const struct sock *sk, const struct gh_conn *first)
+{
+	__u64 address = (__u64)sk;
+
+	bpf_map_update_elem(&gh_conns, &address, first ? first : &gh_conn_of_nothing, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&gh_conns, &address);
+}
+
+static __always_inline void forget_conn(const struct sock *sk)
+{
+	__u64 address = (__u64)sk;
+
+	bpf_map_delete_elem(&gh_conns, &address);
+}
+#else
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct gh_conn);
 } gh_conns SEC(".maps");
+
+static __always_inline struct gh_conn *conn_of(const struct sock *sk)
+{
+	return bpf_sk_storage_get(&gh_conns, (void *)sk, 0, 0);
+}
+
+/* The one that there is, or a new one that begins as `first` (NULL: as zeros). NULL if there is no memory. */
+static __always_inline struct gh_conn *new_conn(const struct sock *sk, const struct gh_conn *first)
+{
+	return bpf_sk_storage_get(&gh_conns, (void *)sk, (void *)first, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+static __always_inline void forget_conn(const struct sock *sk)
+{
+	bpf_sk_storage_delete(&gh_conns, (void *)sk);
+}
+#endif
 
 /* Life of sockets and processes. Written by every program; user space reads. */
 struct {
@@ -213,16 +294,16 @@ static __always_inline __u64 wakeup_flag(void *ring)
 /* The process that runs, as its ProcessKey and thread. */
 static __always_inline void process_of(struct gh_process *process, struct task_struct *task)
 {
-	process->start_ns = task->group_leader->start_boottime;
-	process->pid = task->tgid;
-	process->tid = task->pid;
+	process->start_ns = field2(task, group_leader, start_boottime);
+	process->pid = field(task, tgid);
+	process->tid = field(task, pid);
 }
 
 static __always_inline void writer_of(struct gh_process *process, struct task_struct *task)
 {
-	process->start_ns = task->group_leader->start_boottime;
-	process->pid = task->tgid;
-	process->uid = task->cred->uid.val;
+	process->start_ns = field2(task, group_leader, start_boottime);
+	process->pid = field(task, tgid);
+	process->uid = field2(task, cred, uid.val);
 }
 
 static __always_inline void head_of(struct gh_head *head, __u32 kind, __u32 bytes, __u64 socket)

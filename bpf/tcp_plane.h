@@ -1,111 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* TCP: positions are TCP's own sequence numbers, so a byte that was not seen shows as a jump. */
+/*
+ * TCP as the socket plane sees it. Positions are TCP's own sequence numbers, so a byte that was not seen shows as a
+ * jump.
+ */
 #ifndef GATEHOUSE_TCP_PLANE_H
 #define GATEHOUSE_TCP_PLANE_H
 
-#include "said.h"
+#include "connection.h"
 
 /* The tracepoint comes again after at most this much (or size_goal) was copied. */
 #define SEND_AHEAD_BYTES (64 << 10)
 #define SEND_SEGMENTS_MAX 1024 /* UIO_MAXIOV */
-
-static __always_inline struct gh_scratch *scratch(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&gh_scratches, &zero);
-}
-
-static __always_inline __u32 sending_direction(const struct gh_conn *conn)
-{
-	return conn->flags & CONN_CLIENT ? GH_REQUEST : GH_RESPONSE;
-}
-
-/* The connection that a span belongs to, and how. */
-struct gh_speech {
-	struct gh_conn *conn;	/* has the stream's state */
-	const struct sock *sk;	/* the captured end; Unix: the server's end */
-	struct sk_buff *skb;	/* what is received, or */
-	const void *user;	/* what is sent, in the current process's memory, or in pages (GH_CHUNK_PAGES) */
-	__u32 packet_offset;
-	__u32 bytes;
-	__u32 direction;
-	__u32 port;		/* the server's */
-	__u32 flags;		/* of the record */
-	bool is_unix;
-	struct gh_process writer;
-};
-
-static __always_inline void describe(struct gh_opened *opened, const struct gh_speech *speech)
-{
-	if (speech->is_unix)
-		describe_unix(opened, speech->sk);
-	else
-		describe_tcp(opened, speech->conn, speech->sk);
-}
-
-#define SEEN_BY_OTHER (SEEN_SSL_REQUEST | SEEN_READY | SEEN_TLS | SEEN_GSS | SEEN_JOINED)
-
-/* What one direction's walk found changes the other direction. `other` holds that one's state. */
-static __always_inline void learn_other(struct gh_conn *other, __u32 seen)
-{
-	struct gh_parse *p = &other->stream[GH_REQUEST].parse;
-
-	if (!(seen & SEEN_BY_OTHER))
-		return;
-	if (seen & SEEN_SSL_REQUEST)
-		other->stream[GH_RESPONSE].parse.mode = MODE_SSL_ANSWER;
-	/* Idle: whatever the client sends next begins a frame. */
-	if (seen & SEEN_READY && (p->mode == MODE_RAW || p->mode == MODE_UNSYNCED))
-		p->mode = MODE_FRAMES;
-	/* It was idle: the answer begins a frame too. If not, its walk will notice. */
-	if (seen & SEEN_JOINED && other->stream[GH_RESPONSE].parse.mode == MODE_UNSYNCED)
-		other->stream[GH_RESPONSE].parse.mode = MODE_FRAMES;
-	if (seen & (SEEN_TLS | SEEN_GSS)) {
-		other->stream[0].parse.mode = MODE_COUNT;
-		other->stream[1].parse.mode = MODE_COUNT;
-	}
-}
-
-/* What a walk found changes the connection. True: forget the socket. */
-static __always_inline bool learn(const struct gh_speech *speech, __u32 seen)
-{
-	struct gh_conn *conn = speech->conn;
-	__u32 reason = GH_OPAQUE_NOT_PROTOCOL;
-
-	if (seen & SEEN_UNSYNCED)
-		count(GH_COUNT_UNSYNCED);
-	if (speech->is_unix)
-		conn->seen |= seen & SEEN_BY_OTHER;
-	else
-		learn_other(conn, seen);
-	if (!(seen & (SEEN_NOT_PROTOCOL | SEEN_TLS | SEEN_GSS)))
-		return false;
-	if (seen & (SEEN_TLS | SEEN_DIRECT_TLS))
-		reason = GH_OPAQUE_TLS;
-	else if (seen & SEEN_GSS)
-		reason = GH_OPAQUE_GSS;
-	conn->stream[0].parse.mode = MODE_COUNT;
-	conn->stream[1].parse.mode = MODE_COUNT;
-	if (seen & SEEN_NOT_PROTOCOL) {
-		__u32 port = speech->port;
-
-		if (speech->is_unix || !is_named_port(port))
-			return true;
-		conn->flags |= CONN_DECIDED;
-	}
-	if (!(conn->flags & CONN_OPENED)) {
-		struct gh_scratch *s = scratch();
-
-		if (!s)
-			return false;
-		describe(&s->opened, speech);
-		if (!emit_opened(conn, &s->opened))
-			return false;
-	}
-	emit_opaque(conn, reason);
-	return false;
-}
 
 /* Says what is new of [seq, seq + bytes). False: the socket is none of ours, forget it. */
 static __always_inline bool tcp_say(struct gh_speech *speech, __u32 seq)
@@ -162,12 +67,6 @@ static __always_inline bool tcp_say(struct gh_speech *speech, __u32 seq)
 	return !learn(speech, seen);
 }
 
-/* The server speaks before the client: not a protocol of ours. */
-static __always_inline __u32 response_comes_first(const struct gh_conn *conn, __u32 direction)
-{
-	return direction == GH_RESPONSE && !(conn->flags & (CONN_DECIDED | CONN_JOINED)) ? SEEN_NOT_PROTOCOL : 0;
-}
-
 /*
  * `beyond` bytes that were captured were not sent, and what is sent in their
  * place may differ. Goes back to where the framing stood: over the last span
@@ -207,7 +106,7 @@ static __always_inline void tcp_go_back(struct gh_conn *conn, __u32 beyond)
  */
 static __always_inline void tcp_sent(struct sock *sk)
 {
-	struct gh_conn *conn = bpf_sk_storage_get(&gh_conns, sk, 0, 0);
+	struct gh_conn *conn = conn_of(sk);
 	struct gh_stream *stream;
 	struct gh_process writer;
 	__s32 beyond;
@@ -228,18 +127,6 @@ static __always_inline void tcp_sent(struct sock *sk)
 	writer_of(&writer, bpf_get_current_task_btf());
 	if (!emit_sent(conn, stream->offset + stream->parse.header_fill, 0, &writer, GH_SENT_CUT))
 		conn->flags |= CONN_UNCONFIRMED; /* the next send's end says it */
-}
-
-static __always_inline void start_tcp(const struct sock *sk, struct gh_conn *conn, __u32 tx, __u32 rx)
-{
-	const struct tcp_sock *tp = kernel_cast(struct tcp_sock, sk);
-
-	conn->id = bpf_get_socket_cookie((void *)sk);
-	conn->transport = sk->__sk_common.skc_family == AF_INET ? GH_TCP4 : GH_TCP6;
-	conn->stream[tx & 1].seq = tp->write_seq;
-	conn->stream[rx & 1].seq = tp->copied_seq;
-	conn->stream[GH_REQUEST].parse.mode = MODE_STARTUP;
-	conn->stream[GH_RESPONSE].parse.mode = MODE_FRAMES;
 }
 
 #endif

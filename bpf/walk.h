@@ -56,6 +56,17 @@ struct gh_walk {
 	__u8 prefix[GH_HEADER_BYTES_MAX];
 };
 
+#ifdef GH_FALLBACK
+/* A system call that moves bytes, and where in its process's memory they are: one buffer (gh_scratch's `user`), or */
+struct gh_call {
+	__u64 vector;  /* a row of them, */
+	__u32 buffers; /* this long, */
+	__u32 is_32bit; /* of the 32-bit ABI's layout */
+	__u32 fd;
+	__u32 flags; /* MSG_ */
+};
+#endif
+
 /* Per CPU: tracepoint programs cannot be preempted, and data is never captured in interrupts. */
 struct gh_scratch {
 	struct gh_walk walk;
@@ -70,6 +81,15 @@ struct gh_scratch {
 	__u64 send_skipped;
 	__u32 send_seq;
 	__u32 send_forget;
+#ifdef GH_FALLBACK
+	__u32 from; /* in the span: where the row of pieces begins */
+	__u32 copy_from; /* of the piece at hand, in the span, */
+	__u32 copy_to;	 /* in the record's bytes, */
+	__u32 copy_prefix; /* and how much of it is in walk.prefix */
+	__u32 port; /* the server's */
+	__u32 is_unix;
+	struct gh_call call;
+#endif
 	struct gh_opened opened;
 	struct gh_conn fresh; /* the first value of a Unix socket's state */
 	/* A small span's record, whole: the window is its data. */
@@ -315,6 +335,12 @@ static __always_inline long walk_step(struct gh_scratch *s)
 		w->full = 1;
 		return 1;
 	}
+#ifdef GH_FALLBACK
+	if (w->data_bytes >= GH_RECORD_DATA_BYTES_MAX) { /* headers count, too: the copy's buffer has an end */
+		w->full = 1;
+		return 1;
+	}
+#endif
 	if (w->parse.frame_left)
 		return walk_body(s, left);
 	if (w->parse.mode == MODE_RAW || w->parse.mode == MODE_UNSYNCED) {
@@ -383,18 +409,26 @@ __noinline int walk_whole(struct gh_scratch *s, __u32 bytes, __u32 direction)
 	return -1;
 }
 
+#ifdef GH_FALLBACK
+/* A function of its own, so that the verifier, which walks each round of a plain loop, walks no more than a call. */
+__noinline int walk_one_step(struct gh_scratch *s)
+{
+	return s ? walk_step(s) : 1;
+}
+#define WALK_STEP walk_one_step
+#else
+#define WALK_STEP walk_step
+#endif
+
 /* As far as the window reaches. A function of its own, so that the verifier walks it once. */
 __noinline int walk_window(struct gh_scratch *s)
 {
-	struct bpf_iter_num it;
-
 	if (!s)
 		return 0;
-	bpf_iter_num_new(&it, 0, STEPS_MAX);
-	while (bpf_iter_num_next(&it))
-		if (walk_step(s))
+	loop(it, STEPS_MAX)
+		if (WALK_STEP(s))
 			break;
-	bpf_iter_num_destroy(&it);
+	loop_end(it);
 	return 0;
 }
 

@@ -41,14 +41,12 @@ static __always_inline void put_name(struct gh_exec_scratch *e, const void *name
 /* Appends the names from e->dentry up to the root of its mount tree; returns their bytes. */
 __noinline __u32 put_path(struct gh_exec_scratch *e)
 {
-	struct bpf_iter_num it;
 	__u32 start;
 
 	if (!e)
 		return 0;
 	start = e->at;
-	bpf_iter_num_new(&it, 0, PATH_PARTS_MAX);
-	while (bpf_iter_num_next(&it)) {
+	loop(it, PATH_PARTS_MAX) {
 		struct dentry *dentry = (void *)e->dentry;
 		struct vfsmount *vfsmount = (void *)e->vfsmount;
 		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
@@ -72,7 +70,7 @@ __noinline __u32 put_path(struct gh_exec_scratch *e)
 		put_name(e, BPF_CORE_READ(dentry, d_name.name));
 		e->dentry = (__u64)parent;
 	}
-	bpf_iter_num_destroy(&it);
+	loop_end(it);
 	return e->at - start;
 }
 
@@ -88,14 +86,12 @@ static __always_inline __u64 node_above(__u64 address)
 /* Appends the names from the cgroup e->node up, without the root's. */
 __noinline __u32 put_cgroup(struct gh_exec_scratch *e)
 {
-	struct bpf_iter_num it;
 	__u32 start;
 
 	if (!e)
 		return 0;
 	start = e->at;
-	bpf_iter_num_new(&it, 0, PATH_PARTS_MAX);
-	while (bpf_iter_num_next(&it)) {
+	loop(it, PATH_PARTS_MAX) {
 		struct kernfs_node *node = (void *)e->node;
 		__u64 above = node ? node_above((__u64)node) : 0;
 
@@ -104,7 +100,7 @@ __noinline __u32 put_cgroup(struct gh_exec_scratch *e)
 		put_name(e, BPF_CORE_READ(node, name));
 		e->node = above;
 	}
-	bpf_iter_num_destroy(&it);
+	loop_end(it);
 	return e->at - start;
 }
 

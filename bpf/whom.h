@@ -28,13 +28,11 @@ struct {
 
 static __always_inline void addresses_of(const struct sock *sk, __u8 *local, __u8 *remote)
 {
-	const struct sock_common *c = &sk->__sk_common;
-
 	__builtin_memset(local, 0, 16);
 	__builtin_memset(remote, 0, 16);
-	if (c->skc_family == AF_INET) {
-		*(__u32 *)local = c->skc_rcv_saddr;
-		*(__u32 *)remote = c->skc_daddr;
+	if (field(sk, __sk_common.skc_family) == AF_INET) {
+		*(__u32 *)local = field(sk, __sk_common.skc_rcv_saddr);
+		*(__u32 *)remote = field(sk, __sk_common.skc_daddr);
 	} else {
 		BPF_CORE_READ_INTO((struct in6_addr *)local, sk, __sk_common.skc_v6_rcv_saddr);
 		BPF_CORE_READ_INTO((struct in6_addr *)remote, sk, __sk_common.skc_v6_daddr);
@@ -59,9 +57,9 @@ static __always_inline bool is_loopback(const __u8 *address, bool is_v4)
 
 static __always_inline void tuple_of(struct gh_tuple *tuple, const struct sock *sk, bool is_client)
 {
-	__u16 local = sk->__sk_common.skc_num;
-	__u16 remote = bpf_ntohs(sk->__sk_common.skc_dport);
-	bool is_v4 = sk->__sk_common.skc_family == AF_INET;
+	__u16 local = field(sk, __sk_common.skc_num);
+	__u16 remote = bpf_ntohs(field(sk, __sk_common.skc_dport));
+	bool is_v4 = field(sk, __sk_common.skc_family) == AF_INET;
 
 	addresses_of(sk, is_client ? tuple->client_address : tuple->server_address,
 		     is_client ? tuple->server_address : tuple->client_address);
@@ -80,13 +78,12 @@ static __always_inline void tuple_of(struct gh_tuple *tuple, const struct sock *
 
 static __always_inline __u32 copy_unix_path(char *to, const struct sock *sk)
 {
-	const struct unix_sock *u = kernel_cast(struct unix_sock, sk);
-	const struct unix_address *address = u->addr;
+	const struct unix_address *address = kernel_field(struct unix_sock, sk, addr);
 	__u64 bytes;
 
 	if (!address)
 		return 0;
-	bytes = address->len;
+	bytes = field(address, len);
 	if (bytes <= sizeof(__u16))
 		return 0;
 	bytes -= sizeof(__u16);
@@ -119,8 +116,8 @@ static __always_inline void process_of_peer(struct gh_process *process, const st
 static __always_inline void describe_tcp(struct gh_opened *opened, const struct gh_conn *conn, const struct sock *sk)
 {
 	bool is_client = conn->flags & CONN_CLIENT;
-	__u16 local = sk->__sk_common.skc_num;
-	__u16 remote = bpf_ntohs(sk->__sk_common.skc_dport);
+	__u16 local = field(sk, __sk_common.skc_num);
+	__u16 remote = bpf_ntohs(field(sk, __sk_common.skc_dport));
 	struct gh_process nobody = {};
 
 	opened->path_bytes = 0;
@@ -134,7 +131,7 @@ static __always_inline void describe_tcp(struct gh_opened *opened, const struct 
 
 static __always_inline void describe_unix(struct gh_opened *opened, const struct sock *server)
 {
-	const struct sock *client = kernel_cast(struct unix_sock, server)->peer;
+	const struct sock *client = kernel_field(struct unix_sock, server, peer);
 	struct gh_process nobody = {};
 
 	opened->netns = netns_of(server);

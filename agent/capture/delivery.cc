@@ -169,12 +169,12 @@ void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
   const bool is_request = r->direction == static_cast<uint32_t>(Direction::kRequest);
   const bool is_unix_id = (r->head.socket >> 63) != 0;
   if (is_request && held_count_ == 0 && !unconfirmed && !is_unix_id) [[likely]]
-    return emit_chunk(record, UINT64_MAX, {}, sink);
+    return emit_chunk(record, {}, {}, sink);
 
   Socket& socket = sockets_[r->head.socket];
   if (socket.is_unix && is_request) socket.server = key(r->process);
   if (is_request && unconfirmed && socket.is_unix && socket.held.empty() && end_of(record) <= socket.sent)
-    return emit_chunk(record, UINT64_MAX, writer_at(socket, r->offset), sink);
+    return emit_by_turns(record, UINT64_MAX, socket, sink);
   if (is_request && unconfirmed && socket.held.size() < kHeldRecordsMax) {
     socket.held.push_back({.since_ns = r->head.time_ns, .record = {record.begin(), record.end()}});
     ++held_count_;
@@ -183,32 +183,41 @@ void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
   }
   // What comes after a held chunk, or answers it, proves that it was sent.
   if (!socket.held.empty()) release_all(socket, sink);
-  const bool told = is_request && socket.is_unix;
-  emit_chunk(record, UINT64_MAX,
-             told         ? writer_at(socket, r->offset)
-             : is_request ? Writer{}
-                          : Writer{.process = socket.server},
-             sink);
+  if (is_request && socket.is_unix) return emit_by_turns(record, UINT64_MAX, socket, sink);
+  emit_chunk(record, {}, is_request ? Writer{} : Writer{.process = socket.server}, sink);
 }
 
-void Delivery::emit_chunk(std::span<const std::byte> record, uint64_t end_max, Writer writer, RecordSink& sink) {
+void Delivery::emit_by_turns(std::span<const std::byte> record, uint64_t end, Socket& socket, RecordSink& sink) {
+  const auto& r = *as<abi::gh_chunk>(record);
+  if (r.writer.pid != 0) return emit_chunk(record, {.end = end}, {}, sink);
+  end = std::min(end, end_of(record));
+  for (uint64_t begin = r.offset; begin < end;) {
+    const Writer writer = writer_at(socket, begin);
+    const auto next = std::ranges::upper_bound(socket.turns, begin, {}, &Turn::since);
+    const uint64_t turn_end = next == socket.turns.end() ? end : std::min(end, next->since);
+    emit_chunk(record, {.begin = begin, .end = turn_end}, writer, sink);
+    begin = turn_end;
+  }
+}
+
+void Delivery::emit_chunk(std::span<const std::byte> record, Part part, Writer writer, RecordSink& sink) {
   const auto& r = *as<abi::gh_chunk>(record);
   const auto* table = reinterpret_cast<const abi::gh_piece*>(record.data() + sizeof(r));
   auto data = record.subspan(sizeof(r) + r.piece_count * sizeof(abi::gh_piece));
   if (r.writer.pid != 0) writer = {.process = key(r.writer), .uid = r.writer.uid};
   Chunk chunk{.socket = r.head.socket,
               .direction = static_cast<Direction>(r.direction),
-              .offset = r.offset,
+              .offset = std::max(r.offset, part.begin),
               .time_ns = r.head.time_ns,
               .process = key(r.process),
               .writer = writer.process,
               .writer_uid = writer.uid,
               .tid = r.process.tid,
-              .lost_reasons = r.lost_reasons};
+              .lost_reasons = part.begin > r.offset ? 0U : r.lost_reasons};
   pieces_.clear();
   uint64_t position = r.offset;
   for (const abi::gh_piece& from : std::span{table, r.piece_count}) {
-    if (position >= end_max) break;
+    if (position >= part.end) break;
     Piece piece{.kind = static_cast<Piece::Kind>(+from.kind), .bytes = from.bytes, .rows = from.rows};
     if (from.kind == abi::GH_PIECE_DATA) {
       if (from.bytes > data.size()) {
@@ -218,16 +227,18 @@ void Delivery::emit_chunk(std::span<const std::byte> record, uint64_t end_max, W
       piece.data = data.first(from.bytes);
       data = data.subspan(from.bytes);
     }
-    if (position + piece.bytes > end_max) {
-      piece.bytes = static_cast<uint32_t>(end_max - position);
-      if (!piece.data.empty()) piece.data = piece.data.first(piece.bytes);
-    }
+    const uint64_t begin = std::max(position, part.begin);
+    const uint64_t end = std::min(position + piece.bytes, part.end);
     position += piece.bytes;
+    if (begin >= end) continue;
+    if (begin > position - piece.bytes) piece.rows = 0;  // its rows were told with its beginning
+    if (!piece.data.empty()) piece.data = piece.data.subspan(begin - (position - piece.bytes), end - begin);
+    piece.bytes = static_cast<uint32_t>(end - begin);
     pieces_.push_back(piece);
   }
   if (pieces_.empty()) return;
   chunk.pieces = pieces_;
-  if ((chunk.socket >> 63) != 0) sockets_[chunk.socket].end[r.direction] = position;
+  if ((chunk.socket >> 63) != 0) sockets_[chunk.socket].end[r.direction] = std::min(position, part.end);
   sink.on_chunk(chunk);
 }
 
@@ -240,7 +251,7 @@ Delivery::Writer Delivery::writer_at(Socket& socket, uint64_t offset) {
 }
 
 void Delivery::release_all(Socket& socket, RecordSink& sink) {
-  for (const Held& held : socket.held) emit_chunk(held.record, UINT64_MAX, socket.client_opener, sink);
+  for (const Held& held : socket.held) emit_chunk(held.record, {}, socket.client_opener, sink);
   held_count_ -= socket.held.size();
   socket.held.clear();
 }
@@ -263,10 +274,12 @@ void Delivery::on_sent(std::span<const std::byte> record, RecordSink& sink) {
   size_t done = 0;
   for (; done < socket.held.size(); ++done) {
     const Held& held = socket.held[done];
-    const auto& chunk = *as<abi::gh_chunk>(held.record);
     // A Unix chunk that goes beyond awaits its own writer; a TCP one was never sent from there on.
     if (end_of(held.record) > r->sent && !cut) break;
-    emit_chunk(held.record, r->sent, socket.is_unix ? writer_at(socket, chunk.offset) : socket.client_opener, sink);
+    if (socket.is_unix)
+      emit_by_turns(held.record, r->sent, socket, sink);
+    else
+      emit_chunk(held.record, {.end = r->sent}, socket.client_opener, sink);
   }
   held_count_ -= done;
   socket.held.erase(socket.held.begin(), socket.held.begin() + static_cast<ptrdiff_t>(done));

@@ -16,8 +16,8 @@ namespace gatehouse::capture {
 
 // What could not be delivered although the kernel side handed it over. Zero unless the two sides disagree.
 struct DeliveryCounters {
-  uint64_t malformed = 0;  // record whose sizes contradict each other
-  uint64_t held = 0;       // request chunks that had to wait for their writer or for the end of a blocked send
+  uint64_t malformed = 0;        // record whose sizes contradict each other
+  uint64_t held = 0;             // request chunks that had to wait for their writer or for the end of a blocked send
   uint64_t closings_missed = 0;  // connections that went without a closing record
 };
 
@@ -71,8 +71,15 @@ class Delivery {
   void on_closed(std::span<const std::byte> record, RecordSink& sink);
   void on_exec(std::span<const std::byte> record, RecordSink& sink);
   void on_exit(std::span<const std::byte> record, RecordSink& sink);
-  // `end_max`: stream position where the chunk is cut off; `writer` replaces an unknown one.
-  void emit_chunk(std::span<const std::byte> record, uint64_t end_max, Writer writer, RecordSink& sink);
+  // A part of the stream that a chunk is reduced to.
+  struct Part {
+    uint64_t begin = 0;
+    uint64_t end = UINT64_MAX;
+  };
+  // `writer` replaces an unknown one.
+  void emit_chunk(std::span<const std::byte> record, Part part, Writer writer, RecordSink& sink);
+  // A Unix request, up to `end`: several writers may have written what was read at once.
+  void emit_by_turns(std::span<const std::byte> record, uint64_t end, Socket& socket, RecordSink& sink);
   static Writer writer_at(Socket& socket, uint64_t offset);
   void release_all(Socket& socket, RecordSink& sink);
 

@@ -157,6 +157,20 @@ TEST_F(DeliveryTest, ManyWriteBeforeOneReads) {
   EXPECT_EQ(feed(chunk(kUnix, 24, "mno", {})), "request@24:mno(3)/104 ");
 }
 
+// One read takes what several have written: each part is its writer's.
+TEST_F(DeliveryTest, AReadOfManyWritersIsCutAtTheirTurns) {
+  feed(opened(kUnix, "/s"));
+  feed(sent(kUnix, 2, 0, 200, false));
+  feed(sent(kUnix, 4, 2, 201, false));
+  EXPECT_EQ(feed(chunk(kUnix, 0, "aabb", {})), "request@0:aa/200 request@2:bb(3)/201 ");
+  feed(sent(kUnix, 9, 8, 202, false));
+  EXPECT_EQ(feed(chunk(kUnix, 7, "cd", {})), "request@7:c/201 request@8:d(3)/202 ");
+  // One that is not told yet waits for all of its writers.
+  EXPECT_EQ(feed(chunk(kUnix, 12, "ef", {.unconfirmed = true})), "");
+  EXPECT_EQ(feed(sent(kUnix, 13, 12, 203, false)), "");
+  EXPECT_EQ(feed(sent(kUnix, 17, 13, 204, false)), "request@12:e/203 request@13:f(3)/204 ");
+}
+
 TEST_F(DeliveryTest, UnknownWriterIsTheOpenerInTheEnd) {
   feed(opened(kUnix, "/p"));
   feed(chunk(kUnix, 0, "abc", {.unconfirmed = true}));

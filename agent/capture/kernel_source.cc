@@ -21,12 +21,12 @@
 #include "agent/capture/delivery.h"
 #include "agent/capture/page_lessons.h"
 #include "agent/capture/probe.h"
+#include "agent/capture/programs.h"
 #include "agent/capture/ring.h"
 #include "bpf/gatehouse_abi.h"
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
-#include "gatehouse.skel.h"
 
 namespace gatehouse::capture {
 namespace {
@@ -61,11 +61,6 @@ Error library_error(std::string_view what, int error_number = errno) {
   return t_library_message.empty() ? error : Error(error.message() + " (" + t_library_message + ")");
 }
 
-struct SkeletonDeleter {
-  void operator()(gatehouse_bpf* skeleton) const { gatehouse_bpf::destroy(skeleton); }
-};
-using Skeleton = std::unique_ptr<gatehouse_bpf, SkeletonDeleter>;
-
 struct LinkDeleter {
   void operator()(bpf_link* link) const { bpf_link__destroy(link); }
 };
@@ -81,20 +76,26 @@ Status check_config(const CaptureConfig& config) {
   return {};
 }
 
-Status configure(gatehouse_bpf& skeleton, const CaptureConfig& config) {
-  std::copy(config.ports.begin(), config.ports.end(), std::begin(skeleton.rodata->gh_ports));
-  skeleton.rodata->gh_port_count = static_cast<uint32_t>(config.ports.size());
-  skeleton.rodata->gh_request_bytes_max = config.request_bytes_max;
-  skeleton.rodata->gh_watch_client_ends = config.client_ends ? 1 : 0;
-  skeleton.rodata->gh_wakeup_bytes =
+Status configure(const Programs& programs, const CaptureConfig& config) {
+  const SharedVariables& shared = programs.shared();
+  std::ranges::copy(config.ports, shared.ports);
+  *shared.port_count = static_cast<uint32_t>(config.ports.size());
+  *shared.request_bytes_max = config.request_bytes_max;
+  *shared.watch_client_ends = config.client_ends ? 1 : 0;
+  *shared.wakeup_bytes =
       std::min(config.wakeup_bytes, std::min(config.request_ring_bytes, config.response_ring_bytes) / 4);
-  const std::array<std::pair<bpf_map*, size_t>, kRings> rings{{
-      {skeleton.maps.gh_responses, config.response_ring_bytes},
-      {skeleton.maps.gh_requests, config.request_ring_bytes},
-      {skeleton.maps.gh_control, config.control_ring_bytes},
+  const std::array<std::pair<const char*, size_t>, kRings> rings{{
+      {"gh_responses", config.response_ring_bytes},
+      {"gh_requests", config.request_ring_bytes},
+      {"gh_control", config.control_ring_bytes},
   }};
-  for (const auto& [map, bytes] : rings)
-    if (bpf_map__set_max_entries(map, static_cast<uint32_t>(bytes)) != 0) return Error::system("sizing a ring");
+  for (const auto& [name, bytes] : rings)
+    if (bpf_map__set_max_entries(programs.map(name), static_cast<uint32_t>(bytes)) != 0)
+      return Error::system("sizing a ring");
+  // Only the fallback planes have these.
+  if (bpf_map* const copies = programs.map("gh_copies"))
+    if (bpf_map__set_max_entries(copies, static_cast<uint32_t>(std::max(1, libbpf_num_possible_cpus()))) != 0)
+      return Error::system("sizing the buffers of the CPUs");
   return {};
 }
 
@@ -119,17 +120,17 @@ Status run_iterator(const bpf_program* program, std::string& out) {
 }
 
 // Runs the programs' search for open sessions, see bpf/snapshot.h.
-Status join_open_sockets(gatehouse_bpf& skeleton) {
+Status join_open_sockets(const Programs& programs) {
   for (const uint32_t pass : {0U, 1U, 2U}) {
-    skeleton.bss->gh_join_pass = pass;
+    *programs.shared().join_pass = pass;
     std::string nothing;  // the program writes none; reading is what runs it
-    GH_TRY(run_iterator(skeleton.progs.join_open_sockets, nothing).context("capture: searching open sessions"));
+    GH_TRY(run_iterator(programs.program("join_open_sockets"), nothing).context("capture: searching open sessions"));
   }
   return {};
 }
 
-Result<Link> attach_lister(gatehouse_bpf& skeleton) {
-  Link link(bpf_program__attach_iter(skeleton.progs.list_watched, nullptr));
+Result<Link> attach_lister(const Programs& programs) {
+  Link link(bpf_program__attach_iter(programs.program("list_watched"), nullptr));
   if (!link) return library_error("capture: listing what is watched");
   return link;
 }
@@ -142,7 +143,8 @@ struct KernelSource::State {
   void sweep_unclosed(uint64_t until_ns, RecordSink& sink);
   void adapt(uint64_t now_ns);
 
-  Skeleton skeleton;
+  Plane plane = Plane::kSocket;
+  std::unique_ptr<Programs> programs;
   Link lister;
   std::array<Ring, kRings> rings;
   UniqueFd epoll;
@@ -178,25 +180,24 @@ Status KernelSource::State::list_watched() {
 
 // Before any record of what was written since: a process that became another must not be taken for the one it was.
 void KernelSource::State::sweep_images(RecordSink& sink) {
-  const uint64_t count = skeleton->bss->gh_images_untold_count;
+  const uint64_t count = *programs->shared().images_untold_count;
   if (count == images_seen) [[likely]]
     return;
   images_seen = count;
-  const int fd = bpf_map__fd(skeleton->maps.gh_images_untold);
+  const int fd = bpf_map__fd(programs->map("gh_images_untold"));
   abi::gh_image image{};
   uint64_t time_ns = 0;
-  while (bpf_map_get_next_key(fd, nullptr, &image) == 0 &&
-         bpf_map_lookup_and_delete_elem(fd, &image, &time_ns) == 0)
+  while (bpf_map_get_next_key(fd, nullptr, &image) == 0 && bpf_map_lookup_and_delete_elem(fd, &image, &time_ns) == 0)
     sink.on_process_image_lost({.process = {.pid = image.pid, .start_ns = image.start_ns}, .time_ns = time_ns});
 }
 
 // Sessions that ended before `until_ns`, of which all that the rings held has been delivered.
 void KernelSource::State::sweep_unclosed(uint64_t until_ns, RecordSink& sink) {
-  const uint64_t count = skeleton->bss->gh_unclosed_count;
+  const uint64_t count = *programs->shared().unclosed_count;
   if (count == unclosed_seen) [[likely]]
     return;
-  const int closings = bpf_map__fd(skeleton->maps.gh_unclosed);
-  const int openings = bpf_map__fd(skeleton->maps.gh_unopened);
+  const int closings = bpf_map__fd(programs->map("gh_unclosed"));
+  const int openings = bpf_map__fd(programs->map("gh_unopened"));
   bool is_all = true;
   std::vector<uint64_t> ids;
   uint64_t id = 0;
@@ -226,9 +227,9 @@ void KernelSource::State::adapt(uint64_t now_ns) {
     percent = std::max(percent, rings[data].fill_bytes() * 100 / rings[data].bytes());
   if (!ladder.observe(static_cast<uint32_t>(percent), now_ns)) return;
   const RungLimits limits = limits_of(ladder.rung());
-  skeleton->data->gh_whole_bytes = limits.whole_bytes;
-  skeleton->data->gh_request_keep_bytes = limits.request_keep_bytes;
-  skeleton->data->gh_response_keep_bytes = limits.response_keep_bytes;
+  *programs->shared().whole_bytes = limits.whole_bytes;
+  *programs->shared().request_keep_bytes = limits.request_keep_bytes;
+  *programs->shared().response_keep_bytes = limits.response_keep_bytes;
 }
 
 KernelSource::KernelSource(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -236,25 +237,22 @@ KernelSource::~KernelSource() = default;
 
 Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& config) {
   GH_TRY(check_config(config));
-  GH_TRY(check_requirements());
+  GH_ASSIGN(const Plane plane, choose_plane(config.plane));
   t_library_message.clear();
   libbpf_set_print(keep_message);
   auto state = std::make_unique<State>();
-  state->skeleton.reset(gatehouse_bpf::open(nullptr));
-  if (!state->skeleton) return library_error("capture: opening the BPF object");
-  GH_TRY(configure(*state->skeleton, config));
-  // They are not attached to an event but run, by join_open_sockets() and list_watched().
-  bpf_program__set_autoattach(state->skeleton->progs.join_open_sockets, false);
-  bpf_program__set_autoattach(state->skeleton->progs.list_watched, false);
-  bpf_program__set_autoattach(state->skeleton->progs.tell_positions, false);
-  bpf_program__set_autoattach(state->skeleton->progs.learn_pages, false);
+  state->plane = plane;
+  state->programs = Programs::open(plane);
+  if (!state->programs) return library_error("capture: opening the BPF object");
+  const Programs& programs = *state->programs;
+  GH_TRY(configure(programs, config));
   state->may_degrade = config.may_degrade;
-  if (gatehouse_bpf::load(state->skeleton.get()) != 0) return library_error("capture: loading the BPF programs");
+  if (state->programs->load() != 0) return library_error("capture: loading the BPF programs");
 
   const std::array<std::pair<bpf_map*, const char*>, kRings> maps{{
-      {state->skeleton->maps.gh_responses, "responses"},
-      {state->skeleton->maps.gh_requests, "requests"},
-      {state->skeleton->maps.gh_control, "control"},
+      {programs.map("gh_responses"), "responses"},
+      {programs.map("gh_requests"), "requests"},
+      {programs.map("gh_control"), "control"},
   }};
   state->epoll = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
   if (!state->epoll.valid()) return Error::system("capture: epoll");
@@ -265,10 +263,11 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
     if (epoll_ctl(state->epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) return Error::system("capture: epoll");
   }
-  if (config.read_pages) state->skeleton->bss->gh_page_origin = learn_page_origin(*state->skeleton);
-  if (gatehouse_bpf::attach(state->skeleton.get()) != 0) return library_error("capture: attaching the BPF programs");
-  GH_ASSIGN(state->lister, attach_lister(*state->skeleton));
-  if (config.join_open_sockets) GH_TRY(join_open_sockets(*state->skeleton));
+  if (config.read_pages && programs.shared().page_origin != nullptr)
+    *programs.shared().page_origin = learn_page_origin(programs);
+  if (state->programs->attach() != 0) return library_error("capture: attaching the BPF programs");
+  GH_ASSIGN(state->lister, attach_lister(programs));
+  if (config.join_open_sockets) GH_TRY(join_open_sockets(programs));
   return std::unique_ptr<KernelSource>(new KernelSource(std::move(state)));
 }
 
@@ -328,18 +327,19 @@ Rung KernelSource::rung() const {
 }
 
 uint64_t KernelSource::sessions_untold() const {
-  return state_->skeleton->bss->gh_sessions_untold;
+  return *state_->programs->shared().sessions_untold;
 }
 
 void KernelSource::detach() {
-  gatehouse_bpf::detach(state_->skeleton.get());
+  state_->programs->detach();
 }
 
 Result<std::vector<SocketClosed>> KernelSource::positions() {
   std::unordered_map<SocketId, SocketClosed> by_socket;
   const uint64_t now_ns = boottime_ns();
   std::string bytes;
-  GH_TRY(run_iterator(state_->skeleton->progs.tell_positions, bytes).context("capture: asking where streams stand"));
+  GH_TRY(
+      run_iterator(state_->programs->program("tell_positions"), bytes).context("capture: asking where streams stand"));
   for (size_t at = 0; at + sizeof(abi::gh_position) <= bytes.size(); at += sizeof(abi::gh_position)) {
     abi::gh_position position{};
     std::memcpy(&position, bytes.data() + at, sizeof(position));
@@ -367,15 +367,20 @@ bool KernelSource::wait(uint32_t timeout_ms) {
   return epoll_wait(s.epoll.get(), &event, 1, static_cast<int>(std::min(s.wait_ms, timeout_ms))) > 0;
 }
 
+Plane KernelSource::plane() const {
+  return state_->plane;
+}
+
 bool KernelSource::reads_pages() const {
-  return state_->skeleton->bss->gh_page_origin != 0;
+  const U64* const origin = state_->programs->shared().page_origin;
+  return origin != nullptr && *origin != 0;
 }
 
 CaptureCounters KernelSource::counters() const {
   const State& s = *state_;
   std::array<uint64_t, abi::GH_COUNTERS> totals{};
   std::vector<uint64_t> per_cpu(static_cast<size_t>(std::max(1, libbpf_num_possible_cpus())));
-  const int fd = bpf_map__fd(s.skeleton->maps.gh_counters);
+  const int fd = bpf_map__fd(s.programs->map("gh_counters"));
   for (uint32_t i = 0; i < abi::GH_COUNTERS; ++i) {
     if (bpf_map_lookup_elem(fd, &i, per_cpu.data()) != 0) continue;
     for (const uint64_t value : per_cpu) totals[i] += value;
@@ -397,7 +402,7 @@ CaptureCounters KernelSource::counters() const {
                     .sessions_untold = sessions_untold(),
                     .ladder_steps_up = s.ladder.steps_up()};
   bpf_program* program = nullptr;
-  bpf_object__for_each_program(program, s.skeleton->obj) {
+  bpf_object__for_each_program(program, s.programs->object()) {
     bpf_prog_info info{};
     uint32_t bytes = sizeof(info);
     if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &bytes) == 0)

@@ -6,15 +6,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "agent/capture/ladder.h"
+#include "agent/capture/plane.h"
 #include "agent/stream/records.h"
 #include "common/result.h"
 
 namespace gatehouse::capture {
 
 struct CaptureConfig {
+  std::optional<Plane> plane;             // none: the best that this kernel has
   std::vector<uint16_t> ports{5432};      // at most 16; a session elsewhere is known by its first packet
   uint32_t request_bytes_max = 1U << 20;  // of one message; what is longer is cut and marked
   size_t control_ring_bytes = 1U << 20;   // ring sizes: powers of two, at least 64 KiB
@@ -41,11 +44,11 @@ struct CaptureCounters {
   uint64_t other_ends = 0;         // server ends whose client end is captured
   uint64_t programs_missed = 0;    // times the kernel did not run a program because it was running already
   uint64_t malformed = 0;
-  uint64_t held = 0;  // request chunks that had to wait for their writer
+  uint64_t held = 0;             // request chunks that had to wait for their writer
   uint64_t closings_missed = 0;  // connections that were found gone
-  uint64_t lives_recovered = 0;   // sessions whose opening or closing found no room in a ring, told later
-  uint64_t sessions_untold = 0;   // … and those of which even that was lost
-  uint64_t ladder_steps_up = 0;   // times that more was left out
+  uint64_t lives_recovered = 0;  // sessions whose opening or closing found no room in a ring, told later
+  uint64_t sessions_untold = 0;  // … and those of which even that was lost
+  uint64_t ladder_steps_up = 0;  // times that more was left out
 };
 
 // Owns the BPF programs, maps and rings: they live as long as it does. One thread.
@@ -63,6 +66,7 @@ class KernelSource final : public RecordSource {
   // True if a ring is above its fill mark.
   bool wait(uint32_t timeout_ms);
   [[nodiscard]] CaptureCounters counters() const;
+  [[nodiscard]] Plane plane() const;
   // What processes send as pages is read. It is not where the kernel's memory cannot be made out.
   [[nodiscard]] bool reads_pages() const;
   [[nodiscard]] Rung rung() const;

@@ -14,9 +14,9 @@
 
 #include <bpf/libbpf.h>
 
+#include "agent/capture/programs.h"
 #include "bpf/gatehouse_abi.h"
 #include "common/file.h"
-#include "gatehouse.skel.h"
 
 namespace gatehouse::capture {
 namespace {
@@ -79,9 +79,9 @@ uint32_t address_space_gigabytes() {
 
 }  // namespace
 
-uint64_t learn_page_origin(gatehouse_bpf& skeleton) {
+uint64_t learn_page_origin(const Programs& programs) {
   if (::sysconf(_SC_PAGESIZE) != static_cast<long>(kPageBytes)) return 0;
-  auto& shared = *skeleton.bss;
+  const SharedVariables& shared = programs.shared();
   const Connection connection = connect_to_self();
   std::array<Marker, kLessons> markers;
   const UniqueFd file = make_pages(markers);
@@ -90,20 +90,20 @@ uint64_t learn_page_origin(gatehouse_bpf& skeleton) {
   if (!connection.from.valid() || !file.valid() ||
       ::getsockopt(connection.from.get(), SOL_SOCKET, SO_COOKIE, &cookie, &bytes) != 0)
     return 0;
-  shared.gh_lesson_socket = cookie;
-  shared.gh_lesson_gigabytes = address_space_gigabytes();
-  bpf_link* const link = bpf_program__attach(skeleton.progs.learn_pages);
+  *shared.lesson_socket = cookie;
+  *shared.lesson_gigabytes = address_space_gigabytes();
+  bpf_link* const link = bpf_program__attach(programs.program("learn_pages"));
   if (link == nullptr) return 0;
   size_t right = 0;
   for (; right < kLessons; ++right) {
-    const uint32_t before = shared.gh_lessons_right;
-    std::memcpy(shared.gh_lesson_marker, markers[right].data(), sizeof(Marker));
+    const uint32_t before = *shared.lessons_right;
+    std::memcpy(shared.lesson_marker, markers[right].data(), sizeof(Marker));
     // The program, which runs in the call that follows, shares this memory.
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (!send_page(connection, file.get(), right) || std::atomic_ref(shared.gh_lessons_right).load() == before) break;
+    if (!send_page(connection, file.get(), right) || std::atomic_ref(*shared.lessons_right).load() == before) break;
   }
   bpf_link__destroy(link);
-  return right == kLessons ? shared.gh_lesson_origin : 0;
+  return right == kLessons ? *shared.lesson_origin : 0;
 }
 
 }  // namespace gatehouse::capture

@@ -5,13 +5,13 @@
 
 #include <cstdint>
 
-struct gatehouse_bpf;  // the programs' skeleton
-
 namespace gatehouse::capture {
 
-// `skeleton` is loaded and not attached. Sends pages of known content through a connection to itself. Returns what
-// gh_page_origin is to be; 0 unless every page was found where it should be: then pages are not read, and are counted
-// as lost.
-uint64_t learn_page_origin(gatehouse_bpf& skeleton);
+class Programs;
+
+// `programs`, of the socket plane, are loaded and not attached. Sends pages of known content through a connection to
+// itself. Returns what gh_page_origin is to be; 0 unless every page was found where it should be: then pages are not
+// read, and are counted as lost.
+uint64_t learn_page_origin(const Programs& programs);
 
 }  // namespace gatehouse::capture

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,16 +29,23 @@ namespace {
 
 constexpr size_t kProcFileBytesMax = 16U << 20;
 
+constexpr unsigned kSocket = 1U << static_cast<unsigned>(Plane::kSocket);
+constexpr unsigned kLength = 1U << static_cast<unsigned>(Plane::kLength);
+constexpr unsigned kSyscall = 1U << static_cast<unsigned>(Plane::kSyscall);
+constexpr unsigned kAll = kSocket | kLength | kSyscall;
+
 struct Named {
   const char* name;
   const char* purpose;
+  unsigned planes = kAll;  // bits
 };
 
 constexpr std::array kTracepoints{
-    Named{"tcp_sendmsg_locked", "sees what is sent (from Linux 6.16)"},
-    Named{"skb_copy_datagram_iovec", "sees what is received"},
-    Named{"sock_send_length", "tells how much was sent, and who wrote (from Linux 6.3)"},
-    Named{"sock_recv_length", "tells how much was received (from Linux 6.3)"},
+    Named{"tcp_sendmsg_locked", "sees what is sent (from Linux 6.16)", kSocket},
+    Named{"skb_copy_datagram_iovec", "sees what is received", kSocket},
+    Named{"sock_send_length", "tells how much was sent, and who wrote (from Linux 6.3)", kSocket | kLength},
+    Named{"sock_recv_length", "tells how much was received (from Linux 6.3)", kSocket | kLength},
+    Named{"sys_exit", "sees what system calls have moved", kSyscall},
     Named{"inet_sock_set_state", "sees connections open"},
     Named{"tcp_destroy_sock", "sees connections close"},
     Named{"sched_process_exec", "knows processes"},
@@ -45,12 +53,16 @@ constexpr std::array kTracepoints{
     Named{"sched_process_exit", "knows processes"},
 };
 constexpr std::array kFunctions{
-    Named{"bpf_probe_read_user_dynptr", "copies what is sent into the ring (from Linux 6.16)"},
-    Named{"bpf_dynptr_copy", "copies what is received into the ring (from Linux 6.16)"},
-    Named{"bpf_dynptr_from_skb", "reads packets (from Linux 6.4, in tracing programs from 6.12)"},
-    Named{"bpf_iter_num_new", "bounded loops (from Linux 6.4)"},
-    Named{"bpf_rdonly_cast", "reads the kernel's structures (from Linux 6.2)"},
+    Named{"bpf_probe_read_user_dynptr", "copies what is sent into the ring (from Linux 6.16)", kSocket},
+    Named{"bpf_dynptr_copy", "copies what is received into the ring (from Linux 6.16)", kSocket},
+    Named{"bpf_dynptr_from_skb", "reads packets (from Linux 6.4, in tracing programs from 6.12)", kSocket},
+    Named{"bpf_iter_num_new", "bounded loops (from Linux 6.4)", kSocket},
+    Named{"bpf_rdonly_cast", "reads the kernel's structures (from Linux 6.2)", kSocket | kLength},
 };
+
+bool is_of(const Named& named, Plane plane) {
+  return (named.planes >> static_cast<unsigned>(plane) & 1) != 0;
+}
 
 bool has_capability(uint64_t effective, unsigned capability) {
   return (effective >> capability & 1) != 0;
@@ -75,11 +87,28 @@ struct BtfDeleter {
   void operator()(btf* types) const { btf__free(types); }
 };
 
+std::string kernel_of(Plane plane) {
+  return plane == Plane::kSocket ? "Linux 6.16" : plane == Plane::kLength ? "Linux 6.3" : "Linux 5.12";
+}
+
+// The fallback planes read registers, and know only these.
+Requirement probe_processor() {
+  utsname name{};
+  ::uname(&name);
+  const bool is_known = std::string_view(name.machine) == "x86_64";
+  return {.name = "x86-64 processor",
+          .available = is_known,
+          .explanation = is_known ? "system calls are read from its registers"
+                                  : "the registers of " + std::string(name.machine) + " are not known to this plane"};
+}
+
 Requirement probe_name(const btf* types, const Named& named, std::string_view what, const std::string& symbol,
-                       uint32_t kind) {
+                       uint32_t kind, Plane plane) {
   Requirement r{.name = std::string(what) + " " + named.name, .available = false, .explanation = named.purpose};
   r.available = types != nullptr && btf__find_by_name_kind(types, symbol.c_str(), kind) > 0;
-  if (!r.available) r.explanation += ": this kernel does not have it; the socket plane needs Linux 6.16 or later";
+  if (!r.available)
+    r.explanation += ": this kernel does not have it; the " + std::string(to_string(plane)) + " plane needs " +
+                     kernel_of(plane) + " or later";
   return r;
 }
 
@@ -170,7 +199,7 @@ bool is_postgres(const Listener& listener) {
 
 }  // namespace
 
-std::vector<Requirement> probe_requirements() {
+std::vector<Requirement> probe_requirements(Plane plane) {
   std::vector<Requirement> result{probe_privilege()};
   // What is missing is said by the requirements; the library would say it again on standard error.
   libbpf_set_print(nullptr);
@@ -181,18 +210,50 @@ std::vector<Requirement> probe_requirements() {
                                        ? "/sys/kernel/btf/vmlinux"
                                        : "/sys/kernel/btf/vmlinux cannot be read: use a kernel built with "
                                          "CONFIG_DEBUG_INFO_BTF=y, as Debian's and every larger distribution's are"});
+  if (plane != Plane::kSocket) result.push_back(probe_processor());
   for (const Named& named : kTracepoints)
-    result.push_back(
-        probe_name(types.get(), named, "tracepoint", std::string("btf_trace_") + named.name, BTF_KIND_TYPEDEF));
+    if (is_of(named, plane))
+      result.push_back(probe_name(types.get(), named, "tracepoint", std::string("btf_trace_") + named.name,
+                                  BTF_KIND_TYPEDEF, plane));
   for (const Named& named : kFunctions)
-    result.push_back(probe_name(types.get(), named, "kernel function", named.name, BTF_KIND_FUNC));
+    if (is_of(named, plane))
+      result.push_back(probe_name(types.get(), named, "kernel function", named.name, BTF_KIND_FUNC, plane));
   return result;
 }
 
-Status check_requirements() {
-  for (const Requirement& r : probe_requirements())
+Status check_requirements(Plane plane) {
+  for (const Requirement& r : probe_requirements(plane))
     if (!r.available) return Error("capture: missing " + r.name + ": " + r.explanation);
   return {};
+}
+
+Result<Plane> choose_plane(std::optional<Plane> wanted) {
+  if (wanted) {
+    GH_TRY(check_requirements(*wanted));
+    return *wanted;
+  }
+  Status missing;
+  for (const Plane plane : {Plane::kSocket, Plane::kLength, Plane::kSyscall}) {
+    missing = check_requirements(plane);
+    if (missing) return plane;
+  }
+  return missing.error();
+}
+
+std::string_view blind_spots(Plane plane) {
+  switch (plane) {
+    case Plane::kSocket:
+      return "";
+    case Plane::kLength:
+      return "io_uring, sendfile and splice; sendmmsg and recvmmsg of more than one message; what two threads send,\n"
+             "or receive, on one socket at the same time. A buffer that another thread writes to meanwhile is read as\n"
+             "it stands after the call, and that cannot be told";
+    case Plane::kSyscall:
+      return "io_uring, and what the first call after it moves; sendfile and splice; sendmmsg and recvmmsg of more\n"
+             "than one message; what two threads send, or receive, on one socket at the same time. A buffer that\n"
+             "another thread writes to meanwhile is read as it stands after the call, and that cannot be told";
+  }
+  return "";
 }
 
 std::vector<Listener> find_listeners() {

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "agent/capture/plane.h"
 #include "agent/stream/records.h"
 #include "common/result.h"
 
@@ -17,10 +20,16 @@ struct Requirement {
   std::string explanation;  // what it is for; if it is missing, why and what to do
 };
 
-// Everything that the socket plane needs, in the order in which it is worth mending. Loads nothing.
-std::vector<Requirement> probe_requirements();
+// Everything that the plane needs, in the order in which it is worth mending. Loads nothing.
+std::vector<Requirement> probe_requirements(Plane plane);
 // An error with the first missing requirement as one line.
-Status check_requirements();
+Status check_requirements(Plane plane);
+
+// The plane that is `wanted`, else the best one that this host has everything for. An error if there is none.
+Result<Plane> choose_plane(std::optional<Plane> wanted);
+
+// What of the traffic the plane does not see, as lines for people; each such byte is counted as lost.
+std::string_view blind_spots(Plane plane);
 
 // A socket on which a PostgreSQL server waits, in any network namespace of this host.
 struct Listener {

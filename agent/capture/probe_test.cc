@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "common/file.h"
@@ -14,14 +15,70 @@
 namespace gatehouse::capture {
 namespace {
 
+constexpr std::array kPlanes{Plane::kSocket, Plane::kLength, Plane::kSyscall};
+
+std::vector<std::string> names_of(Plane plane) {
+  std::vector<std::string> names;
+  for (const Requirement& r : probe_requirements(plane)) names.push_back(r.name);
+  return names;
+}
+
+bool needs(Plane plane, const std::string& name) {
+  const auto names = names_of(plane);
+  return std::ranges::find(names, name) != names.end();
+}
+
 TEST(Probe, EveryRequirementExplainsItself) {
-  const auto requirements = probe_requirements();
-  EXPECT_GT(requirements.size(), 10U);
-  for (const Requirement& r : requirements) {
-    EXPECT_FALSE(r.name.empty());
-    EXPECT_FALSE(r.explanation.empty()) << r.name;
-    EXPECT_EQ(r.explanation.find('\n'), std::string::npos) << r.name;
+  for (const Plane plane : kPlanes) {
+    const auto requirements = probe_requirements(plane);
+    EXPECT_GT(requirements.size(), 7U);
+    for (const Requirement& r : requirements) {
+      EXPECT_FALSE(r.name.empty());
+      EXPECT_FALSE(r.explanation.empty()) << r.name;
+      EXPECT_EQ(r.explanation.find('\n'), std::string::npos) << r.name;
+    }
   }
+}
+
+TEST(Probe, APlaneAsksForWhatItUses) {
+  EXPECT_TRUE(needs(Plane::kSocket, "tracepoint tcp_sendmsg_locked"));
+  EXPECT_FALSE(needs(Plane::kLength, "tracepoint tcp_sendmsg_locked"));
+  EXPECT_TRUE(needs(Plane::kLength, "tracepoint sock_send_length"));
+  EXPECT_FALSE(needs(Plane::kSyscall, "tracepoint sock_send_length"));
+  EXPECT_TRUE(needs(Plane::kSyscall, "tracepoint sys_exit"));
+  for (const Plane plane : kPlanes) EXPECT_TRUE(needs(plane, "tracepoint inet_sock_set_state"));
+}
+
+TEST(Probe, PlanesHaveNames) {
+  for (const Plane plane : kPlanes) EXPECT_EQ(parse_plane(to_string(plane)), plane);
+  EXPECT_FALSE(parse_plane("auto"));
+  EXPECT_FALSE(parse_plane(""));
+}
+
+// Nobody is given another plane than the one that was asked for, and a choice is one that is possible.
+TEST(Probe, ThePlaneIsTheOneThatIsWantedOrTheBest) {
+  for (const Plane plane : kPlanes) {
+    const auto chosen = choose_plane(plane);
+    EXPECT_EQ(static_cast<bool>(chosen), static_cast<bool>(check_requirements(plane)));
+    if (chosen) {
+      EXPECT_EQ(*chosen, plane);
+    }
+  }
+  const auto best = choose_plane(std::nullopt);
+  if (!best) {
+    for (const Plane plane : kPlanes) EXPECT_FALSE(check_requirements(plane));
+    return;
+  }
+  for (const Plane plane : kPlanes) {
+    if (plane == *best) break;
+    EXPECT_FALSE(check_requirements(plane)) << to_string(plane);
+  }
+}
+
+TEST(Probe, OnlyTheSocketPlaneIsWithoutBlindSpots) {
+  EXPECT_EQ(blind_spots(Plane::kSocket), "");
+  EXPECT_NE(blind_spots(Plane::kLength).find("io_uring"), std::string_view::npos);
+  EXPECT_NE(blind_spots(Plane::kSyscall).find("io_uring"), std::string_view::npos);
 }
 
 TEST(Probe, FindsAUnixListenerByItsName) {

@@ -88,6 +88,12 @@ constexpr std::array kSchema{
         .check = check_mode},
 
     Key{.path = "capture", .type = Type::kSection, .why = "The kernel side and its buffers."},
+    Key{.path = "capture.plane",
+        .type = Type::kChoice,
+        .fallback = "auto",
+        .choices = "auto|socket|length|syscall",
+        .why = "By which of the kernel's events bytes are seen. `auto`: the best that this kernel has, which `doctor` "
+               "names; the others are for tests and for comparing."},
     Key{.path = "capture.request_bytes_max",
         .type = Type::kBytes,
         .fallback = "1MiB",
@@ -180,7 +186,8 @@ Status read_databases(const config::Settings& settings, std::vector<AgentConfig:
 }
 
 AgentConfig::Capture read_capture(const config::Settings& settings) {
-  return {.request_bytes_max = settings.bytes("capture.request_bytes_max"),
+  return {.plane = settings.text("capture.plane"),
+          .request_bytes_max = settings.bytes("capture.request_bytes_max"),
           .control_ring_bytes = settings.bytes("capture.control_ring_bytes"),
           .request_ring_bytes = settings.bytes("capture.request_ring_bytes"),
           .response_ring_bytes = settings.bytes("capture.response_ring_bytes"),

@@ -58,6 +58,7 @@ struct AgentConfig {
   std::vector<Database> databases;
 
   struct Capture {
+    std::string plane;  // "auto", "socket", "length", "syscall"
     uint64_t request_bytes_max = 0;
     uint64_t control_ring_bytes = 0;
     uint64_t request_ring_bytes = 0;

@@ -27,6 +27,7 @@ TEST(AgentConfig, AnEmptyFileIsEveryDefault) {
   EXPECT_EQ(config->agent.state_dir, "/var/lib/gatehouse-agent");
   EXPECT_EQ(config->collector.address, (config::Address{"127.0.0.1", 7443}));
   EXPECT_TRUE(config->databases.empty());
+  EXPECT_EQ(config->capture.plane, "auto");
   EXPECT_EQ(config->capture.request_bytes_max, 1U << 20);
   EXPECT_EQ(config->capture.poll_max, milliseconds(20));
   EXPECT_EQ(config->spool.bytes_max, 1U << 30);
@@ -106,6 +107,17 @@ TEST(AgentConfig, SaysWhatIsWrongAndWhere) {
     EXPECT_EQ(config.error().message().substr(0, c.want.size()), c.want);
     EXPECT_EQ(config.error().kind(), ErrorKind::kConfiguration);
   }
+}
+
+TEST(AgentConfig, APlaneIsOneOfThree) {
+  for (const std::string plane : {"auto", "socket", "length", "syscall"}) {
+    const auto config = parse_agent_config("capture:\n  plane: " + plane + "\n", "agent.yaml");
+    ASSERT_TRUE(config.has_value()) << config.error().message();
+    EXPECT_EQ(config->capture.plane, plane);
+  }
+  const auto config = parse_agent_config("capture:\n  plane: kprobe\n", "agent.yaml");
+  ASSERT_FALSE(config.has_value());
+  EXPECT_NE(config.error().message().find("capture.plane"), std::string::npos) << config.error().message();
 }
 
 TEST(AgentConfig, TokenFromEnvironmentGoesBeforeTheFile) {

@@ -85,7 +85,7 @@ std::optional<uint32_t> status_number(std::string_view status, std::string_view 
 void read_executable(const std::string& folder, Process& process) {
   constexpr std::string_view kDeleted = " (deleted)";
   process.exe = read_link(folder + "/exe");
-  struct stat status {};
+  struct stat status{};
   if (::stat((folder + "/exe").c_str(), &status) == 0) {
     process.exe_inode = status.st_ino;
     process.exe_device = kernel_device(status.st_dev);

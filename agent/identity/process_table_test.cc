@@ -307,7 +307,7 @@ TEST_F(ProcessTableTest, DeepChainsEndWithinTheLimit) {
 TEST_F(ProcessTableTest, DigestsArriveLater) {
   ProcessTable table = make();
   proc_.add({.pid = 101, .start_ticks = 200, .content = "program"});
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat(proc_.file("exe101").c_str(), &status), 0);
   ProcessExec record = exec(kPsql, kShell, "/elsewhere/psql");
   record.exe_inode = status.st_ino;

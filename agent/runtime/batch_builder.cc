@@ -136,7 +136,9 @@ bool BatchBuilder::due(uint64_t now_boottime_ns) const {
 
 EncodedBatch BatchBuilder::take() {
   GH_CHECK(event_count_ > 0);
-  EncodedBatch batch{.bytes = {}, .first_sequence = first_sequence_, .event_count = event_count_,
+  EncodedBatch batch{.bytes = {},
+                     .first_sequence = first_sequence_,
+                     .event_count = event_count_,
                      .carries = std::exchange(carries_, std::nullopt)};
   {
     protozero::pbf_writer writer(out_);

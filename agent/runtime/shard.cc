@@ -70,8 +70,7 @@ class Shard::Session final : public ConnectionObserver {
     now_ns_ = record.time_ns;
     watch_ended_ = record.watch_ended;
     for (const Direction direction : {Direction::kRequest, Direction::kResponse}) {
-      uint64_t& bytes =
-          direction == Direction::kRequest ? entry_->totals.request_bytes : entry_->totals.response_bytes;
+      uint64_t& bytes = direction == Direction::kRequest ? entry_->totals.request_bytes : entry_->totals.response_bytes;
       bytes = record.witnessed ? record.stream_bytes[static_cast<size_t>(direction)] : connection_.position(direction);
     }
     connection_.on_closed(record, *this);

@@ -73,9 +73,9 @@ TEST_P(Joined, IdleSessionLosesNothing) {
   EXPECT_EQ(socket->opened.origin[1], is_unix ? 0 : before_responses);
   EXPECT_EQ(socket->requests().data, query("select 0") + query("select 1") + query("select 2"));
   EXPECT_EQ(socket->responses().data, answer + answer + answer);
-  EXPECT_EQ(imbalance(*socket, moved(before_requests, pair.requests_moved),
-                      moved(before_responses, pair.responses_moved)),
-            "");
+  EXPECT_EQ(
+      imbalance(*socket, moved(before_requests, pair.requests_moved), moved(before_responses, pair.responses_moved)),
+      "");
 }
 
 // One that says nothing is known all the same, with both its processes.

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <numeric>
 
 namespace gatehouse::capture::test {
@@ -95,12 +96,18 @@ std::vector<SeenSocket*> Recorder::at(const std::string& path) {
   return result;
 }
 
-Capture::Capture(const CaptureConfig& config) {
+Plane plane_under_test() {
+  const char* const name = std::getenv("GATEHOUSE_PLANE");
+  return name == nullptr ? Plane::kSocket : parse_plane(name).value();
+}
+
+Capture::Capture(CaptureConfig config) {
+  config.plane = plane_under_test();
   auto source = KernelSource::open(config);
   if (source)
     source_ = std::move(*source);
   else
-    ADD_FAILURE() << "these tests need root and a kernel with the socket plane: " << source.error().message();
+    ADD_FAILURE() << "these tests need root and a kernel with the plane: " << source.error().message();
 }
 
 bool Capture::until(const std::function<bool()>& done) {

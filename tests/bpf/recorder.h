@@ -78,10 +78,13 @@ class Recorder final : public RecordSink {
   uint64_t strangers = 0;  // records of sockets that were not opened
 };
 
+// The plane under test: of the environment variable GATEHOUSE_PLANE, else the socket plane.
+Plane plane_under_test();
+
 // A source that is opened, or a test that has failed and says what is missing.
 class Capture {
  public:
-  explicit Capture(const CaptureConfig& config);
+  explicit Capture(CaptureConfig config);
   [[nodiscard]] bool ok() const { return source_ != nullptr; }
   // Polls until `done` holds, or for five seconds. Returns whether it held.
   bool until(const std::function<bool()>& done);

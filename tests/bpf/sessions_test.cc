@@ -350,8 +350,7 @@ TEST(Losses, ALifeThatFoundNoRoomIsToldLater) {
     // Those that were told later come in no order; their requests differ in length.
     std::vector<SeenSocket*> sockets = find();
     std::ranges::sort(sockets, {}, [](SeenSocket* s) { return s->closed->stream_bytes[0]; });
-    for (size_t i = 0; i < kLives; ++i)
-      EXPECT_EQ(imbalance(*sockets[i], moved[i][0], moved[i][1]), "") << i;
+    for (size_t i = 0; i < kLives; ++i) EXPECT_EQ(imbalance(*sockets[i], moved[i][0], moved[i][1]), "") << i;
   }
 }
 
@@ -455,9 +454,11 @@ TEST(Losses, UrgentBytesAreNotPartOfAStatement) {
     pair.close();
     ASSERT_TRUE(capture.until([&] { return !capture.seen.at(kPort).empty() && capture.seen.at(kPort)[0]->closed; }));
     SeenSocket& socket = *capture.seen.at(kPort)[0];
-    EXPECT_EQ(socket.requests().data, startup() + text + query("after"));
-    EXPECT_EQ(socket.requests().gaps, 1U);
-    EXPECT_EQ(socket.closed->lost_bytes[0][static_cast<size_t>(LostReason::kUnsupported)], 1U);
+    // A reader jumps over the byte. A fallback plane cannot tell where, and so not which bytes it read after that.
+    const bool is_read_whole = client_end || plane_under_test() == Plane::kSocket;
+    const size_t gap = 1 + (is_read_whole ? 0 : text.size() - 8);
+    EXPECT_EQ(socket.requests().data, startup() + (is_read_whole ? text : text.substr(0, 8)) + query("after"));
+    EXPECT_EQ(socket.closed->lost_bytes[0][static_cast<size_t>(LostReason::kUnsupported)], gap);
     EXPECT_EQ(imbalance(socket, pair.requests_moved + text.size() + 1, pair.responses_moved), "");
   }
 }
@@ -491,7 +492,8 @@ TEST(Losses, LookingAheadAtAnOffset) {
     ASSERT_TRUE(capture.until([&] { return !find().empty() && find()[0]->closed; }));
     SeenSocket& socket = *find()[0];
     EXPECT_EQ(imbalance(socket, pair.requests_moved, pair.responses_moved), "");
-    if (family == Family::kTcp4) {
+    // Only the packet does not tell where in it a Unix socket looks: the call's memory does.
+    if (family == Family::kTcp4 || plane_under_test() != Plane::kSocket) {
       EXPECT_EQ(socket.responses().data, first + second + third + ready());
     } else {
       EXPECT_EQ(socket.closed->lost_bytes[1][static_cast<size_t>(LostReason::kUnsupported)], second.size());

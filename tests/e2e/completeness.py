@@ -24,10 +24,12 @@ def run_everything(context, server):
     return load, knowledge
 
 
-def completeness(context, version):
+def completeness(context, version, plane="auto"):
     with context.server(version) as server:
         workload.prepare(server)
-        with context.stack(server) as stack:
+        with context.stack(server, settings=f"capture:\n  plane: {plane}\n") as stack:
+            if plane != "auto":
+                require(f" plane={plane}\n" in stack.agent.log.read_text(), f"the agent does not run the {plane} plane")
             load, knowledge = run_everything(context, server)
             verdict, events = judge(stack.collector, server, load, knowledge)
             require_clean(verdict)

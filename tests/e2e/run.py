@@ -28,6 +28,7 @@ PORTS_EACH = 3
 SCENARIOS = (
     ("completeness-15", lambda c: completeness.completeness(c, 15)),
     ("completeness-18", lambda c: completeness.completeness(c, 18)),
+    ("completeness-length", lambda c: completeness.completeness(c, 15, "length")),
     ("joined", sessions.joined),
     ("restarted", coverage.restarted),
     ("tls", sessions.tls),

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* When: TCP connections as they open and end. All planes have these programs. */
+#ifndef GATEHOUSE_LIFE_H
+#define GATEHOUSE_LIFE_H
+
+#include "connection.h"
+
+#ifdef GH_UNTYPED
+#define forget_dead(sk) forget_conn(sk)
+#else
+#define forget_dead(sk) (void)0 /* its state goes with the socket */
+#endif
+
+/*
+ * Why here: connect() runs in the process that opens the connection, which the
+ * established state, reached in an interrupt, cannot tell.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(on_connecting, const struct sock *sk, int old, int new)
+{
+	struct gh_conn *conn;
+
+	if (new != TCP_SYN_SENT || !gh_watch_client_ends || !is_tcp(sk))
+		return 0;
+	conn = new_conn(sk, NULL);
+	if (!conn) {
+		count(GH_COUNT_STORAGE_FAILED);
+		return 0;
+	}
+	if (conn->flags & (CONN_OPENED | CONN_UNOPENED)) /* disconnected, and connected anew */
+		emit_closed(conn, conn);
+	__builtin_memset(conn, 0, sizeof(*conn));
+	conn->flags = CONN_CLIENT;
+	process_of(&conn->opener, current_task());
+	conn->uid = bpf_get_current_uid_gid();
+	return 0;
+}
+
+/*
+ * Why a program of its own: an interrupt that comes while on_connecting runs on
+ * this CPU may establish another socket, and a program that is already running
+ * there is not run again.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(on_established, const struct sock *sk, int old, int new)
+{
+	struct gh_tuple tuple = {};
+	struct gh_conn *conn;
+	__u64 *client;
+
+	if (!is_tcp(sk))
+		return 0;
+	if (new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK) {
+		conn = conn_of(sk);
+		if (conn)
+			conn->flags |= CONN_FIN_SENT;
+	}
+	if (new != TCP_ESTABLISHED)
+		return 0;
+	if (old == TCP_SYN_SENT) {
+		conn = conn_of(sk);
+		if (!conn)
+			return 0;
+		start_tcp(sk, conn, GH_REQUEST, GH_RESPONSE);
+		tuple_of(&tuple, sk, true);
+		bpf_map_update_elem(&gh_client_ends, &tuple, &conn->id, BPF_ANY);
+		return 0;
+	}
+	if (old != TCP_SYN_RECV)
+		return 0;
+	tuple_of(&tuple, sk, false);
+	forget_dead(sk);
+	conn = new_conn(sk, NULL);
+	if (!conn) {
+		count(GH_COUNT_STORAGE_FAILED);
+		return 0;
+	}
+	client = bpf_map_lookup_elem(&gh_client_ends, &tuple);
+	if (client) {
+		conn->id = *client;
+		conn->flags = CONN_OTHER_END;
+		bpf_map_delete_elem(&gh_client_ends, &tuple);
+		count(GH_COUNT_OTHER_END);
+		return 0;
+	}
+	conn->flags = 0;
+	conn->uid = ~0U;
+	start_tcp(sk, conn, GH_RESPONSE, GH_REQUEST);
+	return 0;
+}
+
+/* A FIN has a number of its own, and that is counted as read. */
+static __always_inline bool has_read_fin(const struct sock *sk, __u32 copied)
+{
+	return field(sk, __sk_common.skc_flags) & 1 << SOCK_DONE &&
+	       copied == kernel_field(struct tcp_sock, sk, rcv_nxt);
+}
+
+/* Bytes that went by unseen at the very end: no later position showed them. A FIN has a number of its own. */
+static __always_inline void tcp_last_gap(struct gh_conn *conn, __u32 direction, __u32 seq, bool has_fin)
+{
+	struct gh_stream *stream = &conn->stream[direction & 1];
+	__s32 gap = seq - has_fin - stream->seq;
+
+	if (gap > 0)
+		skip(stream, direction, gap, GH_LOST_UNSUPPORTED);
+}
+
+/* Why here: the last moment of a socket, after its last read. A closed state may still have bytes to be read. */
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(on_destroy, struct sock *sk)
+{
+	struct gh_conn *conn = conn_of(sk);
+	__u32 copied = kernel_field(struct tcp_sock, sk, copied_seq);
+	__u32 sending;
+
+	if (!conn || !(conn->flags & (CONN_OPENED | CONN_UNOPENED))) {
+		forget_dead(sk);
+		return 0;
+	}
+	sending = sending_direction(conn);
+	/* A reset takes no number, and a FIN that nobody has read is beyond copied_seq. */
+	tcp_last_gap(conn, sending, kernel_field(struct tcp_sock, sk, write_seq), conn->flags & CONN_FIN_SENT);
+	tcp_last_gap(conn, !sending, copied,
+		     has_read_fin(sk, copied));
+	emit_closed(conn, conn);
+	forget_dead(sk);
+	return 0;
+}
+
+#endif
