@@ -91,6 +91,11 @@ int BPF_PROG(on_established, const struct sock *sk, int old, int new)
 	conn->flags = 0;
 	conn->uid = ~0U;
 	start_tcp(sk, conn, GH_RESPONSE, GH_REQUEST);
+	if (gh_join_pass != JOIN_DONE) {
+		struct gh_process captured = { .pid = SERVER_END_CAPTURED };
+
+		bpf_map_update_elem(&gh_server_ends, &tuple, &captured, BPF_ANY);
+	}
 	return 0;
 }
 
@@ -223,7 +228,10 @@ static __always_inline void tell_peer(struct gh_conn *conn, struct sk_buff *skb,
 			return;
 		}
 	}
-	bpf_sk_storage_delete(&gh_conns, sk);
+	if (gh_join_pass != JOIN_DONE)
+		conn->id = 0; /* nothing more to tell, but not a socket for the search either */
+	else
+		bpf_sk_storage_delete(&gh_conns, sk);
 }
 
 static __always_inline void tcp_receive(struct sk_buff *skb, struct sock *sk, __u32 bytes)

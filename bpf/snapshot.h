@@ -11,12 +11,17 @@
 
 #include "unix_plane.h"
 
-enum gh_join_pass { JOIN_NOTE_SERVERS, JOIN_CLIENTS, JOIN_SERVERS };
+enum gh_join_pass { JOIN_NOTE_SERVERS, JOIN_CLIENTS, JOIN_SERVERS, JOIN_DONE };
 
-/* Set by user space before each pass. */
+/* Set by user space before each pass, and after the last. */
 __u32 gh_join_pass;
 
-/* Who serves a connection. Written by the first pass, emptied by the others. */
+/*
+ * Who serves a connection. Written by the first pass, emptied by the others. A
+ * server end that is captured itself, since it was established while the
+ * programs were being attached, is marked: the search leaves its client alone.
+ */
+#define SERVER_END_CAPTURED (~0U)
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -89,9 +94,17 @@ static __always_inline void join_tcp(struct gh_join_scratch *s, struct sock *sk,
 				     bool is_client)
 {
 	struct gh_process *server;
+	__u64 *client;
 
 	tuple_of(&s->tuple, sk, is_client);
-	if (!is_client && bpf_map_lookup_elem(&gh_client_ends, &s->tuple)) {
+	client = is_client ? NULL : bpf_map_lookup_elem(&gh_client_ends, &s->tuple);
+	if (client) {
+		/* Its next read tells who serves: until it has forked, a server that listens holds it. */
+		s->conn.id = *client;
+		s->conn.flags = CONN_OTHER_END | CONN_DECIDED;
+		if (!bpf_sk_storage_get(&gh_conns, sk, &s->conn, BPF_SK_STORAGE_GET_F_CREATE))
+			count(GH_COUNT_STORAGE_FAILED);
+		bpf_map_delete_elem(&gh_client_ends, &s->tuple);
 		count(GH_COUNT_OTHER_END);
 		return;
 	}
@@ -105,6 +118,11 @@ static __always_inline void join_tcp(struct gh_join_scratch *s, struct sock *sk,
 	describe_tcp(&s->opened, &s->conn, sk);
 	if (is_client) {
 		server = bpf_map_lookup_elem(&gh_server_ends, &s->tuple);
+		if (server && server->pid == SERVER_END_CAPTURED) {
+			bpf_map_delete_elem(&gh_server_ends, &s->tuple);
+			count(GH_COUNT_OTHER_END);
+			return;
+		}
 		if (server)
 			s->opened.server_opener = *server;
 		bpf_map_update_elem(&gh_client_ends, &s->tuple, &s->conn.id, BPF_ANY);
@@ -176,7 +194,12 @@ static __always_inline void search_tcp(struct gh_join_scratch *s, struct sock *s
 	else if (gh_join_pass == JOIN_SERVERS && is_server)
 		join_tcp(s, sk, task, false);
 	else if (gh_join_pass == JOIN_NOTE_SERVERS && is_server) {
+		struct gh_process *noted;
+
 		tuple_of(&s->tuple, sk, false);
+		noted = bpf_map_lookup_elem(&gh_server_ends, &s->tuple);
+		if (noted && noted->pid == SERVER_END_CAPTURED)
+			return;
 		process_of(&s->conn.opener, task);
 		bpf_map_update_elem(&gh_server_ends, &s->tuple, &s->conn.opener, BPF_ANY);
 	}
@@ -211,6 +234,7 @@ int join_open_sockets(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	struct socket *socket;
+	struct gh_conn *known;
 	struct sock *sk;
 	__u16 family;
 
@@ -223,8 +247,14 @@ int join_open_sockets(struct bpf_iter__task_file *ctx)
 	if (!sk)
 		return 0;
 	family = sk->__sk_common.skc_family;
-	if (gh_join_pass != JOIN_NOTE_SERVERS && bpf_sk_storage_get(&gh_conns, sk, 0, 0))
-		return 0;
+	known = gh_join_pass == JOIN_NOTE_SERVERS ? NULL : bpf_sk_storage_get(&gh_conns, sk, 0, 0);
+	if (known) {
+		/* Connecting was seen, and being connected came before the program for that: begins anew. */
+		if (known->id || known->flags & CONN_OTHER_END || family == AF_UNIX ||
+		    sk->__sk_common.skc_state != TCP_ESTABLISHED)
+			return 0;
+		bpf_sk_storage_delete(&gh_conns, sk);
+	}
 	__builtin_memset(s, 0, sizeof(*s));
 	if ((family == AF_INET || family == AF_INET6) && sk->sk_protocol == IPPROTO_TCP)
 		search_tcp(s, sk, task);

@@ -118,6 +118,8 @@ Status run_iterator(const bpf_program* program, std::string& out) {
   return read_iterator(*link, out);
 }
 
+constexpr uint32_t kJoinDone = 3;  // JOIN_DONE there
+
 // Runs the programs' search for open sessions, see bpf/snapshot.h.
 Status join_open_sockets(gatehouse_bpf& skeleton) {
   for (const uint32_t pass : {0U, 1U, 2U}) {
@@ -269,6 +271,7 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   if (gatehouse_bpf::attach(state->skeleton.get()) != 0) return library_error("capture: attaching the BPF programs");
   GH_ASSIGN(state->lister, attach_lister(*state->skeleton));
   if (config.join_open_sockets) GH_TRY(join_open_sockets(*state->skeleton));
+  state->skeleton->bss->gh_join_pass = kJoinDone;
   return std::unique_ptr<KernelSource>(new KernelSource(std::move(state)));
 }
 
