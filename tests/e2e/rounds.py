@@ -26,8 +26,8 @@ def seeded():
 class Load:
     """Clients of several kinds that are started anew as they end. No text repeats within a session."""
 
-    def __init__(self, context, server, dice):
-        self.clients = context.workload(server)
+    def __init__(self, context, server, dice, tag="w"):
+        self.clients = context.workload(server, tag)
         self.dice = dice
         self._running = {}
         self._started = 0

@@ -133,8 +133,8 @@ class Collector(Daemon):
 
     def query(self, filter_text="", **options):
         """All events that match, oldest first, as nested dictionaries."""
-        arguments = ["query"] + ([filter_text] if filter_text else []) + ["--since", "1d", "--limit", "0"]
-        for name, value in options.items():
+        arguments = ["query"] + ([filter_text] if filter_text else []) + ["--limit", "0"]
+        for name, value in {"since": "1d", **options}.items():
             arguments += [f"--{name}", value]
         events = [json.loads(line) for line in self.cli(*arguments).stdout.splitlines()]
         return sorted(events, key=lambda e: (e["id"].rsplit("/", 1)[0], int(e["id"].rsplit("/", 1)[1])))

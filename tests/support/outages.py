@@ -65,16 +65,27 @@ def compare(sessions, events, executables, declared):
 
 
 def _by_session(sessions, statements):
-    """The log's session of each event, by server process and time; "" for what has none."""
-    of_pid = collections.defaultdict(list)
+    """The log's session of each event, by server process and time; "" for what has none.
+
+    A joined TCP session that the server had not accepted yet has no server process: it is found by its client's port.
+    """
+    of_pid, of_port = collections.defaultdict(list), collections.defaultdict(list)
     for session in sorted(sessions, key=lambda s: s.opened):
         of_pid[session.pid].append(session)
+        of_port[f"{session.client}:{session.client_port}"].append(session)
     found = collections.defaultdict(list)
     for event in statements:
-        owners = of_pid[field(event, "database.pid", 0) or field(event, "session.backend_pid", 0)]
-        at = bisect.bisect([s.opened for s in owners], _unix(event["time"]) + _REUSE_SECONDS_MIN)
-        found[owners[at - 1].session_id if at > 0 else ""].append(event)
+        at = _unix(event["time"])
+        owner = _owner(of_pid[field(event, "database.pid", 0) or field(event, "session.backend_pid", 0)], at)
+        if owner is None and field(event, "fidelity") == "joined-mid-stream":
+            owner = _owner(of_port[field(event, "session.client")], at)
+        found[owner.session_id if owner else ""].append(event)
     return found
+
+
+def _owner(sessions, moment):
+    at = bisect.bisect([s.opened for s in sessions], moment + _REUSE_SECONDS_MIN)
+    return sessions[at - 1] if at > 0 else None
 
 
 def _compare_session(verdict, told, session, recorded, executables, declared):
