@@ -146,6 +146,15 @@ static __always_inline __u64 tcp_id(struct sock *sk)
 }
 #endif
 
+/* An other end has told who serves. While open sessions are searched it stays, so that it is not taken for one. */
+static __always_inline void forget_told(struct gh_conn *conn, const struct sock *sk)
+{
+	if (gh_join_pass != JOIN_DONE)
+		conn->id = 0;
+	else
+		forget_conn(sk);
+}
+
 static __always_inline void start_tcp(const struct sock *sk, struct gh_conn *conn, __u32 tx, __u32 rx)
 {
 	conn->id = tcp_id((void *)sk);

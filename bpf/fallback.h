@@ -122,7 +122,7 @@ static __always_inline void tell_peer(struct gh_scratch *s, struct gh_conn *conn
 			return;
 		}
 	}
-	forget_conn(sk);
+	forget_told(conn, sk);
 }
 
 /* How far the direction has come, as TCP counts its bytes: a FIN is none. */

@@ -135,7 +135,7 @@ static __always_inline void tell_peer(struct gh_conn *conn, struct sk_buff *skb,
 			return;
 		}
 	}
-	forget_conn(sk);
+	forget_told(conn, sk);
 }
 
 static __always_inline void tcp_receive(struct sk_buff *skb, struct sock *sk, __u32 bytes)

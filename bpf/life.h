@@ -86,6 +86,11 @@ int BPF_PROG(on_established, const struct sock *sk, int old, int new)
 	conn->flags = 0;
 	conn->uid = ~0U;
 	start_tcp(sk, conn, GH_RESPONSE, GH_REQUEST);
+	if (gh_join_pass != JOIN_DONE) {
+		struct gh_process captured = { .pid = SERVER_END_CAPTURED };
+
+		bpf_map_update_elem(&gh_server_ends, &tuple, &captured, BPF_ANY);
+	}
 	return 0;
 }
 

@@ -11,20 +11,6 @@
 
 #include "unix_ends.h"
 
-enum gh_join_pass { JOIN_NOTE_SERVERS, JOIN_CLIENTS, JOIN_SERVERS };
-
-/* Set by user space before each pass. */
-__u32 gh_join_pass;
-
-/* Who serves a connection. Written by the first pass, emptied by the others. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
-	__type(key, struct gh_tuple);
-	__type(value, struct gh_process);
-} gh_server_ends SEC(".maps");
-
 /* Of the search, which can be preempted and therefore shares nothing with the other programs. */
 struct gh_join_scratch {
 	struct gh_conn conn;
@@ -96,9 +82,17 @@ static __always_inline void join_tcp(struct gh_join_scratch *s, struct sock *sk,
 				     bool is_client)
 {
 	struct gh_process *server;
+	__u64 *client;
 
 	tuple_of(&s->tuple, sk, is_client);
-	if (!is_client && bpf_map_lookup_elem(&gh_client_ends, &s->tuple)) {
+	client = is_client ? NULL : bpf_map_lookup_elem(&gh_client_ends, &s->tuple);
+	if (client) {
+		/* Its next read tells who serves: until it has forked, a server that listens holds it. */
+		s->conn.id = *client;
+		s->conn.flags = CONN_OTHER_END | CONN_DECIDED;
+		if (!bpf_sk_storage_get(&gh_conns, sk, &s->conn, BPF_SK_STORAGE_GET_F_CREATE))
+			count(GH_COUNT_STORAGE_FAILED);
+		bpf_map_delete_elem(&gh_client_ends, &s->tuple);
 		count(GH_COUNT_OTHER_END);
 		return;
 	}
@@ -112,6 +106,11 @@ static __always_inline void join_tcp(struct gh_join_scratch *s, struct sock *sk,
 	describe_tcp(&s->opened, &s->conn, sk);
 	if (is_client) {
 		server = bpf_map_lookup_elem(&gh_server_ends, &s->tuple);
+		if (server && server->pid == SERVER_END_CAPTURED) {
+			bpf_map_delete_elem(&gh_server_ends, &s->tuple);
+			count(GH_COUNT_OTHER_END);
+			return;
+		}
 		if (server)
 			s->opened.server_opener = *server;
 		bpf_map_update_elem(&gh_client_ends, &s->tuple, &s->conn.id, BPF_ANY);
@@ -183,7 +182,12 @@ static __always_inline void search_tcp(struct gh_join_scratch *s, struct sock *s
 	else if (gh_join_pass == JOIN_SERVERS && is_server)
 		join_tcp(s, sk, task, false);
 	else if (gh_join_pass == JOIN_NOTE_SERVERS && is_server) {
+		struct gh_process *noted;
+
 		tuple_of(&s->tuple, sk, false);
+		noted = bpf_map_lookup_elem(&gh_server_ends, &s->tuple);
+		if (noted && noted->pid == SERVER_END_CAPTURED)
+			return;
 		process_of(&s->conn.opener, task);
 		bpf_map_update_elem(&gh_server_ends, &s->tuple, &s->conn.opener, BPF_ANY);
 	}
@@ -239,6 +243,7 @@ int join_open_sockets(struct bpf_iter__task_file *ctx)
 	struct gh_join_scratch *s = join_scratch();
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
+	struct gh_conn *known;
 	struct sock *sk;
 
 	if (!task || !file || !s)
@@ -246,8 +251,14 @@ int join_open_sockets(struct bpf_iter__task_file *ctx)
 	sk = sock_from_file(file);
 	if (!sk)
 		return 0;
-	if (gh_join_pass != JOIN_NOTE_SERVERS && conn_of(sk))
-		return 0;
+	known = gh_join_pass == JOIN_NOTE_SERVERS ? NULL : conn_of(sk);
+	if (known) {
+		/* Connecting was seen, and being connected came before the program for that: begins anew. */
+		if (known->id || known->flags & CONN_OTHER_END || !is_tcp(sk) ||
+		    field(sk, __sk_common.skc_state) != TCP_ESTABLISHED)
+			return 0;
+		forget_conn(sk);
+	}
 	__builtin_memset(s, 0, sizeof(*s));
 	if (is_tcp(sk))
 		search_tcp(s, sk, task);

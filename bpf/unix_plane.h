@@ -43,6 +43,12 @@ static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sende
 
 		if (role == UNIX_NEITHER)
 			return;
+		/* Older than these programs: the search, or the client's next request, makes its state. */
+		if (role == UNIX_SERVER) {
+			s->opened.path_bytes = copy_unix_path(s->opened.path, sender);
+			if (is_named_path(s->opened.path, s->opened.path_bytes))
+				return;
+		}
 		unix_fresh(s, role, peer, 0);
 		if (role == UNIX_SERVER) /* nothing was asked yet: not a protocol of ours */
 			s->fresh.flags |= CONN_IGNORED;

@@ -26,6 +26,25 @@ struct {
 	__type(value, __u64);
 } gh_client_ends SEC(".maps");
 
+enum gh_join_pass { JOIN_NOTE_SERVERS, JOIN_CLIENTS, JOIN_SERVERS, JOIN_DONE };
+
+/* The search for open sessions, see snapshot.h. Set by user space before each pass, and after the last. */
+__u32 gh_join_pass;
+
+/*
+ * Who serves a connection. Written by the first pass, emptied by the others. A
+ * server end that is captured itself, since it was established while the
+ * programs were being attached, is marked: the search leaves its client alone.
+ */
+#define SERVER_END_CAPTURED (~0U)
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct gh_tuple);
+	__type(value, struct gh_process);
+} gh_server_ends SEC(".maps");
+
 static __always_inline void addresses_of(const struct sock *sk, __u8 *local, __u8 *remote)
 {
 	__builtin_memset(local, 0, 16);

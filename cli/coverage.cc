@@ -130,12 +130,17 @@ void SessionCoverage::add(const v1::Row& row) {
 void SessionCoverage::add_of_agent(const v1::Row& gap) {
   std::string_view words = gap.detail();
   const std::string reason(take_word(words));
+  if (reason == "agent-killed" || reason == "agent-stopped") {
+    // What has ended in the record was seen to its end.
+    if (!has_ended_ && unwatched_.empty()) unwatched_ = words;
+    return;
+  }
   of_agent_[reason] += number_in(words, "events").value_or(0);
 }
 
 std::string_view SessionCoverage::verdict() const {
   const std::string_view own = told_.empty() ? to_text(judge_coverage(facts_)) : std::string_view(told_);
-  return !of_agent_.empty() && (own == "full" || own == "truncated") ? "gaps" : own;
+  return (!of_agent_.empty() || !unwatched_.empty()) && (own == "full" || own == "truncated") ? "gaps" : own;
 }
 
 std::vector<std::string> SessionCoverage::lines() const {
@@ -160,6 +165,7 @@ std::vector<std::string> SessionCoverage::lines() const {
                                   " to=" + std::to_string(missing.to)));
     if (facts_.truncated_bytes > 0) lines.push_back(meaning_of("cut"));
   }
+  if (!unwatched_.empty()) lines.push_back("its agent did not run and saw no end of it: " + safe(unwatched_));
   for (const auto& [reason, events] : of_agent_)
     lines.push_back(human_count(events) +
                     " events of its agent were dropped meanwhile, perhaps some of this session: " + meaning_of(reason));

@@ -37,6 +37,7 @@ class SessionCoverage {
   std::string past_;                        // how the session was joined
   std::string opaque_;
   std::map<std::string, uint64_t> of_agent_;  // dropped events by reason
+  std::string unwatched_;                     // "since=… until=…": the agent did not run, and the session was open
 };
 
 }  // namespace gatehouse::cli

@@ -86,6 +86,19 @@ TEST(SessionCoverage, WhatTheAgentDroppedMayBeThisSessions) {
                                             "session: the agent's spool was full"));
 }
 
+TEST(SessionCoverage, WhatWasOpenWhenTheAgentWasKilledIsNotKnown) {
+  SessionCoverage ended;
+  ended.add(event("statement"));
+  ended.add(disconnect("full"));
+  ended.add_of_agent(event("gap", "agent-killed since=A until=B"));
+  EXPECT_THAT(ended.lines(), ElementsAre("full: every byte was seen"));
+  SessionCoverage open;
+  open.add(event("statement"));
+  open.add_of_agent(event("gap", "agent-killed since=A until=B"));
+  EXPECT_THAT(open.lines(), ElementsAre("gaps so far: not everything was seen",
+                                        "its agent did not run and saw no end of it: since=A until=B"));
+}
+
 // A newer agent or collector may say what this one does not know.
 TEST(SessionCoverage, UnknownWordsAreShownHarmlessly) {
   SessionCoverage coverage;

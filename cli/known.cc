@@ -42,6 +42,8 @@ constexpr ZeroIsKnown kZeroIsKnown[] = {
 }  // namespace
 
 bool is_known(const rules::FieldSpec& field, const v1::Row& row) {
+  // Nobody has this number; of a process that was gone too soon, its own is all that is known.
+  if (field.name == "actor.uid" && row.actor_uid() == UINT32_MAX) return false;
   const rules::RowValue value = rules::row_value(field, row);
   if (const auto* text = std::get_if<std::string_view>(&value)) return !text->empty();
   if (const auto* const* list = std::get_if<const rules::TextList*>(&value)) return !(*list)->empty();

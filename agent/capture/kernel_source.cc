@@ -119,6 +119,8 @@ Status run_iterator(const bpf_program* program, std::string& out) {
   return read_iterator(*link, out);
 }
 
+constexpr uint32_t kJoinDone = 3;  // JOIN_DONE there
+
 // Runs the programs' search for open sessions, see bpf/snapshot.h.
 Status join_open_sockets(const Programs& programs) {
   for (const uint32_t pass : {0U, 1U, 2U}) {
@@ -268,6 +270,7 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   if (state->programs->attach() != 0) return library_error("capture: attaching the BPF programs");
   GH_ASSIGN(state->lister, attach_lister(programs));
   if (config.join_open_sockets) GH_TRY(join_open_sockets(programs));
+  *programs.shared().join_pass = kJoinDone;
   return std::unique_ptr<KernelSource>(new KernelSource(std::move(state)));
 }
 

@@ -3,6 +3,7 @@
 
 #include <sys/random.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <array>
 #include <utility>
@@ -19,6 +20,7 @@ namespace {
 constexpr size_t kRecordsPerTurnMax = 4096;                  // then housekeeping gets its turn
 constexpr uint64_t kStatusEveryNs = 60ULL * 1'000'000'000;   // what `gatehouse agents` shows is at most this old
 constexpr uint64_t kProcessPollEveryNs = 20ULL * 1'000'000;  // well under a batch's delay, so its hashes are in it
+constexpr uint64_t kMarkEveryNs = 1'000'000'000;             // while nothing happens
 constexpr std::chrono::milliseconds kDrainMax{3000};         // at the end: long enough for a healthy collector
 
 // Every record to two sinks.
@@ -132,10 +134,16 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
           .delay_ns_max = static_cast<uint64_t>(config.batch.delay_max.count()) * 1'000'000,
       },
       *agent->directory_);
-  agent->publisher_ = std::make_unique<Publisher>(*agent->spool_, boot_id);
-  agent->shard_ = std::make_unique<Shard>(
-      *agent->processes_, *agent->builder_, config.databases,
-      [publisher = agent->publisher_.get()](EncodedBatch batch) { publisher->push(std::move(batch)); });
+  const std::string mark_path = config.agent.state_dir + "/watched";
+  agent->is_restart_ = ::access(mark_path.c_str(), F_OK) == 0;
+  GH_ASSIGN(WatchMark mark, WatchMark::open(mark_path));
+  agent->before_ = mark.before();
+  agent->publisher_ = std::make_unique<Publisher>(*agent->spool_, boot_id, std::move(mark));
+  agent->shard_ = std::make_unique<Shard>(*agent->processes_, *agent->builder_, config.databases,
+                                          [raw = agent.get()](EncodedBatch batch) {
+                                            batch.seen_to_unix_ns = raw->seen_to_unix_ns_;
+                                            raw->publisher_->push(std::move(batch));
+                                          });
   return agent;
 }
 
@@ -156,6 +164,17 @@ void Agent::report_spool_losses(uint64_t now_ns) {
   log::warn("spool", "events were refused for want of room and are lost",
             {{"events", dropped->events}, {"why", spool::to_string(dropped->why)}});
   builder_->add_dropped(*dropped, now_ns);
+}
+
+// Of the time since the run before nothing is known but what the sessions that lived on still tell.
+void Agent::report_unwatched(uint64_t now_ns) {
+  seen_to_unix_ns_ = marked_unix_ns_ = builder_->time_base().to_unix(now_ns);
+  if (!is_restart_) return;
+  builder_->add_gap(nullptr,
+                    {.reason = before_ && before_->is_ended ? "agent-stopped" : "agent-killed",
+                     .since_unix_ns = before_ ? before_->until_unix_ns : 0,
+                     .until_unix_ns = seen_to_unix_ns_},
+                    now_ns);
 }
 
 // A step of the ladder is an event of its own, so that the record shows between which events less was kept.
@@ -188,6 +207,10 @@ void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
     next_status_ns_ = now_ns + kStatusEveryNs;
   }
   shard_->flush(now_ns);
+  if (builder_->empty() && seen_to_unix_ns_ >= marked_unix_ns_ + kMarkEveryNs) {
+    publisher_->seen(seen_to_unix_ns_);
+    marked_unix_ns_ = seen_to_unix_ns_;
+  }
 }
 
 void Agent::finish(const LiveSource& live) {
@@ -199,6 +222,7 @@ void Agent::finish(const LiveSource& live) {
   report_spool_losses(now_ns);
   shard_->flush(now_ns, true);
   publisher_->drain();
+  publisher_->end(builder_->time_base().to_unix(now_ns));
   uplink_->stop(kDrainMax);
 }
 
@@ -207,10 +231,13 @@ Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::
   GH_TRY(processes_->snapshot().context("reading /proc"));
   std::unique_ptr<Tee> tee = also == nullptr ? nullptr : std::make_unique<Tee>(*also, *shard_);
   RecordSink& sink = tee ? static_cast<RecordSink&>(*tee) : *shard_;
+  report_unwatched(boottime_ns());
   log::info("agent", "watching", {{"agent_id", uplink_->agent_id()}, {"plane", live.plane}});
   while (stop == 0) {
     if (const auto failure = uplink_->failure()) return *failure;
+    const uint64_t polled_unix_ns = unix_ns();
     const size_t records = live.source.poll(sink, kRecordsPerTurnMax);
+    if (records < kRecordsPerTurnMax) seen_to_unix_ns_ = polled_unix_ns;
     housekeeping(live, boottime_ns());
     if (records < kRecordsPerTurnMax) live.wait(static_cast<uint32_t>(config_.capture.poll_max.count()));
   }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "agent/config/agent_config.h"
@@ -14,6 +15,7 @@
 #include "agent/runtime/publisher.h"
 #include "agent/runtime/shard.h"
 #include "agent/runtime/table_directory.h"
+#include "agent/runtime/watch_mark.h"
 #include "agent/spool/spool.h"
 #include "agent/stream/records.h"
 #include "agent/uplink/uplink.h"
@@ -57,6 +59,7 @@ class Agent {
   Agent() = default;
   void report_status(std::string_view phase, const LiveSource& live, uint64_t now_ns);
   void report_spool_losses(uint64_t now_ns);
+  void report_unwatched(uint64_t now_ns);
   void report_degradation(const LiveSource& live, uint64_t now_ns);
   void housekeeping(const LiveSource& live, uint64_t now_ns);
   void finish(const LiveSource& live);
@@ -70,6 +73,10 @@ class Agent {
   std::unique_ptr<BatchBuilder> builder_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<Shard> shard_;
+  bool is_restart_ = false;
+  std::optional<Watched> before_;  // what the run before left, if it can be read
+  uint64_t seen_to_unix_ns_ = 0;   // of what was ready to be read then, everything was
+  uint64_t marked_unix_ns_ = 0;
   std::vector<ProcessKey> changed_;
   std::string degradation_{"full"};
   uint64_t sessions_untold_ = 0;  // reported

@@ -27,6 +27,16 @@ size_t written_bytes(const identity::Process& process) {
   return bytes;
 }
 
+// Began before the watch and was gone before it could be looked up: its number is all that is known.
+std::shared_ptr<const identity::Process> nameless(const ImageKey& key) {
+  constexpr uint32_t kUnknown = UINT32_MAX;
+  auto process = std::make_shared<identity::Process>();
+  process->key = key.process;
+  process->image_number = std::max(key.image, 1U);
+  process->uid = process->gid = process->euid = kUnknown;
+  return process;
+}
+
 // A batch may wait this many times its normal delay for the hash of a program file first seen in it.
 constexpr uint64_t kHashPatience = 5;
 
@@ -52,8 +62,9 @@ BatchBuilder::BatchBuilder(Options options, ProcessDirectory& processes)
 }
 
 uint64_t BatchBuilder::name_process(const ImageKey& key) {
+  if (!key.known()) return 0;
   std::shared_ptr<const identity::Process> process = processes_.find(key);
-  if (!process) return 0;
+  if (!process) process = nameless(key);
   const uint64_t id = process_id(process->key, process->image_number);
   const auto [at, is_new] = named_.try_emplace(id, std::move(process));
   if (is_new) named_bytes_ += written_bytes(*at->second);

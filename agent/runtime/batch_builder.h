@@ -48,7 +48,9 @@ struct EncodedBatch {
   std::string bytes;
   uint64_t first_sequence = 0;
   uint32_t event_count = 0;
-  std::optional<spool::Dropped> carries;  // events that are told in it as dropped
+  std::optional<spool::Dropped> carries{};  // events that are told in it as dropped
+  // Everything that was seen up to here is in this batch or in one before. Set by who drives the source.
+  uint64_t seen_to_unix_ns = 0;
 };
 
 class BatchBuilder {

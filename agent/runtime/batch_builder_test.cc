@@ -125,6 +125,23 @@ TEST(BatchBuilder, StatementRoundTripsThroughProtobuf) {
   EXPECT_EQ(event.statement().parameters(2).type_oid(), 17U);
 }
 
+// It began before the watch and was gone before anybody could look.
+TEST(BatchBuilder, OfAProcessThatNobodyKnowsItsNumberIsTold) {
+  Fixture f;
+  f.session->server = {.process = {.pid = 99, .start_ns = 99'000}};
+  f.builder.add_activity(f.session, statement("SELECT 1", {.pid = 98, .start_ns = 98'000}));
+  const v1::Batch batch = f.take();
+  const auto of = [&](uint64_t id) {
+    for (const v1::Process& process : batch.processes())
+      if (process.id() == id) return process;
+    return v1::Process();
+  };
+  EXPECT_EQ(of(batch.events(0).process()).pid(), 98U);
+  EXPECT_EQ(of(batch.events(0).process()).start_time_ns(), 1'098'000U);
+  EXPECT_EQ(of(batch.events(0).process()).uid(), UINT32_MAX);
+  EXPECT_EQ(of(batch.sessions(0).server_process()).pid(), 99U);
+}
+
 TEST(BatchBuilder, SequencesContinueOverBatchesAndEachBatchIsSelfContained) {
   Fixture f;
   const ProcessKey writer{.pid = 30, .start_ns = 30'000};

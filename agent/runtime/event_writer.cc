@@ -261,6 +261,8 @@ void write_gap(std::string& out, const EventHead& head, const GapReport& gap, ui
   put_number(body, G::kEventsFieldNumber, gap.events);
   put_number(body, G::kResponseBytesFieldNumber, gap.response_bytes);
   put_text(body, G::kServerStateFieldNumber, gap.server_state);
+  put_number(body, G::kSinceUnixNsFieldNumber, gap.since_unix_ns);
+  put_number(body, G::kUntilUnixNsFieldNumber, gap.until_unix_ns);
 }
 
 void write_status(std::string& out, const StatusReport& status, uint64_t time_unix_ns) {

@@ -69,6 +69,7 @@ struct GapReport {
   uint64_t response_bytes = 0;  // for "opened-before-watching", where `bytes` are of requests
   std::string_view reason{};
   std::string_view server_state{};
+  uint64_t since_unix_ns = 0, until_unix_ns = 0;  // for "agent-killed", "agent-stopped"
   Fidelity fidelity = Fidelity::kAfterGap;
 };
 void write_gap(std::string& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns);

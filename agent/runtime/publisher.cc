@@ -6,8 +6,8 @@
 
 namespace gatehouse::runtime {
 
-Publisher::Publisher(spool::Spool& spool, std::string boot_id)
-    : spool_(spool), boot_id_(std::move(boot_id)), thread_([this] { run(); }) {}
+Publisher::Publisher(spool::Spool& spool, std::string boot_id, WatchMark mark)
+    : spool_(spool), boot_id_(std::move(boot_id)), mark_(std::move(mark)), thread_([this] { run(); }) {}
 
 Publisher::~Publisher() {
   {
@@ -23,6 +23,16 @@ void Publisher::push(EncodedBatch batch) {
   changed_.wait(lock, [this] { return queue_.size() < kQueueBatchesMax; });
   queue_.push_back(std::move(batch));
   changed_.notify_all();
+}
+
+void Publisher::seen(uint64_t unix_ns) {
+  const std::lock_guard lock(mutex_);
+  if (queue_.empty() && !busy_) idle_ = {.until_unix_ns = unix_ns};
+}
+
+void Publisher::end(uint64_t unix_ns) {
+  const std::lock_guard lock(mutex_);
+  if (queue_.empty() && !busy_) idle_ = {.until_unix_ns = unix_ns, .is_ended = true};
 }
 
 void Publisher::drain() {
@@ -43,6 +53,26 @@ void Publisher::look_for_dropped(std::unique_lock<std::mutex>& lock) {
   if (dropped) dropped_ = dropped;
 }
 
+// What a full spool or a failing disk refuses, the spool counts, and take_dropped() tells.
+void Publisher::store(const EncodedBatch& batch, spool::Sealer& sealer) {
+  const spool::SealedBatch sealed = sealer.seal(batch.bytes, batch.first_sequence, batch.event_count);
+  const spool::Dropped* carried = batch.carries ? &*batch.carries : nullptr;
+  if (spool_.append(sealed, carried) != spool::AppendOutcome::kStored) {
+    untold_events_ += batch.event_count;
+    return;
+  }
+  sealer.chain(sealed);
+  if (carried != nullptr) untold_events_ -= carried->events;
+  if (untold_events_ == 0) mark_.write({.until_unix_ns = batch.seen_to_unix_ns});
+}
+
+void Publisher::mark_idle(std::unique_lock<std::mutex>& lock) {
+  const Watched idle = idle_;
+  lock.unlock();
+  if (untold_events_ == 0) mark_.write(idle);
+  lock.lock();
+}
+
 void Publisher::run() {
   constexpr auto kReportCheck = std::chrono::seconds(1);  // room may come while nothing is pushed
   spool::Sealer sealer(boot_id_);
@@ -50,19 +80,17 @@ void Publisher::run() {
   for (;;) {
     changed_.wait_for(lock, kReportCheck, [this] { return stopping_ || !queue_.empty(); });
     if (queue_.empty()) {
+      mark_idle(lock);
       look_for_dropped(lock);
-      if (stopping_) return;
-      continue;
+      if (!stopping_) continue;
+      if (queue_.empty()) return;
     }
     const EncodedBatch batch = std::move(queue_.front());
     queue_.pop_front();
     busy_ = true;
     lock.unlock();
     changed_.notify_all();
-    // What a full spool or a failing disk refuses, the spool counts, and take_dropped() tells.
-    const spool::SealedBatch sealed = sealer.seal(batch.bytes, batch.first_sequence, batch.event_count);
-    const spool::Dropped* carried = batch.carries ? &*batch.carries : nullptr;
-    if (spool_.append(sealed, carried) == spool::AppendOutcome::kStored) sealer.chain(sealed);
+    store(batch, sealer);
     lock.lock();
     look_for_dropped(lock);
     busy_ = false;

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "agent/runtime/batch_builder.h"
+#include "agent/runtime/watch_mark.h"
 #include "agent/spool/spool.h"
 
 namespace gatehouse::runtime {
@@ -20,8 +21,8 @@ class Publisher {
   // Batches waiting for the disk; beyond it push() blocks, and what is lost then is lost and counted in the rings.
   static constexpr size_t kQueueBatchesMax = 64;
 
-  // `spool` outlives the publisher.
-  Publisher(spool::Spool& spool, std::string boot_id);
+  // `spool` outlives the publisher. `mark` follows what is in the spool.
+  Publisher(spool::Spool& spool, std::string boot_id, WatchMark mark);
   // Seals and appends what is queued, then ends the thread.
   ~Publisher();
   Publisher(const Publisher&) = delete;
@@ -29,6 +30,10 @@ class Publisher {
 
   // Any thread.
   void push(EncodedBatch batch);
+  // Everything that was seen up to here has been pushed. Any thread.
+  void seen(uint64_t unix_ns);
+  // The last that is seen is in the spool: this run ends of its own accord. After drain().
+  void end(uint64_t unix_ns);
   // Waits until everything pushed so far is in the spool or was refused by it.
   void drain();
   // Events that the spool refused and that can be reported now. Any thread.
@@ -37,6 +42,8 @@ class Publisher {
  private:
   void run();
   void look_for_dropped(std::unique_lock<std::mutex>& lock);
+  void store(const EncodedBatch& batch, spool::Sealer& sealer);
+  void mark_idle(std::unique_lock<std::mutex>& lock);
 
   spool::Spool& spool_;
   const std::string boot_id_;
@@ -46,6 +53,12 @@ class Publisher {
   std::optional<spool::Dropped> dropped_;
   bool busy_ = false;
   bool stopping_ = false;
+  Watched idle_;  // while nothing is queued
+
+  // The thread's.
+  WatchMark mark_;
+  uint64_t untold_events_ = 0;  // refused by the spool, and no batch in it says so
+
   std::thread thread_;
 };
 

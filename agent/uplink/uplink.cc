@@ -78,6 +78,8 @@ struct Uplink::State {
   PublishCall* call = nullptr;
   bool is_over = false;         // of the call
   bool has_progressed = false;  // since the connection before
+  bool was_admitted = false;    // on this connection
+  bool is_stuck = false;        // let in last time, and not all that was sent was acknowledged
   bool is_stopping = false;
   bool is_done = false;  // the thread
 };
@@ -196,8 +198,11 @@ Ending Uplink::State::publish() {
            [this] {
              const std::lock_guard lock(mutex);
              status.is_connected = true;
-             status.last_error.clear();
+             was_admitted = true;
              ++status.connections;
+             // That this collector lets agents in and then takes nothing may have been told already.
+             if (is_stuck) return;
+             status.last_error.clear();
              log::info(kComponent, "connected", {{"collector", options.collector}});
            },
        .on_acknowledged = [this](std::string_view boot_id, uint64_t sequence) { on_acknowledged(boot_id, sequence); },
@@ -212,6 +217,7 @@ Ending Uplink::State::publish() {
   {
     const std::lock_guard lock(mutex);
     is_over = false;
+    was_admitted = false;
     call = &its_call;
     if (is_stopping) its_call.cancel();
   }
@@ -221,6 +227,7 @@ Ending Uplink::State::publish() {
   const std::lock_guard lock(mutex);
   call = nullptr;
   status.is_connected = false;
+  if (was_admitted) is_stuck = !in_flight.empty();
   in_flight.clear();
   status.in_flight_bytes = 0;
   return ending;
@@ -268,6 +275,9 @@ void Uplink::State::on_acknowledged(std::string_view boot_id, uint64_t sequence)
     const std::lock_guard lock(mutex);
     ++status.acknowledgements;
     has_progressed = true;
+    if (is_stuck) log::info(kComponent, "delivers again", {{"collector", options.collector}});
+    is_stuck = false;
+    status.last_error.clear();
     while (!in_flight.empty() && in_flight.front().boot_id == boot_id && in_flight.front().last_sequence <= sequence) {
       status.in_flight_bytes -= in_flight.front().bytes;
       in_flight.pop_front();

@@ -7,6 +7,7 @@
 #include "collector/ingest/limits.h"
 #include "collector/ingest/peer.h"
 #include "collector/ingest/publish_stream.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 namespace gatehouse::ingest {
@@ -81,6 +82,33 @@ void IngestService::State::forget(PublishStream& stream) {
   const std::lock_guard lock(mutex);
   const auto found = streams.find(stream.shared_from_this());
   if (found != streams.end()) last = std::move(streams.extract(found).value());
+}
+
+void IngestService::State::note_append(const Status& status) {
+  constexpr uint64_t kSecondNs = 1'000'000'000;
+  const std::lock_guard lock(mutex);
+  if (status) {
+    if (append_failure.empty()) return;
+    log::info("ingest", "writes again",
+              {{"seconds", (boottime_ns() - append_failed_ns) / kSecondNs}, {"failures", append_failures}});
+    append_failure.clear();
+    return;
+  }
+  ++counters.append_errors;
+  if (append_failure.empty()) {
+    append_failures = 0;
+    append_failed_ns = boottime_ns();
+  }
+  ++append_failures;
+  if (status.error().message() == append_failure) return;
+  append_failure = status.error().message();
+  log::error("ingest", "cannot write, so nothing is acknowledged: agents keep what they have and try again",
+             {{"reason", append_failure}});
+}
+
+bool IngestService::State::is_writing() {
+  const std::lock_guard lock(mutex);
+  return append_failure.empty();
 }
 
 void IngestService::State::stop() {

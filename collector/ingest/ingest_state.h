@@ -37,6 +37,9 @@ struct IngestService::State final : public v1::Ingest::CallbackService {
   bool admit(const std::shared_ptr<PublishStream>& stream);  // false: stopping
   void forget(PublishStream& stream);
   void stop();
+  // What an append came to. The first failure and the first success after it are told, and not what lies between.
+  void note_append(const Status& status);
+  bool is_writing();
 
   BatchSink& sink;
   const TokenStore& tokens;
@@ -49,6 +52,9 @@ struct IngestService::State final : public v1::Ingest::CallbackService {
   bool is_stopping = false;                                    // streams end
   bool is_over = false;                                        // workers end
   Counters counters;
+  std::string append_failure;        // why nothing can be written now; empty: it can
+  uint64_t append_failures = 0;      // in a row
+  uint64_t append_failed_ns = 0;     // CLOCK_BOOTTIME, of the first
   std::vector<std::thread> workers;  // started last
 };
 

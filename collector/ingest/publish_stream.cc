@@ -25,7 +25,9 @@ PublishStream::PublishStream(IngestService::State& service, std::string agent_id
 PublishStream::~PublishStream() = default;
 
 void PublishStream::start() {
-  log::info("ingest", "agent connected", {{"agent", agent_id_}});
+  // Agents come and go while nothing can be written, and that has been said.
+  log::write(service_.is_writing() ? log::Level::kInfo : log::Level::kDebug, "ingest", "agent connected",
+             {{"agent", agent_id_}});
   {
     const std::lock_guard lock(mutex_);
     ++starting_;
@@ -79,7 +81,8 @@ void PublishStream::OnWriteDone(bool ok) {
 void PublishStream::OnCancel() {}
 
 void PublishStream::OnDone() {
-  log::info("ingest", "agent disconnected", {{"agent", agent_id_}});
+  log::write(service_.is_writing() ? log::Level::kInfo : log::Level::kDebug, "ingest", "agent disconnected",
+             {{"agent", agent_id_}});
   service_.forget(*this);
 }
 
@@ -172,10 +175,8 @@ PublishStream::Round PublishStream::append(std::vector<v1::PublishRequest>& requ
   if (good == 0) return round;
   const auto accepted = std::span<const v1::PublishRequest>(requests).first(good);
   const auto outcomes = service_.sink.append(agent_id_, accepted);
+  service_.note_append(outcomes ? Status{} : Status(outcomes.error()));
   if (!outcomes) {
-    log::error("ingest", "cannot append", {{"agent", agent_id_}, {"reason", outcomes.error().message()}});
-    const std::lock_guard lock(service_.mutex);
-    ++service_.counters.append_errors;
     round.end =
         grpc::Status(grpc::StatusCode::UNAVAILABLE, "the collector cannot write: " + outcomes.error().message());
     return round;

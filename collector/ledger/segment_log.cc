@@ -147,7 +147,7 @@ void SegmentLog::State::lead(std::unique_lock<std::mutex>& lock) {
       lock.unlock();
       const Status sealed = write_footer_and_next(segment);
       lock.lock();
-      if (!sealed) log::warn("ledger", "segment not sealed; tried again", {{"error", sealed.error().message()}});
+      note_seal(sealed);
     }
   }
   has_leader_ = false;
@@ -276,6 +276,17 @@ Status SegmentLog::State::write_footer_and_next(SegmentInfo& segment) {
   return {};
 }
 
+// Told once, however often it is tried. mutex_ held.
+void SegmentLog::State::note_seal(const Status& status) {
+  if (status) {
+    if (!seal_failure_.empty()) log::info("ledger", "segments are sealed again");
+    seal_failure_.clear();
+  } else if (seal_failure_ != status.error().message()) {
+    seal_failure_ = status.error().message();
+    log::warn("ledger", "segment not sealed; tried again", {{"error", seal_failure_}});
+  }
+}
+
 // Makes the file and its header durable. Leader, or recovery.
 Status SegmentLog::State::create_segment(uint64_t number, const Digest& previous_head, SegmentInfo& segment) {
   std::string bytes;
@@ -304,6 +315,7 @@ Status SegmentLog::State::seal(uint64_t older_than_ns) {
   Status status = write_footer_and_next(segment);
   lock.lock();
   has_leader_ = false;
+  note_seal(status);
   done_.notify_all();
   return status;
 }

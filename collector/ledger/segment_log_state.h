@@ -66,6 +66,7 @@ class SegmentLog::State {
   void settle(const std::vector<Pending>& group, const SegmentInfo& segment);
   void fail_queue(std::vector<Pending> group, const Error& error);
   Status write_footer_and_next(SegmentInfo& segment);
+  void note_seal(const Status& status);
   Status create_segment(uint64_t number, const Digest& previous_head, SegmentInfo& segment);
   [[nodiscard]] std::string path_of(uint64_t number) const;
 
@@ -82,6 +83,7 @@ class SegmentLog::State {
   std::deque<Pending> queue_;
   bool has_leader_ = false;
   std::optional<Error> failed_;
+  std::string seal_failure_;  // why the open segment is not sealed though it should be; empty: it need not be
   uint64_t wakes_ = 0;
 
   // The leader's.

@@ -2,6 +2,9 @@
 #include "collector/store/flatten.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
+#include <ctime>
 #include <map>
 
 #include "common/utf8.h"
@@ -240,6 +243,18 @@ void add_body(const v1::Disconnect& disconnect, v1::Row& row) {
   if (disconnect.has_coverage()) add_coverage(disconnect.coverage(), row);
 }
 
+// "2026-11-29T18:05:01.123456Z".
+std::string time_text(uint64_t unix_ns) {
+  const auto seconds = static_cast<std::time_t>(unix_ns / 1'000'000'000);
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  std::array<char, 32> date{};
+  std::array<char, 48> text{};
+  std::strftime(date.data(), date.size(), "%Y-%m-%dT%H:%M:%S", &utc);
+  std::snprintf(text.data(), text.size(), "%s.%06luZ", date.data(), unix_ns / 1000 % 1'000'000);
+  return text.data();
+}
+
 void add_body(const v1::Gap& gap, v1::Row& row) {
   set(row.mutable_kind(), "gap");
   std::string& detail = *row.mutable_detail();
@@ -252,6 +267,8 @@ void add_body(const v1::Gap& gap, v1::Row& row) {
               " bytes=" + std::to_string(gap.bytes());
   if (gap.response_bytes() > 0) detail += " response_bytes=" + std::to_string(gap.response_bytes());
   if (!gap.server_state().empty()) detail += " state=" + gap.server_state();
+  if (gap.since_unix_ns() > 0) detail += " since=" + time_text(gap.since_unix_ns());
+  if (gap.until_unix_ns() > 0) detail += " until=" + time_text(gap.until_unix_ns());
   const bool is_past = gap.reason() == "opened-before-watching";
   row.set_coverage_lost_bytes(is_past ? 0 : gap.bytes());
   row.set_coverage_unseen_bytes(is_past ? gap.bytes() + gap.response_bytes() : 0);

@@ -134,10 +134,17 @@ void Store::State::load() {
     const Status status = load_segment(*segment);
     lock.lock();
     if (!status) {
-      log::error("store", "segment not loaded; tried again",
-                 {{"segment", segment->number}, {"error", status.error().message()}});
+      // Told once, however often it is tried: queries go on, and memory holds what the file does not.
+      if (failed_load_ != status.error().message())
+        log::error("store", "segment not loaded; tried again",
+                   {{"segment", segment->number}, {"error", status.error().message()}});
+      failed_load_ = status.error().message();
       changed_.wait_for(lock, kRetryDelay, [&] { return is_closing_; });
-    } else if (segment->number < backlog_to && segment->number >= reported + 10) {
+      continue;
+    }
+    if (!failed_load_.empty()) log::info("store", "segments are loaded again", {{"segment", segment->number}});
+    failed_load_.clear();
+    if (segment->number < backlog_to && segment->number >= reported + 10) {
       reported = segment->number;
       log::info("store", "building the index from the log", {{"segment", segment->number}, {"of", backlog_to - 1}});
     }

@@ -101,6 +101,8 @@ class Store::State {
   uint64_t flushed_rows_ = 0;  // of the feed's
   uint64_t flushed_unreadable_ = 0;
 
+  std::string failed_load_;  // the loader's: why it does not get on; empty: it does
+
   std::thread indexer_;
   std::thread loader_;
 };

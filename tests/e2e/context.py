@@ -4,6 +4,7 @@
 import dataclasses
 import os
 import pathlib
+import subprocess
 import tempfile
 
 from tests.support import gatehouse, oracle, postgres, serverlog, workload
@@ -81,3 +82,10 @@ def require_contiguous(collector):
         require(len(found) == len(set(found)), f"boot {boot}: event ids repeat")
         require(found == list(range(1, len(found) + 1)),
                 f"boot {boot}: {len(found)} events, numbers {found[0]} to {found[-1]}")
+
+
+def require_verified(stack):
+    """The log as it is on disk: every hash holds, every sequence number is there."""
+    done = subprocess.run([gatehouse.CLI, "verify", stack.collector.state / "ledger"], check=False,
+                          capture_output=True, text=True)
+    require(done.returncode == 0, f"gatehouse verify: {done.returncode}\n{done.stdout[-1500:]}{done.stderr[-500:]}")

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import time
 
-from tests.e2e.context import log_of, require, require_clean, require_contiguous, statements_in
+from tests.e2e.context import log_of, require, require_clean, require_contiguous, require_verified, statements_in
 from tests.support import gatehouse, losses, oracle, postgres, workload
 from tests.support.oracle import field
 
 SMALL_RINGS = ("capture:\n  request_bytes_max: 16KiB\n  request_ring_bytes: 64KiB\n  response_ring_bytes: 64KiB\n"
                "  control_ring_bytes: 64KiB\n")
+CANNOT_WRITE = "ingest cannot write, so nothing is acknowledged"
 RUNGS = ("short-answers", "statement-heads", "metadata")
 
 
@@ -148,6 +149,49 @@ def stopped_collector(context):
             require_clean(oracle.compare(sessions, events, load.executables))
             require(losses.compare(sessions, events).is_clean, "the account of bytes")
             require_contiguous(stack.collector)
+
+
+def full_collector(context):
+    """The collector's disk is full, over a kill too: agents keep what they have, and it goes on when there is room."""
+    with context.server() as server:
+        workload.prepare(server)
+        stack = context.stack(server)
+        collector = stack.collector
+        collector.settings = "segment:\n  bytes_max: 1MiB\n  age_max: 1s\n"
+        collector.state.mkdir()
+        with small_disk(collector.state, "48m") as disk, stack:
+            load = context.workload(server)
+            _pgbench(load, "long", 100, "-c", "3", "-T", "14", "-R", "800")
+            time.sleep(1)
+            ballast = fill_disk(disk, room=64 << 10)
+            for restart in (True, False):
+                collector.wait_until(lambda: collector.says(CANNOT_WRITE), CANNOT_WRITE)
+                time.sleep(1.5)
+                _require_said_once(collector, stack.agent, restart)
+                if restart:
+                    collector.kill()
+                    collector.start()
+            ballast.unlink()
+            load.wait()
+            sessions = log_of(server)
+            events = gatehouse.settle(collector, server, statements_in(sessions))
+            require_clean(oracle.compare(sessions, events, load.executables))
+            require(losses.compare(sessions, events).is_clean, "the account of bytes")
+            require_contiguous(collector)
+            require(collector.says(" ingest writes again "), "it does not say that it writes again")
+            stack.agent.stop()
+            require(collector.stop() == 0, "the collector's exit code")
+            require_verified(stack)
+
+
+def _require_said_once(collector, agent, is_first_run):
+    """One line for what is wrong, however often it is tried."""
+    said = collector.text().splitlines()
+    for line in ("cannot write, so nothing is acknowledged", "segment not loaded", "segment not sealed"):
+        found = sum(line in s for s in said)
+        require(found <= 1, f"the collector says {found} times: {line}")
+    refusals = agent.text().count("the collector cannot write")
+    require(refusals == 1 if is_first_run else refusals <= 2, f"the agent says {refusals} times that it is refused")
 
 
 def full_spool(context):

@@ -19,7 +19,7 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from tests.e2e import (bad_input, completeness, context, coverage, crashes, hard_paths,  # noqa: E402
-                       overload, sessions, tools)
+                       overload, rounds, sessions, soak, tools)
 from tests.support import gatehouse, workload  # noqa: E402
 
 PORTS_EACH = 3
@@ -37,10 +37,13 @@ SCENARIOS = (
     ("other-networks", hard_paths.other_networks),
     ("kill-agent", crashes.kill_agent),
     ("kill-collector", crashes.kill_collector),
+    ("crash-rounds", rounds.crash_rounds),
+    ("soak", soak.soak),
     ("rebuild", crashes.rebuild),
     ("overload-ring", overload.ring),
     ("overload-agent", overload.stopped_agent),
     ("overload-collector", overload.stopped_collector),
+    ("full-collector", overload.full_collector),
     ("overload-spool", overload.full_spool),
     ("replay", tools.replay),
     ("doctor", tools.doctor),

@@ -32,10 +32,12 @@ class Daemon:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.log = self.directory / f"{name}.log"
         self.process = None
+        self.log_start = 0  # of the present run
         self.prefix = []  # what starts it, e.g. in a cgroup
 
     def run(self, *command, environment=None):
         with open(self.log, "ab") as log:
+            self.log_start = log.tell()
             self.process = subprocess.Popen([str(c) for c in (*self.prefix, *command)], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, start_new_session=True,
                                             env={**os.environ, **(environment or {})})
@@ -65,6 +67,16 @@ class Daemon:
     def tail(self, bytes_max=3000):
         return self.log.read_text(errors="replace")[-bytes_max:] if self.log.exists() else ""
 
+    def says(self, text):
+        """Whether the present run has logged it."""
+        return text in self.text()
+
+    def text(self):
+        """What the present run has logged."""
+        with open(self.log, "rb") as log:
+            log.seek(self.log_start)
+            return log.read().decode(errors="replace")
+
     def wait_until(self, holds, what, seconds_max=START_SECONDS_MAX):
         deadline = time.monotonic() + seconds_max
         while not holds():
@@ -85,11 +97,17 @@ class Collector(Daemon):
         self.settings = ""  # more of its configuration, as YAML
 
     def start(self):
+        self.launch()
+        self.wait_answering()
+        return self
+
+    def launch(self):
         self.config.write_text(f"collector:\n  name: e2e\n  state_dir: {self.state}\n  listen: {self.address}\n"
                                + self.settings)
         self.run(COLLECTOR, "--config", self.config)
+
+    def wait_answering(self):
         self.wait_until(self._answers, "answer")
-        return self
 
     def _answers(self):
         try:
@@ -115,8 +133,8 @@ class Collector(Daemon):
 
     def query(self, filter_text="", **options):
         """All events that match, oldest first, as nested dictionaries."""
-        arguments = ["query"] + ([filter_text] if filter_text else []) + ["--since", "1d", "--limit", "0"]
-        for name, value in options.items():
+        arguments = ["query"] + ([filter_text] if filter_text else []) + ["--limit", "0"]
+        for name, value in {"since": "1d", **options}.items():
             arguments += [f"--{name}", value]
         events = [json.loads(line) for line in self.cli(*arguments).stdout.splitlines()]
         return sorted(events, key=lambda e: (e["id"].rsplit("/", 1)[0], int(e["id"].rsplit("/", 1)[1])))

@@ -118,6 +118,11 @@ class Postgres:
                                    + (self.directory / "stderr.log").read_text()[-2000:])
             time.sleep(0.1)
 
+    def stop(self, number):
+        """Ends it with a signal and waits."""
+        self._server.send_signal(number)
+        self._server.wait(30)
+
     def close(self):
         """Fast shutdown; after ten seconds, an immediate one."""
         if self._server is None or self._server.poll() is not None:

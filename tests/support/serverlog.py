@@ -40,6 +40,7 @@ class LogStatement:
     parameters: list | None = None  # text, None for NULL; the list is None where the log does not tell
     sqlstate: str = ""
     failed_in: str = ""  # "parse" or "bind": it never ran
+    at: float = 0.0  # Unix time of its first entry
 
 
 @dataclasses.dataclass
@@ -109,10 +110,13 @@ class ServerLog:
         # The name that the session was opened with: clients may change it later.
         session.application = session.application or entry.get("application_name", "")
         message, severity = entry.get("message", ""), entry["error_severity"]
+        known = len(session.statements)
         if severity == "LOG":
             self._log_entry(session, entry, message)
         elif severity in _SEVERITIES_OF_FAILURE:
             self._failure(session, entry)
+        for statement in session.statements[known:]:
+            statement.at = session.last_seen
 
     @staticmethod
     def _log_entry(session, entry, message):
