@@ -25,6 +25,12 @@ struct Refusal {
 // Appended as a comment: the library drops a quoted text that is never closed where the file ends with a line's end.
 constexpr std::string_view kEndMarker = "\n#";
 
+// The number of the last line, whether it ends or not.
+size_t last_line(std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  return 1 + static_cast<size_t>(std::ranges::count(text, '\n'));
+}
+
 size_t from_one(int zero_based) {
   return zero_based < 0 ? 1 : static_cast<size_t>(zero_based) + 1;
 }
@@ -33,6 +39,7 @@ size_t from_one(int zero_based) {
 // takes keys and values in turn.
 class TreeBuilder final : public YAML::EventHandler {
  public:
+  explicit TreeBuilder(size_t last_line) : last_line_(last_line) {}
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -90,9 +97,14 @@ class TreeBuilder final : public YAML::EventHandler {
     node->text = text;
     node->line = from_one(mark.line);
     node->column = from_one(mark.column);
-    if (kind == YamlNode::Kind::kNull && node->key_line != 0) {
-      node->line = node->key_line;  // an absent value has the position of whatever follows it
-      node->column = node->key_column;
+    if (kind == YamlNode::Kind::kNull) {  // an absent value has the position of whatever follows it
+      if (node->key_line != 0) {
+        node->line = node->key_line;
+        node->column = node->key_column;
+      } else if (node->line > last_line_) {  // the appended end
+        node->line = last_line_;
+        node->column = 1;
+      }
     }
     return node;
   }
@@ -114,6 +126,7 @@ class TreeBuilder final : public YAML::EventHandler {
     parent.has_key = true;
   }
 
+  const size_t last_line_;
   YamlNode root_;
   std::vector<Open> open_;
   size_t nodes_ = 0;
@@ -121,10 +134,9 @@ class TreeBuilder final : public YAML::EventHandler {
 
 Error refused(std::string_view file, std::string_view text, const YAML::Mark& mark, std::string_view what) {
   size_t line = from_one(mark.line), column = from_one(mark.column);
-  if (text.ends_with('\n')) text.remove_suffix(1);
-  const auto last_line = 1 + static_cast<size_t>(std::ranges::count(text, '\n'));
-  if (line > last_line) {  // at the appended end
-    line = last_line;
+  if (const size_t last = last_line(text); line > last) {  // at the appended end
+    if (text.ends_with('\n')) text.remove_suffix(1);
+    line = last;
     column = text.size() - (text.rfind('\n') + 1) + 1;
   }
   return Error::configuration(yaml_position(file, line, column) + std::string(what));
@@ -176,9 +188,9 @@ Result<YamlNode> parse_yaml(std::string_view text, std::string_view file) {
   try {
     std::istringstream in{std::string(text) + std::string(kEndMarker)};
     YAML::Parser parser(in);
-    TreeBuilder builder;
+    TreeBuilder builder(last_line(text));
     if (!parser.HandleNextDocument(builder)) return YamlNode{};
-    TreeBuilder second;
+    TreeBuilder second(last_line(text));
     if (parser.HandleNextDocument(second))
       return Error::configuration(yaml_position(file, second.take().line, 1) + "a second document; one is expected");
     return builder.take();

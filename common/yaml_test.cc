@@ -66,6 +66,16 @@ TEST(Yaml, ATextMayEndAnywhere) {
   }
 }
 
+TEST(Yaml, AnAbsentItemLiesWithinTheText) {
+  for (const std::string_view text : {"a:\n-", "a:\n-\n", "a:\n- # x", "a:\n- # x\n", "a:\n-\n# x\n"}) {
+    const auto tree = parse_yaml(text, "f");
+    ASSERT_TRUE(tree.has_value()) << tree.error().message();
+    const YamlNode& item = tree->find("a")->children.at(0);
+    EXPECT_EQ(item.kind, YamlNode::Kind::kNull);
+    EXPECT_EQ(item.line, text.ends_with("# x\n") && !text.starts_with("a:\n- ") ? 3U : 2U) << text;
+  }
+}
+
 TEST(Yaml, RefusesWithAPosition) {
   for (const Case& c : kRefused) {
     const auto tree = parse_yaml(c.text, "f");
