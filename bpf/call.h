@@ -16,8 +16,7 @@
 #define CALL_KIND 7
 #define CALL_SENDS 8
 #define CALL_FLAGS 16	/* a CALL_BUFFER's fourth argument: sendto, recvfrom */
-#define CALL_OUT 32	/* of CALL_PAGES: the socket is the third argument, or */
-#define CALL_FIRST 64	/* the first */
+#define CALL_SPLICE 32	/* (fd, …, fd, …): either may be the socket */
 
 #define CALL_BUFFERS_MAX 1024 /* UIO_MAXIOV */
 
@@ -36,7 +35,7 @@ static __always_inline __u32 kind_of_call(__u64 number)
 	case 328: /* pwritev2 */
 		return CALL_VECTOR | CALL_SENDS;
 	case 40: /* sendfile */
-		return CALL_PAGES | CALL_SENDS | CALL_FIRST;
+		return CALL_PAGES | CALL_SENDS;
 	case 44: /* sendto */
 		return CALL_BUFFER | CALL_SENDS | CALL_FLAGS;
 	case 45: /* recvfrom */
@@ -46,7 +45,7 @@ static __always_inline __u32 kind_of_call(__u64 number)
 	case 47: /* recvmsg */
 		return CALL_MESSAGE;
 	case 275: /* splice: from a pipe or into one */
-		return CALL_PAGES | CALL_SENDS | CALL_OUT;
+		return CALL_PAGES | CALL_SPLICE;
 	case 299: /* recvmmsg */
 		return CALL_MESSAGES;
 	case 307: /* sendmmsg */
@@ -70,9 +69,9 @@ static __always_inline __u32 kind_of_call_32(__u64 number)
 		return CALL_VECTOR | CALL_SENDS;
 	case 187: /* sendfile */
 	case 239: /* sendfile64 */
-		return CALL_PAGES | CALL_SENDS | CALL_FIRST;
+		return CALL_PAGES | CALL_SENDS;
 	case 313: /* splice */
-		return CALL_PAGES | CALL_SENDS | CALL_OUT;
+		return CALL_PAGES | CALL_SPLICE;
 	case 337: /* recvmmsg */
 	case 417: /* recvmmsg_time64 */
 		return CALL_MESSAGES;
@@ -91,6 +90,12 @@ static __always_inline __u32 kind_of_call_32(__u64 number)
 }
 
 #define SOCKETCALL_32 102
+
+/* By either door: only a few numbers do. */
+static __always_inline bool may_move_bytes(__u64 number)
+{
+	return kind_of_call(number) || kind_of_call_32(number) || number == SOCKETCALL_32;
+}
 
 static __always_inline __u32 kind_of_socketcall(__u32 number)
 {
@@ -178,13 +183,34 @@ static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
 	return file;
 }
 
-/* Where the bytes of the call are, to s->call and s->user. False: not in its memory, or in too many buffers. */
-static __always_inline bool read_call(struct gh_scratch *s, __u32 kind, const struct gh_arguments *arguments)
+/* The next of several messages. Its bytes, as the kernel has noted them; negative if it cannot be read. */
+static __always_inline __s64 next_message(struct gh_call *call)
+{
+	__u64 address = call->messages;
+	__u32 bytes = 0;
+
+	if (bpf_probe_read_user(&bytes, sizeof(bytes), (const void *)(address + (call->is_32bit ? 28 : 56))) ||
+	    !read_message(call, address))
+		return -1;
+	call->messages += call->is_32bit ? 32 : 64;
+	call->messages_left--;
+	call->at = 0;
+	return bytes;
+}
+
+/*
+ * Where the bytes of the call are, to s->call and s->user. `messages`: how many of them it has moved, where that is
+ * known. False: not in its memory, or in too many buffers.
+ */
+static __always_inline bool read_call(struct gh_scratch *s, __u32 kind, const struct gh_arguments *arguments,
+				      __u32 messages)
 {
 	struct gh_call *call = &s->call;
 
 	call->flags = 0;
 	call->vector = 0;
+	call->at = 0;
+	call->messages_left = 0;
 	switch (kind & CALL_KIND) {
 	case CALL_BUFFER:
 		s->user = arguments->at[1];
@@ -198,6 +224,11 @@ static __always_inline bool read_call(struct gh_scratch *s, __u32 kind, const st
 	case CALL_MESSAGE:
 		call->flags = arguments->at[2];
 		return read_message(call, arguments->at[1]);
+	case CALL_MESSAGES:
+		call->flags = arguments->at[3];
+		call->messages = arguments->at[1];
+		call->messages_left = messages;
+		return messages;
 	}
 	return false;
 }

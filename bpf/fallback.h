@@ -12,6 +12,8 @@
 #include "life.h"
 #include "unix_ends.h"
 
+#define CALL_STEPS_MAX 2048 /* buffers and messages of one call */
+
 /* Only one program at a time may be at a direction. False: another one is; what it does not say will show as a gap. */
 static __always_inline bool enter(struct gh_conn *conn, __u32 direction)
 {
@@ -49,19 +51,27 @@ __noinline int say_segment(struct gh_scratch *s, struct gh_conn *conn, __u32 byt
 	return learn(&speech, say_user(s, conn, bytes));
 }
 
-/* 1: that was the last buffer. */
-__noinline int say_one_buffer(struct gh_scratch *s, struct gh_conn *conn, __u32 at)
+/* The next buffer, or the next message. 1: that was the last. */
+__noinline int say_one_buffer(struct gh_scratch *s, struct gh_conn *conn)
 {
 	__u64 bytes, user;
 
-	if (!s || !conn || !s->send_left || at >= s->call.buffers)
+	if (!s || !conn)
 		return 1;
-	if (!read_buffer(&s->call, at, &user, &bytes))
+	if (!s->send_left && s->call.messages_left) {
+		__s64 message = next_message(&s->call);
+
+		if (message > 0)
+			s->send_left = message;
+		return message < 0;
+	}
+	if (!s->send_left || s->call.at >= s->call.buffers || !read_buffer(&s->call, s->call.at++, &user, &bytes))
 		return 1;
 	if (bytes > s->send_left)
 		bytes = s->send_left;
 	s->user = user;
 	s->send_left -= bytes;
+	s->bytes_left -= bytes;
 	if (bytes)
 		s->send_forget = say_segment(s, conn, bytes);
 	return s->send_forget;
@@ -73,15 +83,16 @@ __noinline int say_call(struct gh_scratch *s, struct gh_conn *conn, __u32 bytes)
 	if (!s || !conn)
 		return 0;
 	s->dry = 0;
-	if (!s->call.vector)
+	if (!s->call.vector && !s->call.messages_left)
 		return say_segment(s, conn, bytes);
-	s->send_left = bytes;
+	s->bytes_left = bytes;
+	s->send_left = s->call.messages_left ? 0 : bytes;
 	s->send_forget = 0;
-	loop(at, CALL_BUFFERS_MAX)
-		if (say_one_buffer(s, conn, at))
+	loop(step, CALL_STEPS_MAX)
+		if (say_one_buffer(s, conn))
 			break;
-	if (s->send_left && !s->send_forget)
-		skip(&conn->stream[s->walk.direction & 1], s->walk.direction, s->send_left, GH_LOST_UNSUPPORTED);
+	if (s->bytes_left && !s->send_forget)
+		skip(&conn->stream[s->walk.direction & 1], s->walk.direction, s->bytes_left, GH_LOST_UNSUPPORTED);
 	return s->send_forget;
 }
 
@@ -90,6 +101,8 @@ static __always_inline __u32 first_bytes(const struct gh_scratch *s, void *to, _
 {
 	__u64 user = s->user, bytes = moved;
 
+	if (s->call.messages_left)
+		return 0;
 	if (s->call.vector && !read_buffer(&s->call, 0, &user, &bytes))
 		return 0;
 	if (bytes > moved)
@@ -207,13 +220,34 @@ static __always_inline void unix_join(struct gh_scratch *s, struct gh_conn *conn
 	conn->stream[GH_REQUEST].parse.mode = MODE_UNSYNCED;
 }
 
+#ifdef GH_UNTYPED
+/* Nobody tells of a Unix socket's end: only what begins as our protocol does, or is at a named path, gets a state. */
+static __always_inline bool may_be_ours(struct gh_scratch *s, const struct sock *server, __u32 moved, bool is_read)
+{
+	__u32 startup[2] = {};
+	__u32 bytes, code;
+
+	s->opened.path_bytes = copy_unix_path(s->opened.path, server);
+	if (is_named_path(s->opened.path, s->opened.path_bytes))
+		return true;
+	if (!is_read || first_bytes(s, startup, sizeof(startup), moved) < sizeof(startup))
+		return false;
+	bytes = bpf_ntohl(startup[0]);
+	code = bpf_ntohl(startup[1]);
+	return bytes >= 8 && bytes <= STARTUP_BYTES_MAX && (code >> 16 == 3 || code >> 16 == 1234);
+}
+#else
+#define may_be_ours(s, server, moved, is_read) true
+#endif
+
 /* The state of the end that has sent; NULL if the socket is none of ours. */
-static __always_inline struct gh_conn *unix_first_read(struct gh_scratch *s, struct sock *sender, struct sock *reader)
+static __always_inline struct gh_conn *unix_first_read(struct gh_scratch *s, struct sock *sender,
+						       struct sock *reader, __u32 bytes, bool is_read)
 {
 	enum unix_role role = unix_role(sender, reader);
 	struct gh_conn *conn;
 
-	if (role == UNIX_NEITHER)
+	if (role == UNIX_NEITHER || (role == UNIX_CLIENT && !may_be_ours(s, reader, bytes, is_read)))
 		return NULL;
 	unix_fresh(s, role, reader, 0);
 	if (role == UNIX_SERVER) /* nothing was asked yet: not a protocol of ours */
@@ -276,6 +310,7 @@ static __always_inline void unix_taken(struct gh_scratch *s, struct gh_conn *con
 	if (left > start + bytes)
 		start = left - bytes;
 	conn->read = start + bytes;
+	conn->read_bytes = 0;
 	if (!enter(conn, direction))
 		return;
 	s->walk.direction = direction;
@@ -296,9 +331,13 @@ static __always_inline void unix_received(struct gh_scratch *s, struct sock *sk,
 	if (!peer || flags & (MSG_ERRQUEUE | MSG_OOB))
 		return;
 	from = conn_of(peer);
+#ifdef GH_UNTYPED
+	if (from && flags & MSG_PEEK)
+		from->read_bytes -= min(from->read_bytes, (__u32)bytes); /* copied, and not taken */
+#endif
 	if (bytes > 0 && !(flags & MSG_PEEK)) {
 		if (!from)
-			from = unix_first_read(s, peer, sk);
+			from = unix_first_read(s, peer, sk, bytes, is_read);
 		if (from && !(from->flags & CONN_IGNORED))
 			unix_taken(s, from, peer, sk, bytes, is_read);
 	}

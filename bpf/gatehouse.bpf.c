@@ -192,7 +192,7 @@ int BPF_PROG(on_sent, struct sock *sk, int bytes, int flags)
 	if (is_tcp(sk))
 		tcp_sent(sk);
 	else if (bytes > 0 && is_unix_stream(sk))
-		unix_sent(sk, bytes);
+		unix_sent(sk, bytes, true);
 	return 0;
 }
 

@@ -34,7 +34,10 @@ static __always_inline bool find_call(struct gh_scratch *s, const struct sock *s
 	socket = BPF_CORE_READ(file, private_data);
 	if (BPF_CORE_READ(socket, sk) != sk)
 		return false;
-	return read_call(s, kind, &arguments);
+	/* Of several messages nobody tells which this is. */
+	if ((kind & CALL_KIND) == CALL_MESSAGES && arguments.at[2] == 1)
+		return read_message(&s->call, arguments.at[1]) && !(s->call.at = s->call.messages_left = 0);
+	return read_call(s, kind, &arguments, 0);
 }
 
 SEC("tp_btf/sock_send_length")
@@ -46,7 +49,7 @@ int BPF_PROG(on_sent, struct sock *sk, int bytes, int flags)
 	if (bytes <= 0)
 		return 0;
 	if (is_unix_stream(sk)) {
-		unix_sent(sk, bytes);
+		unix_sent(sk, bytes, true);
 		return 0;
 	}
 	conn = is_tcp(sk) ? conn_of(sk) : NULL;

@@ -124,7 +124,7 @@ struct gh_conn {
 	struct gh_stream stream[GH_DIRECTIONS];
 	struct gh_process opener;
 	__u32 uid;
-	__u32 read_bytes; /* Unix: bytes copied so far by the read call that runs */
+	__u32 read_bytes; /* Unix: bytes copied so far by the read call that runs; syscall plane: since the last */
 	__u32 seen;	  /* Unix: SEEN_ flags that the other end's state has yet to learn */
 	__u32 opaque_reason; /* of CONN_OPAQUE_DUE */
 	/* TCP: the last span of a request as it began, to go back to when its send is cut short. */
@@ -144,6 +144,9 @@ struct gh_conn {
 	__u64 confirmed;
 	/* Joined: where the streams stood. */
 	__u64 origin[GH_DIRECTIONS];
+#ifdef GH_UNTYPED
+	__u64 inode; /* Unix: of the socket that this is the state of; 0: not known yet */
+#endif
 #ifdef GH_FALLBACK
 	/* How many programs are at this direction of it, which only one may be: see fallback.h. */
 	__u32 busy[GH_DIRECTIONS];
@@ -167,11 +170,32 @@ struct {
 
 static const struct gh_conn gh_conn_of_nothing;
 
+/* Of the file that the socket is; 0 before it was accepted, and after it was closed. */
+static __always_inline __u64 inode_of(const struct sock *sk)
+{
+	const struct socket *socket = BPF_CORE_READ(sk, sk_socket);
+	const struct inode *inode = (const void *)socket + bpf_core_field_offset(struct socket_alloc, vfs_inode);
+
+	return socket ? BPF_CORE_READ(inode, i_ino) : 0;
+}
+
 static __always_inline struct gh_conn *conn_of(const struct sock *sk)
 {
 	__u64 address = (__u64)sk;
+	struct gh_conn *conn = bpf_map_lookup_elem(&gh_conns, &address);
+	__u64 inode;
 
-	return bpf_map_lookup_elem(&gh_conns, &address);
+	if (!conn || conn->transport != GH_UNIX)
+		return conn;
+	inode = inode_of(sk);
+	if (!inode || inode == conn->inode)
+		return conn;
+	if (conn->inode || conn->flags & CONN_CLOSED) { /* another socket by now */
+		bpf_map_delete_elem(&gh_conns, &address);
+		return NULL;
+	}
+	conn->inode = inode;
+	return conn;
 }
 
 /* The one that there is, or a new one that begins as `first` (NULL: as zeros). NULL if there is no memory. */
@@ -179,8 +203,13 @@ static __always_inline struct gh_conn *new_conn(const struct sock *sk, const str
 {
 	__u64 address = (__u64)sk;
 
+	struct gh_conn *conn;
+
 	bpf_map_update_elem(&gh_conns, &address, first ? first : &gh_conn_of_nothing, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&gh_conns, &address);
+	conn = bpf_map_lookup_elem(&gh_conns, &address);
+	if (conn && conn->transport == GH_UNIX && !conn->inode)
+		conn->inode = inode_of(sk);
+	return conn;
 }
 
 static __always_inline void forget_conn(const struct sock *sk)

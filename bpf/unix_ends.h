@@ -102,6 +102,13 @@ static __always_inline bool find_writer(struct gh_conn *conn, __u64 start, __u64
 	return true;
 }
 
+#ifdef GH_UNTYPED
+/* In the syscall plane, what was copied says what was read without a call, see on_copied(). */
+static __always_inline __u64 unix_left(const struct gh_conn *conn, const struct sock *reader)
+{
+	return conn->read + conn->read_bytes;
+}
+#else
 /*
  * How much has left the reader's queue at least: all that the sender is known to
  * have sent, less what waits. More than was seen to be read was taken without a
@@ -117,13 +124,14 @@ static __always_inline __u64 unix_left(const struct gh_conn *conn, const struct 
 	waits = kernel_field(struct unix_sock, reader, inq_len);
 	return sent > waits ? sent - waits : 0;
 }
+#endif
 
 /*
  * Why here: it runs in the process that wrote, also when that shares the socket
  * with its parent. It may come after the reader took the bytes: then the reader
- * has left a mark in `unconfirmed`, and is told with a record.
+ * has left a mark in `unconfirmed`, and is told with a record. `is_ours`: the socket may be, if it has no state yet.
  */
-static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
+static __always_inline void unix_sent(struct sock *sk, __u32 bytes, bool is_ours)
 {
 	struct gh_conn *conn = conn_of(sk);
 	struct gh_process writer;
@@ -134,7 +142,7 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes)
 		struct sock *peer = unix_peer(sk);
 
 		/* The reader makes it, unless the writer is first. */
-		if (!s || unix_role(sk, peer) != UNIX_CLIENT)
+		if (!is_ours || !s || unix_role(sk, peer) != UNIX_CLIENT)
 			return;
 		unix_fresh(s, UNIX_CLIENT, peer, 0);
 		conn = new_conn(sk, &s->fresh);
@@ -182,8 +190,13 @@ static __always_inline void unix_closed(struct gh_conn *from, struct gh_conn *mi
 	if (!(flags & CONN_CLOSED)) {
 		if (at_end)
 			unix_last_gap(from, from->sent);
+#ifdef GH_UNTYPED
+		unix_last_gap(from, from->read + from->read_bytes);
+		unix_last_gap(mine, mine->read + mine->read_bytes);
+#else
 		if (mine->left)
 			unix_last_gap(mine, mine->left);
+#endif
 	}
 	from->flags |= CONN_CLOSED;
 	mine->flags |= CONN_CLOSED;

@@ -59,11 +59,13 @@ struct gh_walk {
 #ifdef GH_FALLBACK
 /* A system call that moves bytes, and where in its process's memory they are: one buffer (gh_scratch's `user`), or */
 struct gh_call {
-	__u64 vector;  /* a row of them, */
-	__u32 buffers; /* this long, */
-	__u32 is_32bit; /* of the 32-bit ABI's layout */
-	__u32 fd;
-	__u32 flags; /* MSG_ */
+	__u64 vector;	/* a row of them, */
+	__u32 buffers;	/* this long, */
+	__u32 at;	/* of which this one is next; */
+	__u64 messages; /* a row of messages goes on here, */
+	__u32 messages_left;
+	__u32 is_32bit; /* by the 32-bit ABI's layout */
+	__u32 flags;	/* MSG_ */
 };
 #endif
 
@@ -82,6 +84,7 @@ struct gh_scratch {
 	__u32 send_seq;
 	__u32 send_forget;
 #ifdef GH_FALLBACK
+	__u64 bytes_left; /* of all that the call has moved */
 	__u32 from; /* in the span: where the row of pieces begins */
 	__u32 copy_from; /* of the piece at hand, in the span, */
 	__u32 copy_to;	 /* in the record's bytes, */

@@ -42,7 +42,7 @@ struct Named {
 
 constexpr std::array kTracepoints{
     Named{"tcp_sendmsg_locked", "sees what is sent (from Linux 6.16)", kSocket},
-    Named{"skb_copy_datagram_iovec", "sees what is received", kSocket},
+    Named{"skb_copy_datagram_iovec", "sees what is received", kSocket | kSyscall},
     Named{"sock_send_length", "tells how much was sent, and who wrote (from Linux 6.3)", kSocket | kLength},
     Named{"sock_recv_length", "tells how much was received (from Linux 6.3)", kSocket | kLength},
     Named{"sys_exit", "sees what system calls have moved", kSyscall},
@@ -249,9 +249,9 @@ std::string_view blind_spots(Plane plane) {
              "or receive, on one socket at the same time. A buffer that another thread writes to meanwhile is read as\n"
              "it stands after the call, and that cannot be told";
     case Plane::kSyscall:
-      return "io_uring, and what the first call after it moves; sendfile and splice; sendmmsg and recvmmsg of more\n"
-             "than one message; what two threads send, or receive, on one socket at the same time. A buffer that\n"
-             "another thread writes to meanwhile is read as it stands after the call, and that cannot be told";
+      return "io_uring, and what the first call after it moves; sendfile and splice; what two threads send, or\n"
+             "receive, on one socket at the same time. A buffer that another thread writes to meanwhile is read as it\n"
+             "stands after the call, and that cannot be told";
   }
   return "";
 }

@@ -6,6 +6,7 @@
 
 #include "gatehouse.skel.h"
 #include "length.skel.h"
+#include "syscall.skel.h"
 
 namespace gatehouse::capture {
 namespace {
@@ -93,7 +94,7 @@ std::unique_ptr<Programs> Programs::open(Plane plane) {
     case Plane::kLength:
       return open_programs<length_bpf>();
     case Plane::kSyscall:
-      break;
+      return open_programs<syscall_bpf>();
   }
   return nullptr;
 }

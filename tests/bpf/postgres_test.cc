@@ -183,6 +183,15 @@ TEST_P(Postgres, EveryTransactionOfPgbench) {
   EXPECT_EQ(counters.faults + counters.unsynced + counters.malformed + counters.programs_missed, 0U);
 }
 
+// The kernel gives the memory of a socket that is gone to the next one: each is a session of its own.
+TEST_P(Postgres, ASessionForEachTransaction) {
+  const Output output = run_watched(g_server->pgbench("-S -C -n -c 4 -j 4 -t 250", host()));
+  EXPECT_NE(output.text.find("1000/1000"), std::string::npos) << output.text;
+  // pgbench's own: it looks up the scale and the partitions of its table first, and then its clients connect.
+  EXPECT_EQ(sockets().size(), 1001U);
+  EXPECT_EQ(requests_with('Q'), 1002U);
+}
+
 INSTANTIATE_TEST_SUITE_P(Everywhere, Postgres, testing::Bool(),
                          [](const testing::TestParamInfo<bool>& i) { return i.param ? "Unix" : "Tcp"; });
 

@@ -46,7 +46,15 @@ class Ways : public testing::TestWithParam<Where> {
 
 // Does the plane under test read them?
 bool is_seen(By by) {
-  return plane_under_test() == Plane::kSocket ? by != By::kSplice : by == By::kCall;
+  switch (plane_under_test()) {
+    case Plane::kSocket:
+      return by != By::kSplice;
+    case Plane::kLength:
+      return by == By::kCall;
+    case Plane::kSyscall:
+      return by == By::kCall || by == By::kMessages;
+  }
+  return false;
 }
 
 // Does it notice that they move? If not, their gap shows with the next bytes.

@@ -29,6 +29,7 @@ SCENARIOS = (
     ("completeness-15", lambda c: completeness.completeness(c, 15)),
     ("completeness-18", lambda c: completeness.completeness(c, 18)),
     ("completeness-length", lambda c: completeness.completeness(c, 15, "length")),
+    ("completeness-syscall", lambda c: completeness.completeness(c, 15, "syscall")),
     ("joined", sessions.joined),
     ("restarted", coverage.restarted),
     ("tls", sessions.tls),
