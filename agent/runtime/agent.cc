@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -20,6 +21,7 @@ namespace {
 constexpr size_t kRecordsPerTurnMax = 4096;                  // then housekeeping gets its turn
 constexpr uint64_t kStatusEveryNs = 60ULL * 1'000'000'000;   // what `gatehouse agents` shows is at most this old
 constexpr uint64_t kProcessPollEveryNs = 20ULL * 1'000'000;  // well under a batch's delay, so its hashes are in it
+constexpr uint64_t kUnsyncedMaxNs = 1'000'000'000;           // twice spool::Spool::kSyncEvery, and the disk's time
 constexpr uint64_t kMarkEveryNs = 1'000'000'000;             // while nothing happens
 constexpr std::chrono::milliseconds kDrainMax{3000};         // at the end: long enough for a healthy collector
 
@@ -170,9 +172,13 @@ void Agent::report_spool_losses(uint64_t now_ns) {
 void Agent::report_unwatched(uint64_t now_ns) {
   seen_to_unix_ns_ = marked_unix_ns_ = builder_->time_base().to_unix(now_ns);
   if (!is_restart_) return;
+  uint64_t since_unix_ns = before_ ? before_->until_unix_ns : 0;
+  // The host went down meanwhile, and what the spool had not synced may have gone with it.
+  if (before_ && !before_->is_ended && since_unix_ns < builder_->time_base().to_unix(0))
+    since_unix_ns -= std::min(since_unix_ns, kUnsyncedMaxNs);
   builder_->add_gap(nullptr,
                     {.reason = before_ && before_->is_ended ? "agent-stopped" : "agent-killed",
-                     .since_unix_ns = before_ ? before_->until_unix_ns : 0,
+                     .since_unix_ns = since_unix_ns,
                      .until_unix_ns = seen_to_unix_ns_},
                     now_ns);
 }

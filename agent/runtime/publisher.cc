@@ -45,10 +45,11 @@ std::optional<spool::Dropped> Publisher::take_dropped() {
   return std::exchange(dropped_, std::nullopt);
 }
 
-void Publisher::look_for_dropped(std::unique_lock<std::mutex>& lock) {
-  if (dropped_) return;
+void Publisher::tend_spool(std::unique_lock<std::mutex>& lock) {
+  const bool may_take = !dropped_;
   lock.unlock();
-  const auto dropped = spool_.take_dropped();
+  spool_.sync_if_due();
+  const auto dropped = may_take ? spool_.take_dropped() : std::nullopt;
   lock.lock();
   if (dropped) dropped_ = dropped;
 }
@@ -74,14 +75,14 @@ void Publisher::mark_idle(std::unique_lock<std::mutex>& lock) {
 }
 
 void Publisher::run() {
-  constexpr auto kReportCheck = std::chrono::seconds(1);  // room may come while nothing is pushed
   spool::Sealer sealer(boot_id_);
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait_for(lock, kReportCheck, [this] { return stopping_ || !queue_.empty(); });
+    // Room may come, and what was stored may wait for its sync, while nothing is pushed.
+    changed_.wait_for(lock, spool::Spool::kSyncEvery, [this] { return stopping_ || !queue_.empty(); });
     if (queue_.empty()) {
       mark_idle(lock);
-      look_for_dropped(lock);
+      tend_spool(lock);
       if (!stopping_) continue;
       if (queue_.empty()) return;
     }
@@ -92,7 +93,7 @@ void Publisher::run() {
     changed_.notify_all();
     store(batch, sealer);
     lock.lock();
-    look_for_dropped(lock);
+    tend_spool(lock);
     busy_ = false;
     changed_.notify_all();
   }

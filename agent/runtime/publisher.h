@@ -41,9 +41,9 @@ class Publisher {
 
  private:
   void run();
-  void look_for_dropped(std::unique_lock<std::mutex>& lock);
   void store(const EncodedBatch& batch, spool::Sealer& sealer);
   void mark_idle(std::unique_lock<std::mutex>& lock);
+  void tend_spool(std::unique_lock<std::mutex>& lock);
 
   spool::Spool& spool_;
   const std::string boot_id_;

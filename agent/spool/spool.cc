@@ -149,6 +149,7 @@ Status Spool::load_segment(uint64_t number, bool is_newest) {
 }
 
 Spool::~Spool() {
+  sync();
   save_acknowledged(true);
 }
 
@@ -183,6 +184,32 @@ AppendOutcome Spool::store(const SealedBatch& batch) {
   return AppendOutcome::kDiskError;
 }
 
+void Spool::sync_if_due() {
+  if (!is_unsynced_) return;
+  const uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+  if (now_ns - looked_ns_ < static_cast<uint64_t>(std::chrono::nanoseconds(kSyncEvery).count())) return;
+  looked_ns_ = now_ns;
+  bool is_waited_for = false;
+  {
+    const std::lock_guard lock(mutex_);
+    const SpoolPosition end{.segment = segments_.back().number, .offset = segments_.back().bytes};
+    is_waited_for = first_unacknowledged_ < looked_at_;
+    if (!is_waited_for && first_unacknowledged_ >= end) is_unsynced_ = false;
+    looked_at_ = end;
+  }
+  if (is_waited_for) sync();
+}
+
+// A disk that fails here has taken what it now may not have; the records can still be read and sent while we run.
+void Spool::sync() {
+  if (!is_unsynced_ || !writer_.valid()) return;
+  is_unsynced_ = false;
+  const Status synced = sync_data(writer_.get());
+  const std::lock_guard lock(mutex_);
+  ++counters_.syncs;
+  if (!synced) log::error(kComponent, "cannot sync", {{"reason", synced.error().message()}});
+}
+
 // Room for one more record. The open segment is given up if that helps and nobody needs it.
 bool Spool::make_room(size_t record_bytes) {
   const auto fits = [&] {
@@ -193,10 +220,12 @@ bool Spool::make_room(size_t record_bytes) {
   {
     const std::lock_guard lock(mutex_);
     if (fits()) return true;
-    if (writer_.valid()) {
-      close_open_segment();
-      settle_locked(unneeded);
-    }
+  }
+  if (writer_.valid()) {
+    sync();
+    const std::lock_guard lock(mutex_);
+    close_open_segment();
+    settle_locked(unneeded);
   }
   delete_segments(unneeded);
   const std::lock_guard lock(mutex_);
@@ -210,13 +239,15 @@ void Spool::close_open_segment() {
 }
 
 Status Spool::ensure_open_segment(size_t record_bytes) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (writer_.valid() && segments_.back().bytes + record_bytes > options_.segment_bytes &&
-        segments_.back().bytes > kSegmentHeaderBytes)
-      close_open_segment();
+  if (writer_.valid()) {
+    std::unique_lock lock(mutex_);
+    const uint64_t bytes = segments_.back().bytes;
+    if (bytes + record_bytes <= options_.segment_bytes || bytes == kSegmentHeaderBytes) return {};
+    lock.unlock();
+    sync();
+    lock.lock();
+    close_open_segment();
   }
-  if (writer_.valid()) return {};
   const uint64_t number = next_number_;
   std::string header;
   append_segment_header(header, number);
@@ -249,9 +280,10 @@ Status Spool::write_record() {
     end = segments_.back().bytes;
   }
   Status written = write_all(writer_.get(), as_bytes(record_));
-  if (written) written = sync_data(writer_.get());
+  if (!written) sync();
   const std::lock_guard lock(mutex_);
   if (written) {
+    is_unsynced_ = true;
     segments_.back().bytes += record_.size();
     bytes_on_disk_ += record_.size();
     return written;

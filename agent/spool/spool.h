@@ -3,7 +3,7 @@
 // loses what was captured. Bounded, checksummed, delivered in the order of writing: batches of older boots come first.
 // Format: docs/formats/spool.md.
 //
-// Threads: append() and take_dropped() belong to one thread, next(), rewind() and discard_first() to another;
+// Threads: append(), sync_if_due() and take_dropped() belong to one thread, next(), rewind() and discard_first() to another;
 // acknowledge(), wait(), wake() and counters() may be called by any. Neither side waits for the other's disk.
 #pragma once
 
@@ -27,7 +27,7 @@
 namespace gatehouse::spool {
 
 enum class AppendOutcome : uint8_t {
-  kStored,     // on disk: survives a crash
+  kStored,     // in the file: survives the end of this process, and with sync_if_due() soon that of the host
   kFull,       // refused, nothing written
   kDiskError,  // refused: the disk is full or failing
   kTooLarge,   // refused: beyond kSpoolPayloadBytesMax or kBootIdBytesMax
@@ -61,6 +61,7 @@ class Spool {
   struct Counters {
     uint64_t batches_appended = 0;
     uint64_t bytes_appended = 0;  // of records
+    uint64_t syncs = 0;
     uint64_t events_dropped = 0;
     uint64_t batches_acknowledged = 0;
     uint64_t batches_discarded = 0;
@@ -74,9 +75,14 @@ class Spool {
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;
 
-  // Written and fdatasync'ed when it returns kStored. Whatever else it returns is counted and told by take_dropped().
+  // Written when it returns kStored. Whatever else it returns is counted and told by take_dropped().
   // `carried`: what was taken there and is told in this batch; if the batch is refused, it is to be told again.
   AppendOutcome append(const SealedBatch& batch, const Dropped* carried = nullptr);
+  // To be called at least every kSyncEvery: fdatasync, if something has waited from one call to a later one, at least
+  // kSyncEvery apart, without being acknowledged. What the collector has made durable need not become so here: while it
+  // answers, a database's disk is left alone.
+  void sync_if_due();
+  static constexpr std::chrono::milliseconds kSyncEvery{250};
   // What was refused, once there is room again to tell the collector; none otherwise.
   std::optional<Dropped> take_dropped();
 
@@ -120,6 +126,7 @@ class Spool {
   Status ensure_open_segment(size_t record_bytes);
   Status write_record();
   void close_open_segment();
+  void sync();
   bool make_room(size_t record_bytes);
   void note_dropped(const SealedBatch& batch, const Dropped* carried, AppendOutcome why);
 
@@ -143,6 +150,9 @@ class Spool {
   UniqueFd writer_;
   std::string record_;  // reused
   uint64_t next_number_ = 1;
+  bool is_unsynced_ = false;
+  SpoolPosition looked_at_{};  // where the writing stood as sync_if_due() last looked, at
+  uint64_t looked_ns_ = 0;
   std::optional<Dropped> dropped_;
   bool is_refusing_ = false;
   size_t refused_bytes_ = 0;  // of the last refused record

@@ -351,5 +351,36 @@ TEST_F(SpoolTest, KillLosesNothingThatWasStored) {
   EXPECT_EQ(spool->counters().bytes_damaged, 0U);
 }
 
+// Only what the collector is slow to acknowledge costs the disk a sync.
+TEST_F(SpoolTest, WhatIsAcknowledgedInTimeIsNotSynced) {
+  const auto spool = open();
+  const auto look = [&] {
+    std::this_thread::sleep_for(Spool::kSyncEvery + milliseconds(1));
+    spool->sync_if_due();
+    return spool->counters().syncs;
+  };
+  spool->append(batch(0));
+  EXPECT_EQ(look(), 0U);  // it may be acknowledged any moment
+  ASSERT_TRUE(spool->next());
+  spool->acknowledge(kBoot, batch(0).last_sequence());
+  EXPECT_EQ(look(), 0U);
+  spool->append(batch(1));
+  spool->sync_if_due();
+  EXPECT_EQ(look(), 0U);
+  EXPECT_EQ(look(), 1U);  // it waited from one look to the next
+  EXPECT_EQ(look(), 1U);  // once is enough
+  spool->append(batch(2));
+  look();
+  EXPECT_EQ(look(), 2U);
+}
+
+// A segment that is closed is not looked after any more.
+TEST_F(SpoolTest, AClosedSegmentIsSyncedUnlessItIsNotNeeded) {
+  const auto spool = open(64 << 20, 64 << 10);
+  spool->append(batch(0, 40'000));
+  spool->append(batch(1, 40'000));
+  EXPECT_EQ(spool->counters().syncs, 1U);
+}
+
 }  // namespace
 }  // namespace gatehouse::spool
