@@ -87,7 +87,7 @@ void put_text(duckdb_vector vector, duckdb_string_t* place, idx_t index, std::st
     return duckdb_vector_assign_string_element_len(vector, index, text.data(), text.size());
   duckdb_string_t inlined{};
   inlined.value.inlined.length = static_cast<uint32_t>(text.size());
-  std::memcpy(inlined.value.inlined.inlined, text.data(), text.size());
+  if (!text.empty()) std::memcpy(inlined.value.inlined.inlined, text.data(), text.size());
   place[index] = inlined;
 }
 
