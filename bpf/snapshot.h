@@ -90,7 +90,7 @@ static __always_inline void join_tcp(struct gh_join_scratch *s, struct sock *sk,
 		/* Its next read tells who serves: until it has forked, a server that listens holds it. */
 		s->conn.id = *client;
 		s->conn.flags = CONN_OTHER_END | CONN_DECIDED;
-		if (!bpf_sk_storage_get(&gh_conns, sk, &s->conn, BPF_SK_STORAGE_GET_F_CREATE))
+		if (!new_conn(sk, &s->conn))
 			count(GH_COUNT_STORAGE_FAILED);
 		bpf_map_delete_elem(&gh_client_ends, &s->tuple);
 		count(GH_COUNT_OTHER_END);
