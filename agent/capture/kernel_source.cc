@@ -19,10 +19,13 @@
 #include <bpf/libbpf.h>
 
 #include "agent/capture/delivery.h"
+#include "agent/capture/iterator.h"
 #include "agent/capture/page_lessons.h"
 #include "agent/capture/probe.h"
 #include "agent/capture/programs.h"
 #include "agent/capture/ring.h"
+#include "agent/capture/socket_list.h"
+#include "agent/capture/watched_list.h"
 #include "bpf/gatehouse_abi.h"
 #include "common/clock.h"
 #include "common/file.h"
@@ -61,10 +64,6 @@ Error library_error(std::string_view what, int error_number = errno) {
   return t_library_message.empty() ? error : Error(error.message() + " (" + t_library_message + ")");
 }
 
-struct LinkDeleter {
-  void operator()(bpf_link* link) const { bpf_link__destroy(link); }
-};
-using Link = std::unique_ptr<bpf_link, LinkDeleter>;
 
 Status check_config(const CaptureConfig& config) {
   if (config.ports.size() > GH_PORTS_MAX)
@@ -99,26 +98,6 @@ Status configure(const Programs& programs, const CaptureConfig& config) {
   return {};
 }
 
-// Reads all that an iterator writes.
-Status read_iterator(const bpf_link& link, std::string& out) {
-  const UniqueFd run(bpf_iter_create(bpf_link__fd(&link)));
-  if (!run.valid()) return Error::system("making an iterator");
-  std::array<char, 16U << 10> part{};
-  for (;;) {
-    const ssize_t got = read(run.get(), part.data(), part.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return Error::system("running an iterator");
-    if (got == 0) return {};
-    out.append(part.data(), static_cast<size_t>(got));
-  }
-}
-
-Status run_iterator(const bpf_program* program, std::string& out) {
-  const Link link(bpf_program__attach_iter(program, nullptr));
-  if (!link) return library_error("attaching an iterator");
-  return read_iterator(*link, out);
-}
-
 constexpr uint32_t kJoinDone = 3;  // JOIN_DONE there
 
 // Runs the programs' search for open sessions, see bpf/snapshot.h.
@@ -131,54 +110,30 @@ Status join_open_sockets(const Programs& programs) {
   return {};
 }
 
-Result<Link> attach_lister(const Programs& programs) {
-  Link link(bpf_program__attach_iter(programs.program("list_watched"), nullptr));
-  if (!link) return library_error("capture: listing what is watched");
-  return link;
-}
-
 }  // namespace
 
 struct KernelSource::State {
-  Status list_watched();
   void sweep_images(RecordSink& sink);
   void sweep_unclosed(uint64_t until_ns, RecordSink& sink);
   void adapt(uint64_t now_ns);
 
   Plane plane = Plane::kSocket;
   std::unique_ptr<Programs> programs;
-  Link lister;
+  WatchedLister lister;
   std::array<Ring, kRings> rings;
   UniqueFd epoll;
   Delivery delivery;
   uint64_t record_count = 0;
   uint32_t wait_ms = kWaitMsMin;
   bool found_records = false;
-  std::vector<SocketId> alive;  // as listed at `listed_ns`, until it was compared with what is known
-  uint64_t listed_ns = 0;
-  bool is_listed = false;
+  WatchedList watched;     // until it was compared with what is known
+  bool is_listed = false;  // it was not yet
   Ladder ladder;
   bool may_degrade = true;
+  std::vector<uint16_t> ports;
   uint64_t unclosed_seen = 0, images_seen = 0;  // the kernel side's counts as of the last sweep
   uint64_t lives_recovered = 0;
 };
-
-// Which connections the kernel knows, into `alive`, sorted.
-Status KernelSource::State::list_watched() {
-  listed_ns = boottime_ns();
-  alive.clear();
-  const UniqueFd run(bpf_iter_create(bpf_link__fd(lister.get())));
-  if (!run.valid()) return Error::system("capture: listing what is watched");
-  std::array<SocketId, 512> ids{};
-  ssize_t bytes = 0;
-  while ((bytes = read(run.get(), ids.data(), sizeof(ids))) > 0) {
-    const size_t count = static_cast<size_t>(bytes) / sizeof(SocketId);
-    alive.insert(alive.end(), ids.begin(), ids.begin() + static_cast<ptrdiff_t>(count));
-  }
-  if (bytes < 0) return Error::system("capture: listing what is watched");
-  std::sort(alive.begin(), alive.end());
-  return {};
-}
 
 // Before any record of what was written since: a process that became another must not be taken for the one it was.
 void KernelSource::State::sweep_images(RecordSink& sink) {
@@ -249,6 +204,7 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   const Programs& programs = *state->programs;
   GH_TRY(configure(programs, config));
   state->may_degrade = config.may_degrade;
+  state->ports = config.ports;
   if (state->programs->load() != 0) return library_error("capture: loading the BPF programs");
 
   const std::array<std::pair<bpf_map*, const char*>, kRings> maps{{
@@ -268,7 +224,7 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   if (config.read_pages && programs.shared().page_origin != nullptr)
     *programs.shared().page_origin = learn_page_origin(programs);
   if (state->programs->attach() != 0) return library_error("capture: attaching the BPF programs");
-  GH_ASSIGN(state->lister, attach_lister(programs));
+  GH_ASSIGN(state->lister, WatchedLister::open(programs));
   if (config.join_open_sockets) GH_TRY(join_open_sockets(programs));
   *programs.shared().join_pass = kJoinDone;
   return std::unique_ptr<KernelSource>(new KernelSource(std::move(state)));
@@ -278,7 +234,8 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   State& s = *state_;
   const uint64_t started_ns = boottime_ns();
   s.adapt(started_ns);
-  if (!s.is_listed && started_ns >= s.listed_ns + kReconcileEveryNs) s.is_listed = static_cast<bool>(s.list_watched());
+  if (!s.is_listed && started_ns >= s.watched.listed_ns + kReconcileEveryNs)
+    s.is_listed = static_cast<bool>(s.lister.list(s.delivery.networks(), s.watched));
   // An answer is written after its request, and both after the record of their connection: with the effects'
   // snapshots taken first, no effect is read without its cause.
   for (Ring& ring : s.rings) ring.take_snapshot();
@@ -315,7 +272,7 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   s.record_count += count;
   if (drained) s.sweep_unclosed(started_ns, sink);
   if (s.is_listed && drained) {
-    s.delivery.reconcile(s.alive, s.listed_ns, sink);
+    s.delivery.reconcile(s.watched, sink);
     s.is_listed = false;
   }
   if (count > 0)
@@ -360,6 +317,10 @@ Result<std::vector<SocketClosed>> KernelSource::positions() {
   list.reserve(by_socket.size());
   for (const auto& [id, socket] : by_socket) list.push_back(socket);
   return list;
+}
+
+Result<std::vector<HostSocket>> KernelSource::list_sockets() {
+  return capture::list_sockets(*state_->programs, state_->ports);
 }
 
 bool KernelSource::wait(uint32_t timeout_ms) {
