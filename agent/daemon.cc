@@ -58,6 +58,9 @@ runtime::Counters kernel_counters(const capture::KernelSource& source) {
       {"kernel_lives_recovered", kernel.lives_recovered},
       {"kernel_sessions_untold", kernel.sessions_untold},
       {"ladder_steps_up", kernel.ladder_steps_up},
+      {"ladder_rung", static_cast<uint64_t>(source.rung())},
+      {"ring_fill_percent", kernel.ring_fill_percent},
+      {"ring_fill_percent_max", kernel.ring_fill_percent_max},
   };
 }
 
@@ -93,6 +96,8 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path) {
       .degradation = [&] { return capture::to_string(source->rung()); },
       .sessions_untold = [&] { return source->sessions_untold(); },
       .list_sockets = [&] { return source->list_sockets(); },
+      .programs = {.count = [&](bool on) { return source->count_program_costs(on); },
+                   .read = [&] { return source->program_costs(); }},
       .ports = ports,
       .plane = std::string(to_string(source->plane())),
   };

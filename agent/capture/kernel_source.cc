@@ -116,6 +116,7 @@ struct KernelSource::State {
   void sweep_images(RecordSink& sink);
   void sweep_unclosed(uint64_t until_ns, RecordSink& sink);
   void adapt(uint64_t now_ns);
+  [[nodiscard]] uint64_t fill_percent() const;
 
   Plane plane = Plane::kSocket;
   std::unique_ptr<Programs> programs;
@@ -131,6 +132,8 @@ struct KernelSource::State {
   Ladder ladder;
   bool may_degrade = true;
   std::vector<uint16_t> ports;
+  UniqueFd cost_counting;  // the kernel counts while it is open
+  uint64_t fill_percent_max = 0;
   uint64_t unclosed_seen = 0, images_seen = 0;  // the kernel side's counts as of the last sweep
   uint64_t lives_recovered = 0;
 };
@@ -177,12 +180,17 @@ void KernelSource::State::sweep_unclosed(uint64_t until_ns, RecordSink& sink) {
   if (is_all) unclosed_seen = count;
 }
 
-void KernelSource::State::adapt(uint64_t now_ns) {
-  if (!may_degrade) return;
+uint64_t KernelSource::State::fill_percent() const {
   size_t percent = 0;
   for (const RingIndex data : {kResponses, kRequests})
     percent = std::max(percent, rings[data].fill_bytes() * 100 / rings[data].bytes());
-  if (!ladder.observe(static_cast<uint32_t>(percent), now_ns)) return;
+  return percent;
+}
+
+void KernelSource::State::adapt(uint64_t now_ns) {
+  const uint64_t percent = fill_percent();
+  fill_percent_max = std::max(fill_percent_max, percent);
+  if (!may_degrade || !ladder.observe(static_cast<uint32_t>(percent), now_ns)) return;
   const RungLimits limits = limits_of(ladder.rung());
   *programs->shared().whole_bytes = limits.whole_bytes;
   *programs->shared().request_keep_bytes = limits.request_keep_bytes;
@@ -323,6 +331,23 @@ Result<std::vector<HostSocket>> KernelSource::list_sockets() {
   return capture::list_sockets(*state_->programs, state_->ports);
 }
 
+bool KernelSource::count_program_costs(bool on) {
+  state_->cost_counting = on ? UniqueFd(bpf_enable_stats(BPF_STATS_RUN_TIME)) : UniqueFd();
+  return !on || state_->cost_counting.valid();
+}
+
+std::vector<ProgramCost> KernelSource::program_costs() const {
+  std::vector<ProgramCost> costs;
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, state_->programs->object()) {
+    bpf_prog_info info{};
+    uint32_t bytes = sizeof(info);
+    if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &bytes) == 0)
+      costs.push_back({.name = bpf_program__name(program), .run_ns = info.run_time_ns, .runs = info.run_cnt});
+  }
+  return costs;
+}
+
 bool KernelSource::wait(uint32_t timeout_ms) {
   State& s = *state_;
   s.wait_ms = s.found_records ? kWaitMsMin : std::min(s.wait_ms * 2, kWaitMsMax);
@@ -364,7 +389,9 @@ CaptureCounters KernelSource::counters() const {
                     .closings_missed = s.delivery.counters().closings_missed,
                     .lives_recovered = s.lives_recovered,
                     .sessions_untold = sessions_untold(),
-                    .ladder_steps_up = s.ladder.steps_up()};
+                    .ladder_steps_up = s.ladder.steps_up(),
+                    .ring_fill_percent = s.fill_percent(),
+                    .ring_fill_percent_max = s.fill_percent_max};
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, s.programs->object()) {
     bpf_prog_info info{};

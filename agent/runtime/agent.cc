@@ -18,7 +18,6 @@ namespace gatehouse::runtime {
 namespace {
 
 constexpr size_t kRecordsPerTurnMax = 4096;                  // then housekeeping gets its turn
-constexpr uint64_t kStatusEveryNs = 60ULL * 1'000'000'000;   // what `gatehouse agents` shows is at most this old
 constexpr uint64_t kProcessPollEveryNs = 20ULL * 1'000'000;  // well under a batch's delay, so its hashes are in it
 constexpr uint64_t kMarkEveryNs = 1'000'000'000;             // while nothing happens
 // Looking for the host's sockets takes at most one part in so many of a core.
@@ -47,6 +46,10 @@ class Tee final : public RecordSink {
   RecordSink& first_;
   RecordSink& second_;
 };
+
+uint64_t ns_of(std::chrono::milliseconds time) {
+  return static_cast<uint64_t>(time.count()) * 1'000'000;
+}
 
 std::string kernel_release() {
   utsname name{};
@@ -158,6 +161,7 @@ Counters Agent::counters(const LiveSource& live) const {
   add(counters, spool_->counters(), uplink_->status());
   counters["sessions_open"] = shard_->open_sessions();
   counters.insert(socket_counts_.begin(), socket_counts_.end());
+  meter_->add_to(counters);
   return counters;
 }
 
@@ -199,12 +203,15 @@ void Agent::survey_sockets(const LiveSource& live, uint64_t now_ns) {
 }
 
 void Agent::answer_asker(const LiveSource& live, uint64_t now_ns) {
+  const OwnCost own = read_own_cost();
   v1::AgentStatus status;
   status.set_phase(degradation_ == "full" ? "running" : "degraded/" + degradation_);
   status.set_plane(live.plane);
   status.set_kernel(kernel_);
   const Counters now = counters(live);
   status.mutable_counters()->insert(now.begin(), now.end());
+  status.mutable_counters()->at("cost_cpu_ns") = own.cpu_ns;
+  status.mutable_counters()->at("cost_resident_bytes") = own.resident_bytes;
   *status.mutable_sockets() = list_sockets(live, now_ns, SIZE_MAX);
   status_socket_->answer(status.SerializeAsString());
 }
@@ -253,12 +260,14 @@ void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
   report_degradation(live, now_ns);
   if (status_socket_ && status_socket_->is_asked()) [[unlikely]]
     answer_asker(live, now_ns);
+  if (next_status_ns_ != 0) meter_->turn(now_ns, next_status_ns_);
   if (now_ns >= next_status_ns_) {
     // The clock may have been set; what was told before stays as it was told.
     builder_->set_time_base(current_time_base());
     survey_sockets(live, now_ns);
+    meter_->close_interval(now_ns, read_own_cost(), records_);
     report_status(next_status_ns_ == 0 ? "start" : "running", live, now_ns);
-    next_status_ns_ = now_ns + kStatusEveryNs;
+    next_status_ns_ = now_ns + ns_of(config_.agent.status_interval);
   }
   shard_->flush(now_ns);
   if (builder_->empty() && seen_to_unix_ns_ >= marked_unix_ns_ + kMarkEveryNs) {
@@ -282,6 +291,7 @@ void Agent::finish(const LiveSource& live) {
 
 Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::sig_atomic_t& stop) {
   builder_->set_time_base(current_time_base());
+  meter_ = std::make_unique<CostMeter>(ns_of(config_.agent.bpf_sample), live.programs);
   auto status_socket = StatusSocket::open(config_.agent.state_dir);
   if (status_socket)
     status_socket_ = std::move(*status_socket);
@@ -296,6 +306,7 @@ Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::
     if (const auto failure = uplink_->failure()) return *failure;
     const uint64_t polled_unix_ns = unix_ns();
     const size_t records = live.source.poll(sink, kRecordsPerTurnMax);
+    records_ += records;
     if (records < kRecordsPerTurnMax) seen_to_unix_ns_ = polled_unix_ns;
     housekeeping(live, boottime_ns());
     if (records < kRecordsPerTurnMax) live.wait(static_cast<uint32_t>(config_.capture.poll_max.count()));

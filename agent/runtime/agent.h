@@ -12,6 +12,7 @@
 #include "agent/config/agent_config.h"
 #include "agent/identity/process_table.h"
 #include "agent/runtime/batch_builder.h"
+#include "agent/runtime/cost_meter.h"
 #include "agent/runtime/publisher.h"
 #include "agent/runtime/shard.h"
 #include "agent/runtime/socket_report.h"
@@ -42,6 +43,7 @@ struct LiveSource {
   std::function<uint64_t()> sessions_untold;
   // Every socket of the host that has to do with a database.
   std::function<Result<std::vector<HostSocket>>()> list_sockets;
+  CostMeter::Programs programs;
   std::vector<uint16_t> ports;  // that are named: sessions at them that were open before are joined
   std::string plane;
 };
@@ -88,9 +90,11 @@ class Agent {
   uint64_t seen_to_unix_ns_ = 0;   // of what was ready to be read then, everything was
   uint64_t marked_unix_ns_ = 0;
   std::unique_ptr<StatusSocket> status_socket_;
+  std::unique_ptr<CostMeter> meter_;
   std::vector<ProcessKey> changed_;
   std::string degradation_{"full"};
   uint64_t sessions_untold_ = 0;  // reported
+  uint64_t records_ = 0;          // delivered
   std::string sockets_;           // the latest survey, serialized
   Counters socket_counts_;        // its counts by verdict
   uint64_t next_survey_ns_ = 0;

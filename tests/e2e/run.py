@@ -37,6 +37,7 @@ SCENARIOS = (
     ("other-networks", hard_paths.other_networks),
     ("other-network-stays", sockets.other_network_stays),
     ("sockets", sockets.sockets),
+    ("cost", sockets.cost),
     ("kill-agent", crashes.kill_agent),
     ("kill-collector", crashes.kill_collector),
     ("crash-rounds", rounds.crash_rounds),

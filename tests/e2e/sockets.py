@@ -6,7 +6,9 @@ import collections
 import contextlib
 import json
 import os
+import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -18,6 +20,10 @@ from tests.e2e.hard_paths import IN_OWN_NETWORK
 from tests.support import gatehouse, postgres, workload
 
 OPEN_SECONDS_MAX = 30
+# An agent that tells how it stands every two seconds, and has the kernel count for half of them.
+OFTEN = "  status_interval: 2s\n  bpf_sample: 1s\n"
+BPFTOOL = shutil.which("bpftool", path="/usr/sbin:/usr/bin:/sbin")
+TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 # TCP connections that nobody has closed are looked for once a second, and given up when they are missing twice.
 RECONCILED_SECONDS = 3
 
@@ -35,7 +41,9 @@ def sockets(context):
         require(listed["agent"] is None, f"doctor says that an agent runs: {listed['agent']}")
         _check_listeners(server, listed)
         _check_sessions(server, listed, {name: ("will-be-joined", "opened-before-watching") for name in before})
-        with context.stack(server) as stack:
+        stack = context.stack(server)
+        stack.agent.own_settings = OFTEN
+        with stack:
             _while_watched(context, stack, server, before, opened)
 
 
@@ -51,11 +59,95 @@ def _while_watched(context, stack, server, before, opened):
     require(listed["agent"]["phase"] == "running", f"the agent's phase: {listed['agent']}")
     _check_listeners(server, listed)
     _check_users(listed, server)
+    _check_published(stack, server, wanted)
     # A connection that never says a word is watched, and is no session.
     silent = opened.enter_context(_silent(server.port))
     found = [s for s in _doctor(stack)["sockets"] if s.get("client", {}).get("address") == silent]
     require([(s["verdict"], s["reason"]) for s in found] == [("watched", "nothing-said")],
             f"a silent connection is {found}")
+
+
+def _check_published(stack, server, wanted):
+    """The collector's answer is the same list, with counts that are those of the list."""
+    def agent():
+        found = json.loads(stack.collector.cli("agents", "--sockets").stdout)
+        told = collections.Counter((s["verdict"], s.get("reason", "")) for s in _of(server, found)
+                                   if not s.get("listening"))
+        return found if told == collections.Counter(wanted.values()) else None
+
+    found = _until(agent, "the same verdicts in `gatehouse agents --sockets`")
+    _check_listeners(server, found)
+    require(found["sockets_left_out"] == 0, f"{found['sockets_left_out']} sockets were left out")
+    listed = collections.Counter("listening" if s.get("listening") else s["verdict"] for s in found["sockets"])
+    counted = {name.removeprefix("sockets_"): count for name, count in found["counters"].items()
+               if name.startswith("sockets_") and count}
+    require(counted == listed, f"counts {counted} of {listed}")
+    shown = subprocess.run([gatehouse.CLI, "agents", "--collector", stack.collector.address, "--credentials",
+                            stack.collector.state / "operator"], check=True, capture_output=True, text=True).stdout
+    require(f"{counted['full']} full, {counted['gaps']} gaps, {counted['opaque']} opaque" in shown,
+            f"`gatehouse agents` says:\n{shown}")
+
+
+def cost(context):
+    """What the agent says it costs is what the kernel says."""
+    with context.server() as server:
+        workload.prepare(server)
+        stack = context.stack(server)
+        stack.agent.own_settings = OFTEN
+        with stack, _connect(server, "127.0.0.1") as connection:
+            _check_cpu(stack)
+
+            def counters():
+                for _ in range(200):
+                    connection.execute("select 1")
+                return json.loads(stack.collector.cli("agents").stdout)["counters"]
+
+            told = _until(lambda: (found := counters()).get("cost_bpf_runs_on_tcp_send", 0) > 100 and found,
+                          "runs of a BPF program in the agent's status")
+            _check_programs(stack.agent.process.pid, told)
+            require(told["cost_cpu_ns"] <= _cpu_ns(stack.agent.process.pid) + TICK_NS, f"published: {told}")
+            require(0 < told["cost_cpu_ppm"] < 10**6 * os.cpu_count(), f"{told['cost_cpu_ppm']} millionths of a core")
+            require(told["records_per_second"] > 0, f"no records: {told}")
+            memory = _memory(stack.agent.process.pid)
+            # The kernel keeps its accounts per processor: one is some pages behind another.
+            require(memory["VmRSS"] / 2 <= told["cost_resident_bytes"] <= memory["VmHWM"] * 1.1 and
+                    told["cost_resident_bytes"] <= told["cost_resident_bytes_max"] <= memory["VmHWM"] * 1.1,
+                    f"resident: {told['cost_resident_bytes']}, the kernel says {memory}")
+
+
+def _check_cpu(stack):
+    pid = stack.agent.process.pid
+    before = _cpu_ns(pid)
+    told = _doctor(stack)["agent"]["counters"]["cost_cpu_ns"]
+    after = _cpu_ns(pid)
+    # The kernel shows ticks, of user and system time each.
+    require(before - 2 * TICK_NS <= told <= after + 2 * TICK_NS, f"CPU: {told} ns, the kernel says {before} to {after}")
+
+
+def _cpu_ns(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_NS
+
+
+def _memory(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        return {name: int(value.split()[0]) * 1024 for name, _, value in (line.partition(":") for line in status)
+                if name in ("VmRSS", "VmHWM")}
+
+
+def _check_programs(pid, told):
+    shown = json.loads(subprocess.run([BPFTOOL, "--json", "prog", "show"], check=True, capture_output=True).stdout)
+    ids = {int(found[1]) for info in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir()
+           if (found := re.search(r"^prog_id:\t(\d+)", info.read_text(), re.MULTILINE))}
+    own = {p["name"]: p for p in shown if p["id"] in ids}
+    require("on_tcp_send" in own, f"bpftool shows programs {sorted(own)} of the agent")
+    for name, program in own.items():
+        runs, run_ns = told.get("cost_bpf_runs_" + name, 0), told.get("cost_bpf_ns_" + name, 0)
+        # It counts on, and was perhaps asked to by others before.
+        require(runs <= program.get("run_cnt", 0) and run_ns <= program.get("run_time_ns", 0),
+                f"{name}: {runs} runs, {run_ns} ns; the kernel says {program}")
+    require(told["cost_bpf_ns_on_tcp_send"] > 0 and told["cost_bpf_ppm"] > 0, f"no time in BPF: {told}")
 
 
 def other_network_stays(context):
