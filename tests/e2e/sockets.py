@@ -35,6 +35,7 @@ def sockets(context):
         workload.prepare(server)
         hosts = ("127.0.0.1", "::1", str(server.socket_dir), abstract)
         before = {f"before {host}": opened.enter_context(_connect(server, host)) for host in hosts}
+        before["tls before"] = opened.enter_context(_connect(server, "127.0.0.1", sslmode="require"))
         for connection in before.values():
             connection.execute("select 1")
         listed = _doctor()
@@ -52,7 +53,7 @@ def _while_watched(context, stack, server, before, opened):
              for host in ("127.0.0.1", "::1", str(server.socket_dir), f"@gatehouse-{context.port(1)}")}
     secret = opened.enter_context(_connect(server, "127.0.0.1", sslmode="require"))
     wanted = ({name: ("gaps", "opened-before-watching") for name in before} | {name: ("full", "") for name in after} |
-              {"tls": ("opaque", "tls")})
+              {"tls": ("opaque", "tls"), "tls before": ("opaque", "tls")})
     for connection in (*before.values(), *after.values(), secret):
         connection.execute("select 1")
     listed = _until_settled(stack, server, wanted)
