@@ -38,6 +38,7 @@ SCENARIOS = (
     ("other-network-stays", sockets.other_network_stays),
     ("sockets", sockets.sockets),
     ("cost", sockets.cost),
+    ("memory", sockets.memory),
     ("kill-agent", crashes.kill_agent),
     ("kill-collector", crashes.kill_collector),
     ("crash-rounds", rounds.crash_rounds),

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,10 @@ from tests.support import gatehouse, postgres, workload
 OPEN_SECONDS_MAX = 30
 # An agent that tells how it stands every two seconds, and has the kernel count for half of them.
 OFTEN = "  status_interval: 2s\n  bpf_sample: 1s\n"
+SESSIONS = 1000
+LONG_BYTES = 60_000
+RESIDENT_BYTES_MAX = 64 << 20
+SOCKETS_MAX = 1000  # kHostSocketsMax
 BPFTOOL = shutil.which("bpftool", path="/usr/sbin:/usr/bin:/sbin")
 TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 # TCP connections that nobody has closed are looked for once a second, and given up when they are missing twice.
@@ -71,7 +76,7 @@ def _while_watched(context, stack, server, before, opened):
 def _check_published(stack, server, wanted):
     """The collector's answer is the same list, with counts that are those of the list."""
     def agent():
-        found = json.loads(stack.collector.cli("agents", "--sockets").stdout)
+        found = _published(stack)
         told = collections.Counter((s["verdict"], s.get("reason", "")) for s in _of(server, found)
                                    if not s.get("listening"))
         return found if told == collections.Counter(wanted.values()) else None
@@ -114,6 +119,43 @@ def cost(context):
             require(memory["VmRSS"] / 2 <= told["cost_resident_bytes"] <= memory["VmHWM"] * 1.1 and
                     told["cost_resident_bytes"] <= told["cost_resident_bytes_max"] <= memory["VmHWM"] * 1.1,
                     f"resident: {told['cost_resident_bytes']}, the kernel says {memory}")
+
+
+def memory(context):
+    """The agent stays small with many sessions, also when each of them has said something long."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4 * SESSIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    settings = {"max_connections": SESSIONS + 100, "shared_buffers": "16MB"}
+    with context.server(settings=settings, oracle_log=False) as server, contextlib.ExitStack() as opened:
+        workload.prepare(server)
+        stack = context.stack(server)
+        stack.agent.own_settings = OFTEN
+        with stack:
+            hosts = ("127.0.0.1", str(server.socket_dir))
+            clients = [opened.enter_context(_connect(server, hosts[n % 2])) for n in range(SESSIONS)]
+            for n, client in enumerate(clients):
+                client.execute("select length(%s) /*gh:long*/", ("x" * LONG_BYTES,))
+                for name in ("one", "two"):
+                    client.execute(f"select %s::int as {name} /* {'y' * 500} */", (n,), prepare=True)
+            found = _until(lambda: (agent := _published(stack))["counters"]["sockets_full"] >= SESSIONS and agent,
+                           f"{SESSIONS} sessions in the agent's status")
+            count = sum(value for name, value in found["counters"].items() if name.startswith("sockets_"))
+            require(len(found["sockets"]) == SOCKETS_MAX and found["sockets_left_out"] == count - SOCKETS_MAX > 0,
+                    f"{len(found['sockets'])} of {count} sockets are listed, {found['sockets_left_out']} left out")
+            _until(lambda: _long(stack) >= SESSIONS, "the long statements")
+            require(_long(stack) == SESSIONS, f"{_long(stack)} long statements of {SESSIONS} sessions")
+            resident = _memory(stack.agent.process.pid)["VmHWM"]
+            print(f"    {resident >> 20} MiB with {SESSIONS} sessions", flush=True)
+            require(resident <= RESIDENT_BYTES_MAX, f"the agent was {resident} bytes large at most")
+
+
+def _published(stack):
+    return json.loads(stack.collector.cli("agents", "--sockets").stdout)
+
+
+def _long(stack):
+    """How many there are, without what they say: it is some 60 MB."""
+    groups = stack.collector.cli("top", 'statement.text.contains("gh:long")', "--by", "session.transport").stdout
+    return sum(json.loads(line)["events"] for line in groups.splitlines())
 
 
 def _check_cpu(stack):
