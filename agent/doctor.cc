@@ -35,7 +35,7 @@ struct Findings {
   std::string plane_name;
   bool is_plane_wanted = false;  // by the configuration
   std::vector<capture::Requirement> requirements;
-  Status refusal;  // why nothing can be watched; good: it can
+  Status refusal;                        // why nothing can be watched; good: it can
   std::optional<v1::AgentStatus> agent;  // of the one that runs
   v1::HostSockets sockets;
   std::string sockets_missing;  // why there may be more
@@ -198,8 +198,8 @@ void print_text(const Findings& findings) {
 
 void print_json(const Findings& findings) {
   std::string out = "{\"version\":" + quoted(kVersion) + ",\"kernel\":" + quoted(findings.kernel) +
-                    ",\"can_watch\":" + (findings.refusal ? "true" : "false") + ",\"plane\":" +
-                    quoted(findings.plane_name) + ",\"requirements\":[";
+                    ",\"can_watch\":" + (findings.refusal ? "true" : "false") +
+                    ",\"plane\":" + quoted(findings.plane_name) + ",\"requirements\":[";
   for (const capture::Requirement& r : findings.requirements)
     out += std::string(&r == &findings.requirements.front() ? "" : ",") + "{\"name\":" + quoted(r.name) +
            ",\"available\":" + (r.available ? "true" : "false") + ",\"explanation\":" + quoted(r.explanation) + "}";

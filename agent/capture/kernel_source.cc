@@ -64,7 +64,6 @@ Error library_error(std::string_view what, int error_number = errno) {
   return t_library_message.empty() ? error : Error(error.message() + " (" + t_library_message + ")");
 }
 
-
 Status check_config(const CaptureConfig& config) {
   if (config.ports.size() > GH_PORTS_MAX)
     return Error::configuration("capture: at most " + std::to_string(GH_PORTS_MAX) + " ports can be watched");

@@ -111,6 +111,7 @@ def cost(context):
             told = _until(lambda: (found := counters()).get("cost_bpf_runs_on_tcp_send", 0) > 100 and found,
                           "runs of a BPF program in the agent's status")
             _check_programs(stack.agent.process.pid, told)
+            _check_documented(told)
             require(told["cost_cpu_ns"] <= _cpu_ns(stack.agent.process.pid) + TICK_NS, f"published: {told}")
             require(0 < told["cost_cpu_ppm"] < 10**6 * os.cpu_count(), f"{told['cost_cpu_ppm']} millionths of a core")
             require(told["records_per_second"] > 0, f"no records: {told}")
@@ -148,6 +149,13 @@ def memory(context):
             require(resident <= RESIDENT_BYTES_MAX, f"the agent was {resident} bytes large at most")
 
 
+def _check_documented(told):
+    text = (postgres.ROOT / "docs/counters.md").read_text(encoding="utf-8")
+    for name in told:
+        name = re.sub(r"^(cost_bpf_(?:ns|runs)_).*", r"\1PROGRAM", name)
+        require(f"`{name}`" in text, f"docs/counters.md does not explain {name}")
+
+
 def _published(stack):
     return json.loads(stack.collector.cli("agents", "--sockets").stdout)
 
@@ -181,8 +189,10 @@ def _memory(pid):
 
 def _check_programs(pid, told):
     shown = json.loads(subprocess.run([BPFTOOL, "--json", "prog", "show"], check=True, capture_output=True).stdout)
-    ids = {int(found[1]) for info in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir()
-           if (found := re.search(r"^prog_id:\t(\d+)", info.read_text(), re.MULTILINE))}
+    ids = set()
+    for info in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed by now
+            ids |= {int(number) for number in re.findall(r"^prog_id:\t(\d+)", info.read_text(), re.MULTILINE)}
     own = {p["name"]: p for p in shown if p["id"] in ids}
     require("on_tcp_send" in own, f"bpftool shows programs {sorted(own)} of the agent")
     for name, program in own.items():
