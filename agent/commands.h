@@ -15,7 +15,8 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path);
 // Everything but the kernel, from a recorded file: prints each event as one JSON object per line on standard output.
 Status replay_file(const std::string& path, const AgentConfig& config);
 
-// Prints what this kernel and host allow, and the databases found. Ends with an error if watching is not possible.
-Status print_doctor(const AgentConfig& config);
+// Prints what this kernel and host allow, and every socket of a database with its verdict: as the agent that runs knows
+// it, or as one would see it. `as_json`: one object. Ends with an error if watching is not possible.
+Status print_doctor(const AgentConfig& config, bool as_json);
 
 }  // namespace gatehouse::agent

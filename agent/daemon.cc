@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <csignal>
 #include <memory>
 #include <string>
@@ -8,6 +7,7 @@
 #include "agent/capture/kernel_source.h"
 #include "agent/capture/probe.h"
 #include "agent/commands.h"
+#include "agent/ports.h"
 #include "agent/replay/ghcap.h"
 #include "agent/runtime/agent.h"
 #include "common/log.h"
@@ -29,25 +29,10 @@ void catch_stop_signals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-// Ports of the configuration, and those where a PostgreSQL server listens now. A new session is known by its first
-// packet on any port; a port matters for sessions that are open already and for what is not PostgreSQL on it.
-std::vector<uint16_t> ports_to_watch(const AgentConfig& config) {
-  constexpr size_t kPortsMax = 16;  // the kernel side's table, GH_PORTS_MAX
-  std::vector<uint16_t> ports;
-  const auto add = [&](uint16_t port) {
-    if (port != 0 && ports.size() < kPortsMax && std::ranges::find(ports, port) == ports.end()) ports.push_back(port);
-  };
-  for (const AgentConfig::Database& database : config.databases)
-    for (const ListenAddress& listen : database.listen) add(listen.port);
-  for (const capture::Listener& listener : capture::find_listeners()) add(listener.port);
-  add(5432);
-  return ports;
-}
-
-capture::CaptureConfig capture_config(const AgentConfig& config) {
+capture::CaptureConfig capture_config(const AgentConfig& config, const std::vector<uint16_t>& ports) {
   capture::CaptureConfig capture;
   capture.plane = capture::parse_plane(config.capture.plane);  // "auto" is none of them
-  capture.ports = ports_to_watch(config);
+  capture.ports = ports;
   capture.request_bytes_max = static_cast<uint32_t>(config.capture.request_bytes_max);
   capture.control_ring_bytes = config.capture.control_ring_bytes;
   capture.request_ring_bytes = config.capture.request_ring_bytes;
@@ -73,6 +58,9 @@ runtime::Counters kernel_counters(const capture::KernelSource& source) {
       {"kernel_lives_recovered", kernel.lives_recovered},
       {"kernel_sessions_untold", kernel.sessions_untold},
       {"ladder_steps_up", kernel.ladder_steps_up},
+      {"ladder_rung", static_cast<uint64_t>(source.rung())},
+      {"ring_fill_percent", kernel.ring_fill_percent},
+      {"ring_fill_percent_max", kernel.ring_fill_percent_max},
   };
 }
 
@@ -89,7 +77,8 @@ std::vector<SocketClosed> positions_of(capture::KernelSource& source) {
 Status run_daemon(const AgentConfig& config, const std::string& record_path) {
   catch_stop_signals();
   // The kernel first: what it refuses, no collector can mend.
-  GH_ASSIGN(const auto source, capture::KernelSource::open(capture_config(config)).context("watching"));
+  const std::vector<uint16_t> ports = ports_to_watch(config);
+  GH_ASSIGN(const auto source, capture::KernelSource::open(capture_config(config, ports)).context("watching"));
   if (const std::string_view blind = capture::blind_spots(source->plane()); !blind.empty())
     log::warn("capture", "this kernel is watched with less: gatehouse-agent doctor says what is not seen",
               {{"plane", to_string(source->plane())}});
@@ -106,6 +95,10 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path) {
       .positions = [&] { return positions_of(*source); },
       .degradation = [&] { return capture::to_string(source->rung()); },
       .sessions_untold = [&] { return source->sessions_untold(); },
+      .list_sockets = [&] { return source->list_sockets(); },
+      .programs = {.count = [&](bool on) { return source->count_program_costs(on); },
+                   .read = [&] { return source->program_costs(); }},
+      .ports = ports,
       .plane = std::string(to_string(source->plane())),
   };
   GH_TRY(agent->run(live, recorder.get(), g_stop));

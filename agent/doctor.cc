@@ -1,17 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdio>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "agent/capture/probe.h"
+#include "agent/capture/socket_list.h"
 #include "agent/commands.h"
-#include "agent/runtime/endpoints.h"
+#include "agent/identity/proc_reader.h"
+#include "agent/json.h"
+#include "agent/ports.h"
+#include "agent/runtime/socket_report.h"
+#include "agent/runtime/status_socket.h"
+#include "common/clock.h"
 #include "common/version.h"
+#include "gatehouse/v1/event.pb.h"
 
 namespace gatehouse::agent {
 namespace {
+
+constexpr std::chrono::milliseconds kAgentWait{10'000};
+
+struct Findings {
+  std::string kernel;
+  capture::Plane plane = capture::Plane::kSyscall;
+  std::string plane_name;
+  bool is_plane_wanted = false;  // by the configuration
+  std::vector<capture::Requirement> requirements;
+  Status refusal;                        // why nothing can be watched; good: it can
+  std::optional<v1::AgentStatus> agent;  // of the one that runs
+  v1::HostSockets sockets;
+  std::string sockets_missing;  // why there may be more
+};
+
+struct Meaning {
+  std::string_view word;
+  std::string_view text;
+};
+constexpr std::array kMeanings{
+    Meaning{"ring-full", "the agent was too slow and the kernel's ring was full"},
+    Meaning{"fault", "the process's memory could not be read"},
+    Meaning{"unsupported", "sent in a way that cannot be read, such as MSG_OOB"},
+    Meaning{"unsynced", "open before the agent, and not idle since: joined when it is"},
+    Meaning{"cut", "the rest of messages that are longer than what is kept"},
+    Meaning{"opened-before-watching", "open before the agent: what it did until then is not known"},
+    Meaning{"tls", "encrypted with TLS"},
+    Meaning{"gss", "encrypted with GSS"},
+    Meaning{"not-postgresql", "does not speak PostgreSQL's protocol"},
+    Meaning{"nothing-said", "nothing was said yet"},
+    Meaning{"unnamed-port", "open before the agent, at a port that is not named under databases[].listen"},
+    Meaning{"unnamed-path", "open before the agent, at a path without .s.PGSQL."},
+    Meaning{"not-found", "open before the agent, which did not find it: no process had a descriptor of it"},
+    Meaning{"no-agent", "no agent can run here: see above"},
+};
+
+std::string_view meaning_of(std::string_view reason) {
+  const auto* const found = std::ranges::find(kMeanings, reason, &Meaning::word);
+  return found == kMeanings.end() ? reason : found->text;
+}
+
+std::string exe_now(const ProcessKey& process) {
+  const auto found = identity::read_process("/proc", process.pid);
+  return found ? found->process.exe : std::string();
+}
+
+// Without BPF only who listens can be found, by /proc.
+std::vector<HostSocket> listeners_by_proc() {
+  std::vector<HostSocket> sockets;
+  for (const capture::Listener& listener : capture::find_listeners()) {
+    HostSocket& socket = sockets.emplace_back();
+    socket.is_listener = true;
+    socket.transport = listener.transport;
+    socket.server.port = listener.port;
+    socket.server_end.process.pid = listener.pid;
+    if (listener.transport == Transport::kUnix)
+      socket.path = listener.address;
+    else
+      inet_pton(listener.transport == Transport::kTcp6 ? AF_INET6 : AF_INET, listener.address.c_str(),
+                socket.server.address.data());
+  }
+  return sockets;
+}
+
+void look_for_sockets(const AgentConfig& config, Findings& findings) {
+  if (const auto status = runtime::ask_status(config.agent.state_dir, kAgentWait)) {
+    findings.agent.emplace();
+    if (findings.agent->ParseFromString(*status)) {
+      findings.sockets = std::move(*findings.agent->mutable_sockets());
+      findings.agent->clear_sockets();
+      return;
+    }
+    findings.agent.reset();
+  }
+  const std::vector<uint16_t> ports = ports_to_watch(config);
+  auto found = capture::list_unwatched_sockets(findings.plane, ports);
+  if (!found) findings.sockets_missing = found.error().message();
+  const std::vector<HostSocket> sockets = found ? std::move(*found) : listeners_by_proc();
+  findings.sockets = runtime::report_sockets(
+      {.found = sockets,
+       .watching = findings.refusal ? runtime::Watching::kWouldWatch : runtime::Watching::kCannot,
+       .ports = ports,
+       .databases = config.databases,
+       .exe_of = exe_now,
+       .own_netns = found ? runtime::own_network_namespace() : 0,
+       .time_unix_ns = unix_ns()});
+}
 
 // On a terminal people see at a glance; a pipe gets words only.
 const char* mark(bool good) {
@@ -19,31 +120,52 @@ const char* mark(bool good) {
   return good ? "\033[32myes\033[0m" : "\033[31mNO \033[0m";
 }
 
-std::string where(const capture::Listener& listener) {
-  if (listener.transport == Transport::kUnix) return listener.address;
-  const bool is_v6 = listener.address.find(':') != std::string::npos;
-  return (is_v6 ? "[" + listener.address + "]" : listener.address) + ":" + std::to_string(listener.port);
-}
-
-std::string label(const AgentConfig& config, const capture::Listener& listener) {
-  for (const AgentConfig::Database& database : config.databases)
-    for (const ListenAddress& listen : database.listen) {
-      const bool same_port = listener.transport != Transport::kUnix && listen.port == listener.port;
-      const bool same_path = listener.transport == Transport::kUnix && listen.path == listener.address;
-      if (same_port || same_path) return database.name;
-    }
-  return "not named in the configuration: watched all the same";
-}
-
-void print_databases(const AgentConfig& config) {
-  const auto listeners = capture::find_listeners();
-  std::printf("\nPostgreSQL servers listening on this host: %zu\n", listeners.size());
-  for (const capture::Listener& listener : listeners) {
-    std::printf("  %-44s pid %-8u %s\n", where(listener).c_str(), listener.pid, listener.exe.c_str());
-    std::printf("  %-44s %s\n", "", label(config, listener).c_str());
+void print_requirements(const Findings& findings) {
+  std::printf("What this kernel and host allow, for the %s plane%s:\n", findings.plane_name.c_str(),
+              findings.is_plane_wanted ? ", which the configuration asks for" : "");
+  for (const capture::Requirement& requirement : findings.requirements) {
+    std::printf("  %s %s\n", mark(requirement.available), requirement.name.c_str());
+    if (!requirement.explanation.empty()) std::printf("      %s\n", requirement.explanation.c_str());
   }
-  if (listeners.empty())
+}
+
+void print_end(const char* name, const v1::SocketEnd& end) {
+  std::printf("      %-6s %s", name, end.address().c_str());
+  if (end.pid() != 0) std::printf("%spid %u %s", end.address().empty() ? "" : "  ", end.pid(), end.exe().c_str());
+  std::printf("\n");
+}
+
+void print_socket(const v1::HostSocket& socket) {
+  std::printf("  %-14s %s", socket.verdict().c_str(), socket.listening() ? "listens for " : "");
+  std::printf("%s", socket.label().c_str());
+  if (!socket.user().empty()) std::printf("  %s@%s", socket.user().c_str(), socket.database().c_str());
+  if (socket.network_namespace() != 0) std::printf("  in network namespace %u", socket.network_namespace());
+  std::printf("\n");
+  if (!socket.reason().empty())
+    std::printf("      why    %.*s\n", static_cast<int>(meaning_of(socket.reason()).size()),
+                meaning_of(socket.reason()).data());
+  print_end("server", socket.server());
+  if (!socket.listening()) print_end("client", socket.client());
+}
+
+void print_sockets(const Findings& findings) {
+  const v1::HostSockets& sockets = findings.sockets;
+  std::printf("\nSockets of databases on this host: %d%s\n", sockets.sockets_size(),
+              findings.agent ? ", as the agent that runs here sees them"
+                             : ", as an agent would see them: none runs with this state_dir");
+  for (const v1::HostSocket& socket : sockets.sockets()) print_socket(socket);
+  if (sockets.sockets().empty())
     std::printf("  none. Clients of databases on other hosts are watched too, as soon as they connect.\n");
+  if (!findings.sockets_missing.empty())
+    std::printf("  Connections are not listed: %s.\n", findings.sockets_missing.c_str());
+  std::string summary;
+  const auto add = [&](std::string_view verdict) {
+    if (const auto count = sockets.counts().find(std::string(verdict)); count != sockets.counts().end())
+      summary += (summary.empty() ? "" : ", ") + std::to_string(count->second) + " " + std::string(verdict);
+  };
+  std::ranges::for_each(runtime::kSocketVerdicts, add);
+  add("will-be-joined");
+  if (!summary.empty()) std::printf("  In all: %s.\n", summary.c_str());
 }
 
 void print_sight(capture::Plane plane) {
@@ -66,28 +188,67 @@ void print_sight(capture::Plane plane) {
       "memory, and statements that functions run inside the server. docs/bpf-hooks.md has the whole list.\n");
 }
 
+void print_text(const Findings& findings) {
+  std::printf("gatehouse-agent %s on Linux %s\n\n", kVersion, findings.kernel.c_str());
+  print_requirements(findings);
+  print_sockets(findings);
+  print_sight(findings.plane);
+  if (findings.refusal) std::printf("\nWatching is possible, with the %s plane.\n", findings.plane_name.c_str());
+}
+
+void print_json(const Findings& findings) {
+  std::string out = "{\"version\":" + quoted(kVersion) + ",\"kernel\":" + quoted(findings.kernel) +
+                    ",\"can_watch\":" + (findings.refusal ? "true" : "false") +
+                    ",\"plane\":" + quoted(findings.plane_name) + ",\"requirements\":[";
+  for (const capture::Requirement& r : findings.requirements)
+    out += std::string(&r == &findings.requirements.front() ? "" : ",") + "{\"name\":" + quoted(r.name) +
+           ",\"available\":" + (r.available ? "true" : "false") + ",\"explanation\":" + quoted(r.explanation) + "}";
+  out += "],\"agent\":";
+  if (findings.agent) {
+    out += "{\"phase\":" + quoted(findings.agent->phase()) + ",\"plane\":" + quoted(findings.agent->plane()) +
+           ",\"counters\":{";
+    std::vector<std::string> names;
+    for (const auto& [name, value] : findings.agent->counters()) names.push_back(name);
+    std::ranges::sort(names);
+    for (const std::string& name : names)
+      out += (&name == &names.front() ? "" : ",") + quoted(name) + ":" +
+             std::to_string(findings.agent->counters().at(name));
+    out += "}}";
+  } else {
+    out += "null";
+  }
+  out += ",\"sockets\":[";
+  for (int i = 0; i < findings.sockets.sockets_size(); ++i)
+    out += (i == 0 ? "" : ",") + json_of(findings.sockets.sockets(i));
+  out += "],\"counts\":{";
+  bool is_first = true;
+  for (const auto& [verdict, count] : findings.sockets.counts()) {
+    out += (is_first ? "" : ",") + quoted(verdict) + ":" + std::to_string(count);
+    is_first = false;
+  }
+  out += "}";
+  if (!findings.sockets_missing.empty()) out += ",\"sockets_missing\":" + quoted(findings.sockets_missing);
+  std::printf("%s}\n", out.c_str());
+}
+
 }  // namespace
 
-Status print_doctor(const AgentConfig& config) {
+Status print_doctor(const AgentConfig& config, bool as_json) {
   utsname name{};
   ::uname(&name);
-  std::printf("gatehouse-agent %s on %s %s\n", kVersion, name.sysname, name.release);
+  Findings findings{.kernel = name.release};
   const auto wanted = capture::parse_plane(config.capture.plane);
   const auto chosen = capture::choose_plane(wanted);
+  if (!chosen) findings.refusal = chosen.error();
   // What is missing is explained of the plane that has most in reach: the wanted one, or the oldest kernels'.
-  const capture::Plane plane = chosen ? *chosen : wanted.value_or(capture::Plane::kSyscall);
-  const std::string plane_name(to_string(plane));
-  std::printf("\nWhat this kernel and host allow, for the %s plane%s:\n", plane_name.c_str(),
-              wanted ? ", which the configuration asks for" : "");
-  for (const capture::Requirement& requirement : capture::probe_requirements(plane)) {
-    std::printf("  %s %s\n", mark(requirement.available), requirement.name.c_str());
-    if (!requirement.explanation.empty()) std::printf("      %s\n", requirement.explanation.c_str());
-  }
-  print_databases(config);
-  print_sight(plane);
-  if (!chosen) return chosen.error();
-  std::printf("\nWatching is possible, with the %s plane.\n", plane_name.c_str());
-  return {};
+  findings.plane = chosen ? *chosen : wanted.value_or(capture::Plane::kSyscall);
+  findings.plane_name = to_string(findings.plane);
+  findings.is_plane_wanted = wanted.has_value();
+  findings.requirements = capture::probe_requirements(findings.plane);
+  look_for_sockets(config, findings);
+  as_json ? print_json(findings) : print_text(findings);
+  std::fflush(stdout);
+  return findings.refusal;
 }
 
 }  // namespace gatehouse::agent

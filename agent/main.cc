@@ -18,7 +18,7 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  gatehouse-agent --config /etc/gatehouse/agent.yaml       watch until SIGTERM\n"
     "  gatehouse-agent --config agent.yaml --check-config       say what the file comes to, change nothing\n"
-    "  gatehouse-agent doctor                                   what this kernel allows, which databases are here\n"
+    "  gatehouse-agent doctor                                   what this kernel allows, and what is seen\n"
     "  gatehouse-agent --config agent.yaml --record out.ghcap   watch and keep the raw records\n"
     "  gatehouse-agent replay out.ghcap                         the same events again, as JSON lines\n"
     "\n"
@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
   app.footer(kFooter);
   app.set_version_flag("--version", std::string("gatehouse-agent ") + gatehouse::kVersion);
   std::string config_path, record_path, replay_path, plane;
-  bool check_config = false;
+  bool check_config = false, doctor_as_json = false;
   app.add_option("--config", config_path, "Configuration file (docs/config.md)")->type_name("FILE");
   app.add_option("--record", record_path, "Also write every record seen to FILE, for replay")->type_name("FILE");
   const CLI::IsMember is_plane({"auto", "socket", "length", "syscall"});
@@ -49,7 +49,8 @@ int main(int argc, char** argv) {
   app.add_option("--plane", plane, kPlaneHelp)->type_name("NAME")->check(is_plane);
   app.add_flag("--check-config", check_config, "Check the configuration, print what it comes to, and end");
   app.require_subcommand(0, 1);
-  CLI::App* doctor = app.add_subcommand("doctor", "Say what this kernel and host allow and which databases are here");
+  CLI::App* doctor = app.add_subcommand("doctor", "Say what this kernel and host allow, and what is seen of databases");
+  doctor->add_flag("--json", doctor_as_json, "One object, for programs");
   doctor->add_option("--config", config_path, "Configuration file")->type_name("FILE");
   doctor->add_option("--plane", plane, kPlaneHelp)->type_name("NAME")->check(is_plane);
   CLI::App* replay = app.add_subcommand("replay", "Run a recorded file through everything but the kernel");
@@ -73,7 +74,7 @@ int main(int argc, char** argv) {
     std::fputs(gatehouse::describe(*config).c_str(), stdout);
     return 0;
   }
-  if (doctor->parsed()) return exit_code(gatehouse::agent::print_doctor(*config));
+  if (doctor->parsed()) return exit_code(gatehouse::agent::print_doctor(*config, doctor_as_json));
   if (replay->parsed()) return exit_code(gatehouse::agent::replay_file(replay_path, *config));
   return exit_code(gatehouse::agent::run_daemon(*config, record_path));
 }

@@ -1,49 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <google/protobuf/util/json_util.h>
-
 #include <cstdio>
 #include <unordered_map>
 
 #include "agent/commands.h"
+#include "agent/json.h"
 #include "agent/replay/ghcap.h"
 #include "agent/runtime/batch_builder.h"
 #include "agent/runtime/shard.h"
 #include "agent/runtime/table_directory.h"
-#include "common/utf8.h"
 #include "common/version.h"
 #include "gatehouse/v1/event.pb.h"
 
 namespace gatehouse::agent {
 namespace {
 
-std::string json_of(const google::protobuf::Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  std::string text;
-  if (!google::protobuf::util::MessageToJsonString(message, &text, options).ok()) return "null";
-  return text;
-}
-
-// JSON has no raw bytes; SQL is shown as text, with what is not UTF-8 as \xNN. The two texts stand beside the event,
-// whose own bytes fields are base64 as protobuf's JSON prescribes.
-std::string quoted(std::string_view bytes) {
-  std::string text, out = "\"";
-  append_as_utf8(text, bytes);
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      char escape[8];
-      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c));
-      out += escape;
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
-}
-
+// The SQL is shown as text beside the event, whose own bytes fields are base64 as protobuf's JSON prescribes.
 void print(const runtime::EncodedBatch& encoded) {
   v1::Batch batch;
   if (!batch.ParseFromString(encoded.bytes)) return;

@@ -7,6 +7,7 @@
 #include "unix_plane.h"
 #include "pages.h"
 #include "snapshot.h"
+#include "sockets.h"
 #include "who.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -182,6 +182,31 @@ struct gh_position {
 };
 GH_SIZE(struct gh_position, 88);
 
+enum gh_list_pass { GH_LIST_LISTENERS = 0, GH_LIST_CONNECTIONS = 1 };
+enum gh_role { GH_ROLE_LISTENER = 0, GH_ROLE_CLIENT = 1, GH_ROLE_SERVER = 2 };
+/* Values equal gatehouse::HostSocket::State. */
+enum gh_socket_state { GH_STATE_UNKNOWN = 0, GH_STATE_SILENT = 1, GH_STATE_IGNORED = 2, GH_STATE_SESSION = 3 };
+
+/* A socket as one of its processes holds it, from the list of all. */
+struct gh_socket {
+	__u64 session; /* as in records; 0: none */
+	__u64 inode;
+	__u64 peer_inode; /* Unix connections: of the other end */
+	struct gh_process process;
+	__u8 local_address[16];
+	__u8 remote_address[16];
+	__u16 local_port; /* host order */
+	__u16 remote_port;
+	__u32 transport;
+	__u32 role;
+	__u32 state;
+	__u32 netns;
+	__u32 path_bytes; /* of `path`, the server's */
+	char path[GH_UNIX_PATH_BYTES_MAX];
+};
+GH_LAYOUT(struct gh_socket, path, 96);
+GH_SIZE(struct gh_socket, 208);
+
 /* A process whose new image no record could tell. */
 struct gh_image {
 	__u64 start_ns;

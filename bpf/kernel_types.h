@@ -32,7 +32,9 @@
 #define TCP_SYN_SENT 2
 #define TCP_SYN_RECV 3
 #define TCP_FIN_WAIT1 4
+#define TCP_FIN_WAIT2 5
 #define TCP_CLOSE 7
+#define TCP_CLOSE_WAIT 8
 #define TCP_LAST_ACK 9
 #define TCP_LISTEN 10
 
@@ -141,10 +143,14 @@ struct sock {
 	kuid_t sk_uid;
 	struct pid *sk_peer_pid;
 	const struct cred *sk_peer_cred;
+	struct socket *sk_socket;
 };
+
+struct file;
 
 struct socket {
 	struct sock *sk;
+	struct file *file;
 };
 
 struct tcp_sock {

@@ -6,6 +6,7 @@
 #define GH_FALLBACK
 #include "fallback.h"
 #include "snapshot.h"
+#include "sockets.h"
 #include "who.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -9,6 +9,8 @@
 #include "span.h"
 #endif
 
+#define TLS_HEADER_BYTES 5
+#define TLS_RECORD_BYTES_MAX (16384 + 2048) /* RFC 5246, 6.2.3; less in 1.3 */
 #define SPAN_ROUNDS_MAX 4096 /* windows and records of one span; a packet has at most 512 KiB */
 
 /* Delivers the pieces collected since `from` and starts a new row of them. */
@@ -96,6 +98,46 @@ static __always_inline bool is_message_start(const struct gh_span *span)
 	       (__u32)(header[2] << 16 | header[3] << 8 | header[4]) < span->bytes;
 }
 
+static __always_inline bool is_tls_header(const __u8 *header)
+{
+	__u32 bytes = (__u32)header[3] << 8 | header[4];
+
+	return header[0] >= 0x14 && header[0] <= 0x17 && header[1] == 3 && header[2] >= 1 && header[2] <= 4 && bytes &&
+	       bytes <= TLS_RECORD_BYTES_MAX;
+}
+
+/* Does it begin with a TLS record, and what follows that with another? No message has such a tag. */
+static __always_inline bool begins_with_tls(const struct gh_span *span)
+{
+	__u8 header[TLS_HEADER_BYTES];
+	__u32 next;
+
+	if (span->bytes < sizeof(header) || span_read(span, header, sizeof(header), 0) || !is_tls_header(header))
+		return false;
+	next = sizeof(header) + ((__u32)header[3] << 8 | header[4]);
+	if (next + sizeof(header) > span->bytes)
+		return true;
+	return !span_read(span, header, sizeof(header), next) && is_tls_header(header);
+}
+
+/*
+ * A session that was open before and speaks TLS never comes to a message. Both directions must look like it: what
+ * begins in the middle of a row may be any bytes.
+ */
+static __always_inline void look_for_tls(struct gh_walk *w, struct gh_conn *conn, const struct gh_span *span)
+{
+	__u32 both = CONN_TLS_LOOK << GH_REQUEST | CONN_TLS_LOOK << GH_RESPONSE;
+
+	if (!(conn->flags & CONN_JOINED) || w->parse.mode != MODE_UNSYNCED ||
+	    conn->stream[GH_REQUEST].parse.mode != MODE_UNSYNCED || !begins_with_tls(span))
+		return;
+	conn->flags |= CONN_TLS_LOOK << (w->direction & 1);
+	if ((conn->flags & both) != both)
+		return;
+	w->seen |= SEEN_TLS;
+	w->parse.mode = MODE_COUNT;
+}
+
 static __always_inline void begin_walk(struct gh_scratch *s, struct gh_conn *conn,
 				       const struct gh_span *span)
 {
@@ -133,6 +175,7 @@ static __always_inline void begin_walk(struct gh_scratch *s, struct gh_conn *con
 		w->parse.mode = MODE_FRAMES;
 		w->small = 0;
 	}
+	look_for_tls(w, conn, span);
 }
 
 /* A small span of whole frames, which nearly every request and short answer is. Negative: take the long way. */

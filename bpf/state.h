@@ -115,6 +115,7 @@ struct gh_stream {
 #define CONN_FIN_SENT 256  /* TCP: the last of write_seq is a FIN, not a byte */
 #define CONN_OTHER_END 128 /* `id` is the captured client's; awaits the first read, to tell who serves */
 #define CONN_UNOPENED 512 /* the opening record found no room and waits in gh_unopened */
+#define CONN_TLS_LOOK 2048 /* requests; 4096: responses. Joined, and a span began with a TLS record */
 #define CONN_OPAQUE_DUE 1024 /* so did the record that it is opaque: told with the next bytes */
 
 struct gh_conn {

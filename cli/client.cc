@@ -189,9 +189,10 @@ CallResult<v1::TopResponse> Client::top(const v1::TopRequest& request) {
       [&](grpc::ClientContext* context, v1::TopResponse* out) { return state_->stub->Top(context, request, out); });
 }
 
-CallResult<v1::AgentsResponse> Client::agents() {
-  return state_->unary<v1::AgentsResponse>(
-      [&](grpc::ClientContext* context, v1::AgentsResponse* out) { return state_->stub->Agents(context, {}, out); });
+CallResult<v1::AgentsResponse> Client::agents(const v1::AgentsRequest& request) {
+  return state_->unary<v1::AgentsResponse>([&](grpc::ClientContext* context, v1::AgentsResponse* out) {
+    return state_->stub->Agents(context, request, out);
+  });
 }
 
 CallResult<v1::CreateTokenResponse> Client::create_token(const v1::CreateTokenRequest& request) {

@@ -56,7 +56,7 @@ class Client {
   CallResult<void> tail(const v1::TailRequest& request, const RowSink& sink);
   CallResult<void> session(const v1::SessionRequest& request, const RowSink& sink);
   CallResult<v1::TopResponse> top(const v1::TopRequest& request);
-  CallResult<v1::AgentsResponse> agents();
+  CallResult<v1::AgentsResponse> agents(const v1::AgentsRequest& request);
   CallResult<v1::CreateTokenResponse> create_token(const v1::CreateTokenRequest& request);
 
   // Ends the call that runs, and every later one, with kCancelled.

@@ -11,6 +11,7 @@
 #include "cli/json.h"
 #include "cli/render.h"
 #include "cli/safe_text.h"
+#include "cli/sockets.h"
 #include "cli/tail_cursor.h"
 #include "cli/verify.h"
 #include "collector/ledger/log_check.h"
@@ -297,16 +298,22 @@ int top(Client& client, const Options& options, const Surroundings& to) {
 }
 
 int agents(Client& client, const Options& options, const Surroundings& to) {
-  const auto answer = client.agents();
+  v1::AgentsRequest request;
+  request.set_sockets(options.sockets);
+  const auto answer = client.agents(request);
   if (!answer) return fail(answer.error(), options, to);
   if (options.json) {
     for (const v1::Agent& agent : answer->agents()) to.out.write(to_json(agent));
   } else if (answer->agents().empty()) {
     tell(to, "no agent has enrolled yet: `gatehouse token create` makes the token that one needs");
+  } else if (options.sockets) {
+    to.out.write(render_sockets(*answer, to.style));
   } else {
     to.out.write(render_agents(*answer, to.style, to.now_ns));
   }
   to.out.flush();
+  if (options.sockets && !options.json)
+    for (const std::string& remark : sockets_remarks(*answer)) note(to, remark);
   return kExitOk;
 }
 

@@ -69,10 +69,14 @@ inline constexpr std::string_view kTop =
     "\n";
 
 inline constexpr std::string_view kAgents =
-    "`missing` counts events that an agent numbered and that never came; it should be 0.\n"
+    "`missing` counts events that an agent numbered and that never came; it should be 0. `sockets` counts connections\n"
+    "to databases on its host by how much is seen of them; --sockets lists them, and who listens. `cpu` is of one "
+    "core,\n"
+    "the agent's own and that of its programs in the kernel.\n"
     "\n"
     "Examples:\n"
     "  gatehouse agents\n"
+    "  gatehouse agents --sockets\n"
     "  gatehouse agents --json | jq 'select(.connected | not) | .host'\n"
     "\n";
 

@@ -113,6 +113,47 @@ std::string to_json(const v1::Row& row) {
   return out += '\n';
 }
 
+namespace {
+
+void append_end(Object& object, std::string_view name, const v1::SocketEnd& end) {
+  Object inner(object.key(name));
+  inner.text("address", end.address());
+  if (end.pid() != 0) inner.number("pid", end.pid());
+  inner.text("exe", end.exe());
+  if (end.inode() != 0) inner.number("inode", end.inode());
+  inner.close();
+}
+
+// As `gatehouse-agent doctor --json` has them.
+void append_socket(std::string& out, const v1::HostSocket& socket) {
+  Object object(out);
+  object.text("verdict", socket.verdict());
+  object.text("reason", socket.reason());
+  if (socket.listening()) object.flag("listening", true);
+  object.text("transport", socket.transport());
+  append_end(object, "server", socket.server());
+  if (socket.has_client()) append_end(object, "client", socket.client());
+  object.text("session", socket.session());
+  object.text("user", socket.user());
+  object.text("database", socket.database());
+  object.text("label", socket.label());
+  if (socket.network_namespace() != 0) object.number("network_namespace", socket.network_namespace());
+  object.close();
+}
+
+void append_sockets(Object& top, const v1::HostSockets& sockets) {
+  top.time("sockets_time", sockets.time_ns());
+  top.number("sockets_left_out", sockets.left_out());
+  std::string& out = top.key("sockets") += '[';
+  for (int i = 0; i < sockets.sockets_size(); ++i) {
+    if (i > 0) out += ',';
+    append_socket(out, sockets.sockets(i));
+  }
+  out += ']';
+}
+
+}  // namespace
+
 std::string to_json(const v1::Agent& agent) {
   std::string out;
   Object top(out);
@@ -133,6 +174,7 @@ std::string to_json(const v1::Agent& agent) {
     for (const auto& [name, value] : sorted) counters.number(name, value);
     counters.close();
   }
+  if (agent.has_sockets()) append_sockets(top, agent.sockets());
   top.close();
   return out += '\n';
 }

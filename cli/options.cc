@@ -41,6 +41,7 @@ struct Raw {
   uint32_t session_limit = kSessionRowsDefault;
   uint32_t top_limit = kTopGroupsDefault;
   bool oldest_first = false;
+  bool sockets = false;
 };
 
 std::string footer_of(std::string_view text) {
@@ -144,7 +145,8 @@ Commands declare(CLI::App& app, Raw& raw) {
   add_until(*out.top, raw);
   add_limit(*out.top, raw.top_limit, "At most so many groups");
 
-  out.agents = add_command(app, "agents", "List agents: connected, last seen, missing events", help::kAgents);
+  out.agents = add_command(app, "agents", "List agents: connected, last seen, what they see and miss", help::kAgents);
+  out.agents->add_flag("--sockets", raw.sockets, "Every socket of a database on their hosts, with its verdict");
 
   out.token = add_command(app, "token", "Make enrolment tokens for agents", help::kToken);
   out.token->require_subcommand(1);
@@ -255,7 +257,10 @@ std::optional<Answered> take_rest(Options& out, const Raw& raw, uint64_t now_ns)
 
 void take_command(Options& out, const Raw& raw, const Commands& commands, uint64_t now_ns) {
   if (commands.tail->parsed()) out.command = Command::kTail;
-  if (commands.agents->parsed()) out.command = Command::kAgents;
+  if (commands.agents->parsed()) {
+    out.command = Command::kAgents;
+    out.sockets = raw.sockets;
+  }
   if (commands.token->parsed()) out.command = Command::kTokenCreate;
   if (commands.fields->parsed()) out.command = Command::kFields;
   if (commands.verify->parsed()) out.command = Command::kVerify;

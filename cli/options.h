@@ -45,7 +45,8 @@ struct Options {
   const rules::FieldSpec* by = nullptr;
   std::string session;
   uint64_t valid_seconds = 0;
-  std::string folder;  // of a segment log
+  std::string folder;    // of a segment log
+  bool sockets = false;  // of agents: those of their hosts, one by one
 };
 
 // The command line was answered already: help and version to standard output with kExitOk, mistakes to standard error.

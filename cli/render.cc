@@ -5,6 +5,7 @@
 
 #include "cli/human.h"
 #include "cli/safe_text.h"
+#include "cli/sockets.h"
 
 namespace gatehouse::cli {
 
@@ -16,6 +17,9 @@ std::string render_agents(const v1::AgentsResponse& answer, TableStyle style, ui
       {.title = "last seen"},
       {.title = "events", .max_width = 24, .right = true},
       {.title = "missing", .max_width = 24, .right = true},
+      {.title = "sockets", .max_width = 60},
+      {.title = "cpu", .right = true},
+      {.title = "memory", .right = true},
       {.title = "plane"},
       {.title = "version"},
   };
@@ -28,6 +32,9 @@ std::string render_agents(const v1::AgentsResponse& answer, TableStyle style, ui
         {human_ago(agent.last_seen_ns(), now_ns)},
         {human_count(agent.events())},
         {human_count(agent.missing()), agent.missing() == 0 ? Tone::kPlain : Tone::kBad},
+        {sockets_summary(agent), has_unseen_sockets(agent) ? Tone::kBad : Tone::kPlain},
+        {cpu_summary(agent)},
+        {memory_summary(agent)},
         {safe(agent.plane())},
         {safe(agent.version())},
     });

@@ -15,6 +15,7 @@
 #include "cli/columns.h"
 #include "cli/json.h"
 #include "cli/safe_text.h"
+#include "cli/sockets.h"
 
 namespace gatehouse::cli {
 namespace {
@@ -228,6 +229,50 @@ TEST_F(Render, FieldNamesMakeAnObject) {
   for (const rules::FieldSpec& field : rules::fields()) EXPECT_EQ(folders.count(field.name), 0U) << field.name;
 }
 
+TEST_F(Render, SocketsOfAgents) {
+  v1::AgentsResponse agents;
+  v1::Agent& agent = *agents.add_agents();
+  agent.set_host("db1");
+  EXPECT_EQ(sockets_remarks(agents), std::vector<std::string>{"db1: its agent has not told of sockets"});
+  v1::HostSockets& sockets = *agent.mutable_sockets();
+  sockets.set_time_ns(kTime);
+  v1::HostSocket& listener = *sockets.add_sockets();
+  listener.set_verdict("watched");
+  listener.set_listening(true);
+  listener.set_transport("tcp");
+  listener.set_label("shop");
+  listener.mutable_server()->set_address("127.0.0.1:5432");
+  v1::HostSocket& session = *sockets.add_sockets();
+  session.set_verdict("gaps");
+  session.set_reason("ring-full");
+  session.set_transport("unix");
+  session.set_label("shop");
+  session.set_user("a\x1b");  // a terminal must not get it
+  session.set_database("d");
+  session.set_session("9223372036854775809");
+  session.set_network_namespace(77);
+  session.mutable_server()->set_address("/run/.s.PGSQL.5432");
+  session.mutable_server()->set_pid(7);
+  session.mutable_server()->set_exe("/usr/lib/postgres");
+  session.mutable_client()->set_pid(8);
+  session.mutable_client()->set_exe("/usr/bin/psql");
+  session.mutable_client()->set_inode(99);
+  EXPECT_EQ(render_sockets(agents, {}),
+            "host  verdict  why        database  who      client        server\n"
+            "db1   watched             shop      listens                127.0.0.1:5432\n"
+            "db1   gaps     ring-full  shop      a\\x1b@d  unix psql(8)  /run/.s.PGSQL.5432 postgres(7) in network "
+            "77\n");
+  EXPECT_TRUE(sockets_remarks(agents).empty());
+  sockets.set_left_out(5);
+  ASSERT_EQ(sockets_remarks(agents).size(), 1U);
+  const json told = json::parse(to_json(agent));
+  EXPECT_EQ(told["sockets_left_out"], 5);
+  EXPECT_EQ(told["sockets"][0]["listening"], true);
+  EXPECT_EQ(told["sockets"][1]["session"], "9223372036854775809");
+  EXPECT_EQ(told["sockets"][1]["client"]["inode"], 99);
+  EXPECT_EQ(told["sockets"][1]["network_namespace"], 77);
+}
+
 TEST_F(Render, AgentsTopAndFields) {
   v1::AgentsResponse agents;
   v1::Agent& agent = *agents.add_agents();
@@ -242,12 +287,28 @@ TEST_F(Render, AgentsTopAndFields) {
   (*agent.mutable_counters())["z"] = 1;
   (*agent.mutable_counters())["a"] = 2;
   EXPECT_EQ(render_agents(agents, {}, kTime),
-            "host  agent     connected  last seen     events  missing  plane   version\n"
-            "db1   db1-0f3c  yes        2 s ago    1 234 567        3  socket  0.1.0\n");
+            "host  agent     connected  last seen     events  missing  sockets   cpu  memory  plane   version\n"
+            "db1   db1-0f3c  yes        2 s ago    1 234 567        3                         socket  0.1.0\n");
   EXPECT_EQ(to_json(agent),
             "{\"id\":\"db1-0f3c\",\"host\":\"db1\",\"version\":\"0.1.0\",\"connected\":true,"
             "\"last_seen\":\"2026-11-25T01:02:01.123456789Z\",\"events\":1234567,\"missing\":3,\"plane\":\"socket\","
             "\"counters\":{\"a\":2,\"z\":1}}\n");
+
+  EXPECT_EQ(sockets_summary(agent), "");
+  (*agent.mutable_counters())["sockets_listening"] = 2;
+  (*agent.mutable_counters())["sockets_full"] = 40;
+  (*agent.mutable_counters())["sockets_gaps"] = 0;
+  EXPECT_EQ(sockets_summary(agent), "40 full");
+  EXPECT_FALSE(has_unseen_sockets(agent));
+  (*agent.mutable_counters())["sockets_unwatched"] = 1;
+  EXPECT_EQ(sockets_summary(agent), "40 full, 1 unwatched");
+  EXPECT_TRUE(has_unseen_sockets(agent));
+  EXPECT_EQ(cpu_summary(agent) + memory_summary(agent), "");
+  (*agent.mutable_counters())["cost_cpu_ppm"] = 4'000;
+  (*agent.mutable_counters())["cost_bpf_ppm"] = 660;
+  (*agent.mutable_counters())["cost_resident_bytes"] = 42U << 20;
+  EXPECT_EQ(cpu_summary(agent), "0.47 %");
+  EXPECT_EQ(memory_summary(agent), "42.0 MiB");
 
   v1::TopResponse top;
   v1::TopGroup& group = *top.add_groups();

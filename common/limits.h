@@ -44,6 +44,10 @@ inline constexpr size_t kIdentityJobsMax = 16'384;
 inline constexpr size_t kUserNamesMax = 4096;
 inline constexpr uint64_t kUserNameKeptNs = 600'000'000'000;
 
+// Sockets that an agent lists in its status, of all that it counts: a list of a busy host's is about 150 KiB, each
+// minute, and compresses well. What is not wholly seen comes first.
+inline constexpr size_t kHostSocketsMax = 1000;
+
 // A configuration file: far above what a host's databases need, far below what would hurt to parse.
 inline constexpr size_t kConfigBytesMax = 1U << 20;
 inline constexpr size_t kConfigTextBytesMax = 4096;  // one value; PATH_MAX

@@ -143,6 +143,7 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
   }
   sockets_[opened.socket] = {.is_unix = opened.transport == Transport::kUnix,
                              .opened_ns = opened.time_ns,
+                             .netns = opened.netns,
                              .client_opener = {.process = opened.client_opener}};
   // Who listens is not who serves; of a session that was open already the kernel side tells who serves.
   if (opened.joined) sockets_[opened.socket].server = opened.server_opener;
@@ -377,20 +378,33 @@ void Delivery::expire(uint64_t now_ns, RecordSink& sink) {
   }
 }
 
-void Delivery::reconcile(std::span<const SocketId> alive, uint64_t listed_ns, RecordSink& sink) {
+std::vector<Network> Delivery::networks() const {
+  std::vector<Network> networks;
+  for (const auto& [id, socket] : sockets_) {
+    // Of the captured end: the client's where that is on this host.
+    const ProcessKey& process = socket.client_opener.process.known() ? socket.client_opener.process : socket.server;
+    if (socket.is_unix || socket.netns == 0 || !process.known()) continue;
+    if (std::ranges::find(networks, socket.netns, &Network::inode) == networks.end())
+      networks.push_back({.inode = socket.netns, .pid = process.pid});
+  }
+  return networks;
+}
+
+void Delivery::reconcile(const WatchedList& list, RecordSink& sink) {
   for (auto it = sockets_.begin(); it != sockets_.end();) {
     Socket& socket = it->second;
     const bool was_missed = socket.is_missed;
     // A connection of which only later records are known has no opening record; its chunks say nothing of its life.
-    socket.is_missed = !socket.is_unix && socket.opened_ns != 0 && socket.opened_ns < listed_ns &&
-                       !std::binary_search(alive.begin(), alive.end(), it->first);
+    socket.is_missed = !socket.is_unix && socket.opened_ns != 0 && socket.opened_ns < list.listed_ns &&
+                       std::ranges::find(list.networks, socket.netns) != list.networks.end() &&
+                       !std::ranges::binary_search(list.alive, it->first);
     if (!was_missed || !socket.is_missed) {
       ++it;
       continue;
     }
     release_all(socket, sink);
     ++counters_.closings_missed;
-    sink.on_socket_closed({.socket = it->first, .time_ns = listed_ns, .witnessed = false});
+    sink.on_socket_closed({.socket = it->first, .time_ns = list.listed_ns, .witnessed = false});
     it = sockets_.erase(it);
   }
 }

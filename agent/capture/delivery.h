@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "agent/capture/watched_list.h"
 #include "agent/stream/records.h"
 #include "bpf/gatehouse_abi.h"
 
@@ -30,10 +31,11 @@ class Delivery {
   // Gives up waiting for what no record came to confirm, and for the end of Unix sessions whose server has exited.
   // Call when idle.
   void expire(uint64_t now_ns, RecordSink& sink);
-  // Ends what is gone without a closing record: `alive`, sorted, are the TCP connections that the kernel knew at
-  // `listed_ns`, and every record from before then has been delivered. A list can leave one out that moves while it is
-  // made, so it takes two lists in a row.
-  void reconcile(std::span<const SocketId> alive, uint64_t listed_ns, RecordSink& sink);
+  // The network namespaces of the open TCP connections.
+  [[nodiscard]] std::vector<Network> networks() const;
+  // Ends what is gone without a closing record. Every record from before the list has been delivered. A list can leave
+  // one out that moves while it is made, so it takes two lists in a row.
+  void reconcile(const WatchedList& list, RecordSink& sink);
   [[nodiscard]] const DeliveryCounters& counters() const { return counters_; }
 
  private:
@@ -54,6 +56,7 @@ class Delivery {
     bool is_unix = false;
     bool is_missed = false;  // by the last list of what is alive
     uint64_t opened_ns = 0;
+    uint32_t netns = 0;
     Writer client_opener{};
     ProcessKey server{};  // Unix: last reader of requests; TCP: first reader, if it is on this host
     uint64_t server_exited_ns = 0;

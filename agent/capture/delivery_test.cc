@@ -197,17 +197,24 @@ TEST_F(DeliveryTest, AConnectionThatWentUnnoticedEnds) {
   feed(opened(kTcp));
   feed(opened(kUnix, "/run/x"));
   log.take();
-  const std::vector<SocketId> all{kTcp};
-  const std::vector<SocketId> rest{};
-  delivery.reconcile(rest, 1, log);  // opened just then: it need not be in the list
-  delivery.reconcile(rest, 5, log);
-  delivery.reconcile(all, 6, log);  // the list before had left it out
-  delivery.reconcile(rest, 7, log);
+  const uint32_t here = 0, elsewhere = 77;
+  const auto reconcile = [&](uint64_t listed_ns, std::vector<SocketId> alive, uint32_t network) {
+    delivery.reconcile({.listed_ns = listed_ns, .alive = std::move(alive), .networks = {network}}, log);
+  };
+  reconcile(1, {}, here);  // opened just then: it need not be in the list
+  reconcile(5, {}, here);
+  reconcile(6, {kTcp}, here);  // the list before had left it out
+  reconcile(7, {}, here);
   EXPECT_EQ(log.take(), "");
-  delivery.reconcile(rest, 8, log);
-  EXPECT_EQ(log.take(), "gone:8 ");
+  // A list of another network namespace says nothing of it.
+  reconcile(8, {}, elsewhere);
+  reconcile(9, {}, elsewhere);
+  reconcile(10, {}, here);
+  EXPECT_EQ(log.take(), "");
+  reconcile(11, {}, here);
+  EXPECT_EQ(log.take(), "gone:11 ");
   EXPECT_EQ(delivery.counters().closings_missed, 1U);
-  delivery.reconcile(rest, 9, log);
+  reconcile(12, {}, here);
   EXPECT_EQ(log.take(), "");
 }
 

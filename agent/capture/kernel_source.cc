@@ -19,10 +19,13 @@
 #include <bpf/libbpf.h>
 
 #include "agent/capture/delivery.h"
+#include "agent/capture/iterator.h"
 #include "agent/capture/page_lessons.h"
 #include "agent/capture/probe.h"
 #include "agent/capture/programs.h"
 #include "agent/capture/ring.h"
+#include "agent/capture/socket_list.h"
+#include "agent/capture/watched_list.h"
 #include "bpf/gatehouse_abi.h"
 #include "common/clock.h"
 #include "common/file.h"
@@ -61,11 +64,6 @@ Error library_error(std::string_view what, int error_number = errno) {
   return t_library_message.empty() ? error : Error(error.message() + " (" + t_library_message + ")");
 }
 
-struct LinkDeleter {
-  void operator()(bpf_link* link) const { bpf_link__destroy(link); }
-};
-using Link = std::unique_ptr<bpf_link, LinkDeleter>;
-
 Status check_config(const CaptureConfig& config) {
   if (config.ports.size() > GH_PORTS_MAX)
     return Error::configuration("capture: at most " + std::to_string(GH_PORTS_MAX) + " ports can be watched");
@@ -99,26 +97,6 @@ Status configure(const Programs& programs, const CaptureConfig& config) {
   return {};
 }
 
-// Reads all that an iterator writes.
-Status read_iterator(const bpf_link& link, std::string& out) {
-  const UniqueFd run(bpf_iter_create(bpf_link__fd(&link)));
-  if (!run.valid()) return Error::system("making an iterator");
-  std::array<char, 16U << 10> part{};
-  for (;;) {
-    const ssize_t got = read(run.get(), part.data(), part.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return Error::system("running an iterator");
-    if (got == 0) return {};
-    out.append(part.data(), static_cast<size_t>(got));
-  }
-}
-
-Status run_iterator(const bpf_program* program, std::string& out) {
-  const Link link(bpf_program__attach_iter(program, nullptr));
-  if (!link) return library_error("attaching an iterator");
-  return read_iterator(*link, out);
-}
-
 constexpr uint32_t kJoinDone = 3;  // JOIN_DONE there
 
 // Runs the programs' search for open sessions, see bpf/snapshot.h.
@@ -131,54 +109,33 @@ Status join_open_sockets(const Programs& programs) {
   return {};
 }
 
-Result<Link> attach_lister(const Programs& programs) {
-  Link link(bpf_program__attach_iter(programs.program("list_watched"), nullptr));
-  if (!link) return library_error("capture: listing what is watched");
-  return link;
-}
-
 }  // namespace
 
 struct KernelSource::State {
-  Status list_watched();
   void sweep_images(RecordSink& sink);
   void sweep_unclosed(uint64_t until_ns, RecordSink& sink);
   void adapt(uint64_t now_ns);
+  [[nodiscard]] uint64_t fill_percent() const;
 
   Plane plane = Plane::kSocket;
   std::unique_ptr<Programs> programs;
-  Link lister;
+  WatchedLister lister;
   std::array<Ring, kRings> rings;
   UniqueFd epoll;
   Delivery delivery;
   uint64_t record_count = 0;
   uint32_t wait_ms = kWaitMsMin;
   bool found_records = false;
-  std::vector<SocketId> alive;  // as listed at `listed_ns`, until it was compared with what is known
-  uint64_t listed_ns = 0;
-  bool is_listed = false;
+  WatchedList watched;     // until it was compared with what is known
+  bool is_listed = false;  // it was not yet
   Ladder ladder;
   bool may_degrade = true;
+  std::vector<uint16_t> ports;
+  UniqueFd cost_counting;  // the kernel counts while it is open
+  uint64_t fill_percent_max = 0;
   uint64_t unclosed_seen = 0, images_seen = 0;  // the kernel side's counts as of the last sweep
   uint64_t lives_recovered = 0;
 };
-
-// Which connections the kernel knows, into `alive`, sorted.
-Status KernelSource::State::list_watched() {
-  listed_ns = boottime_ns();
-  alive.clear();
-  const UniqueFd run(bpf_iter_create(bpf_link__fd(lister.get())));
-  if (!run.valid()) return Error::system("capture: listing what is watched");
-  std::array<SocketId, 512> ids{};
-  ssize_t bytes = 0;
-  while ((bytes = read(run.get(), ids.data(), sizeof(ids))) > 0) {
-    const size_t count = static_cast<size_t>(bytes) / sizeof(SocketId);
-    alive.insert(alive.end(), ids.begin(), ids.begin() + static_cast<ptrdiff_t>(count));
-  }
-  if (bytes < 0) return Error::system("capture: listing what is watched");
-  std::sort(alive.begin(), alive.end());
-  return {};
-}
 
 // Before any record of what was written since: a process that became another must not be taken for the one it was.
 void KernelSource::State::sweep_images(RecordSink& sink) {
@@ -222,12 +179,17 @@ void KernelSource::State::sweep_unclosed(uint64_t until_ns, RecordSink& sink) {
   if (is_all) unclosed_seen = count;
 }
 
-void KernelSource::State::adapt(uint64_t now_ns) {
-  if (!may_degrade) return;
+uint64_t KernelSource::State::fill_percent() const {
   size_t percent = 0;
   for (const RingIndex data : {kResponses, kRequests})
     percent = std::max(percent, rings[data].fill_bytes() * 100 / rings[data].bytes());
-  if (!ladder.observe(static_cast<uint32_t>(percent), now_ns)) return;
+  return percent;
+}
+
+void KernelSource::State::adapt(uint64_t now_ns) {
+  const uint64_t percent = fill_percent();
+  fill_percent_max = std::max(fill_percent_max, percent);
+  if (!may_degrade || !ladder.observe(static_cast<uint32_t>(percent), now_ns)) return;
   const RungLimits limits = limits_of(ladder.rung());
   *programs->shared().whole_bytes = limits.whole_bytes;
   *programs->shared().request_keep_bytes = limits.request_keep_bytes;
@@ -249,6 +211,7 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   const Programs& programs = *state->programs;
   GH_TRY(configure(programs, config));
   state->may_degrade = config.may_degrade;
+  state->ports = config.ports;
   if (state->programs->load() != 0) return library_error("capture: loading the BPF programs");
 
   const std::array<std::pair<bpf_map*, const char*>, kRings> maps{{
@@ -268,7 +231,7 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   if (config.read_pages && programs.shared().page_origin != nullptr)
     *programs.shared().page_origin = learn_page_origin(programs);
   if (state->programs->attach() != 0) return library_error("capture: attaching the BPF programs");
-  GH_ASSIGN(state->lister, attach_lister(programs));
+  GH_ASSIGN(state->lister, WatchedLister::open(programs));
   if (config.join_open_sockets) GH_TRY(join_open_sockets(programs));
   *programs.shared().join_pass = kJoinDone;
   return std::unique_ptr<KernelSource>(new KernelSource(std::move(state)));
@@ -278,7 +241,8 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   State& s = *state_;
   const uint64_t started_ns = boottime_ns();
   s.adapt(started_ns);
-  if (!s.is_listed && started_ns >= s.listed_ns + kReconcileEveryNs) s.is_listed = static_cast<bool>(s.list_watched());
+  if (!s.is_listed && started_ns >= s.watched.listed_ns + kReconcileEveryNs)
+    s.is_listed = static_cast<bool>(s.lister.list(s.delivery.networks(), s.watched));
   // An answer is written after its request, and both after the record of their connection: with the effects'
   // snapshots taken first, no effect is read without its cause.
   for (Ring& ring : s.rings) ring.take_snapshot();
@@ -315,7 +279,7 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   s.record_count += count;
   if (drained) s.sweep_unclosed(started_ns, sink);
   if (s.is_listed && drained) {
-    s.delivery.reconcile(s.alive, s.listed_ns, sink);
+    s.delivery.reconcile(s.watched, sink);
     s.is_listed = false;
   }
   if (count > 0)
@@ -362,6 +326,27 @@ Result<std::vector<SocketClosed>> KernelSource::positions() {
   return list;
 }
 
+Result<std::vector<HostSocket>> KernelSource::list_sockets() {
+  return capture::list_sockets(*state_->programs, state_->ports);
+}
+
+bool KernelSource::count_program_costs(bool on) {
+  state_->cost_counting = on ? UniqueFd(bpf_enable_stats(BPF_STATS_RUN_TIME)) : UniqueFd();
+  return !on || state_->cost_counting.valid();
+}
+
+std::vector<ProgramCost> KernelSource::program_costs() const {
+  std::vector<ProgramCost> costs;
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, state_->programs->object()) {
+    bpf_prog_info info{};
+    uint32_t bytes = sizeof(info);
+    if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &bytes) == 0)
+      costs.push_back({.name = bpf_program__name(program), .run_ns = info.run_time_ns, .runs = info.run_cnt});
+  }
+  return costs;
+}
+
 bool KernelSource::wait(uint32_t timeout_ms) {
   State& s = *state_;
   s.wait_ms = s.found_records ? kWaitMsMin : std::min(s.wait_ms * 2, kWaitMsMax);
@@ -403,7 +388,9 @@ CaptureCounters KernelSource::counters() const {
                     .closings_missed = s.delivery.counters().closings_missed,
                     .lives_recovered = s.lives_recovered,
                     .sessions_untold = sessions_untold(),
-                    .ladder_steps_up = s.ladder.steps_up()};
+                    .ladder_steps_up = s.ladder.steps_up(),
+                    .ring_fill_percent = s.fill_percent(),
+                    .ring_fill_percent_max = s.fill_percent_max};
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, s.programs->object()) {
     bpf_prog_info info{};

@@ -11,6 +11,8 @@
 
 #include "agent/capture/ladder.h"
 #include "agent/capture/plane.h"
+#include "agent/stream/host_socket.h"
+#include "agent/stream/program_cost.h"
 #include "agent/stream/records.h"
 #include "common/result.h"
 
@@ -44,11 +46,13 @@ struct CaptureCounters {
   uint64_t other_ends = 0;         // server ends whose client end is captured
   uint64_t programs_missed = 0;    // times the kernel did not run a program because it was running already
   uint64_t malformed = 0;
-  uint64_t held = 0;             // request chunks that had to wait for their writer
-  uint64_t closings_missed = 0;  // connections that were found gone
-  uint64_t lives_recovered = 0;  // sessions whose opening or closing found no room in a ring, told later
-  uint64_t sessions_untold = 0;  // … and those of which even that was lost
-  uint64_t ladder_steps_up = 0;  // times that more was left out
+  uint64_t held = 0;                   // request chunks that had to wait for their writer
+  uint64_t closings_missed = 0;        // connections that were found gone
+  uint64_t lives_recovered = 0;        // sessions whose opening or closing found no room in a ring, told later
+  uint64_t sessions_untold = 0;        // … and those of which even that was lost
+  uint64_t ladder_steps_up = 0;        // times that more was left out
+  uint64_t ring_fill_percent = 0;      // of the fuller data ring, now
+  uint64_t ring_fill_percent_max = 0;  // as often as it was looked at
 };
 
 // Owns the BPF programs, maps and rings: they live as long as it does. One thread.
@@ -72,6 +76,15 @@ class KernelSource final : public RecordSource {
   [[nodiscard]] Rung rung() const;
   // See CaptureCounters; cheap.
   [[nodiscard]] uint64_t sessions_untold() const;
+
+  // Every socket of the host that listens for a database or is connected to one. Goes through all open files: takes a
+  // millisecond for some ten thousand.
+  Result<std::vector<HostSocket>> list_sockets();
+
+  // Has the kernel count what its programs cost, or ends that. False: it refuses.
+  bool count_program_costs(bool on);
+  // What it has counted since it was first asked to, by whomever.
+  [[nodiscard]] std::vector<ProgramCost> program_costs() const;
 
   // Ends the watching: what the rings hold can still be polled. Then positions() says where the open connections stood.
   void detach();

@@ -189,15 +189,22 @@ void read_unix(const std::string& path, ByInode& listeners) {
 }
 
 bool is_postgres(const Listener& listener) {
-  static constexpr std::array<std::string_view, 5> kPrograms{"postgres", "postmaster", "pgbouncer", "pgpool",
-                                                             "odyssey"};
-  const std::string_view program = std::string_view(listener.exe).substr(listener.exe.rfind('/') + 1);
-  if (std::ranges::find(kPrograms, program) != kPrograms.end()) return true;
-  if (listener.transport == Transport::kUnix) return listener.address.find(".s.PGSQL.") != std::string::npos;
+  if (is_database_program(listener.exe)) return true;
+  if (listener.transport == Transport::kUnix) return is_database_path(listener.address);
   return listener.port == 5432;
 }
 
 }  // namespace
+
+bool is_database_program(std::string_view exe) {
+  static constexpr std::array<std::string_view, 5> kPrograms{"postgres", "postmaster", "pgbouncer", "pgpool",
+                                                             "odyssey"};
+  return std::ranges::find(kPrograms, exe.substr(exe.rfind('/') + 1)) != kPrograms.end();
+}
+
+bool is_database_path(std::string_view path) {
+  return path.find(".s.PGSQL.") != std::string_view::npos;
+}
 
 std::vector<Requirement> probe_requirements(Plane plane) {
   std::vector<Requirement> result{probe_privilege()};

@@ -40,6 +40,11 @@ struct Listener {
   std::string exe;      // "" if it could not be read
 };
 
+// Whether a program file's name is that of a server, or of a pooler that speaks for one.
+bool is_database_program(std::string_view exe);
+// Whether a Unix socket is named as PostgreSQL names them.
+bool is_database_path(std::string_view path);
+
 // By the listening program (postgres, and poolers that speak for it) or by the socket's name. Reads /proc.
 std::vector<Listener> find_listeners();
 

@@ -16,7 +16,7 @@ constexpr std::array kPlanes{std::pair{Plane::kSocket, std::string_view("socket"
                              std::pair{Plane::kSyscall, std::string_view("syscall")}};
 
 // Run by user space, not attached to an event.
-constexpr std::array kRunByUs{"join_open_sockets", "list_watched", "tell_positions", "learn_pages"};
+constexpr std::array kRunByUs{"join_open_sockets", "list_watched", "list_sockets", "tell_positions", "learn_pages"};
 
 template <typename Skeleton>
 class PlanePrograms final : public Programs {
@@ -47,6 +47,8 @@ class PlanePrograms final : public Programs {
     shared_.watch_client_ends = &fixed.gh_watch_client_ends;
     shared_.wakeup_bytes = &fixed.gh_wakeup_bytes;
     shared_.join_pass = &bss.gh_join_pass;
+    shared_.list_pass = &bss.gh_list_pass;
+    shared_.database_ports = bss.gh_database_ports;
     shared_.whole_bytes = &data.gh_whole_bytes;
     shared_.request_keep_bytes = &data.gh_request_keep_bytes;
     shared_.response_keep_bytes = &data.gh_response_keep_bytes;

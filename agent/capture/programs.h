@@ -23,6 +23,8 @@ struct SharedVariables {
   U64* wakeup_bytes = nullptr;
   // At any time:
   uint32_t* join_pass = nullptr;
+  uint32_t* list_pass = nullptr;
+  U64* database_ports = nullptr;  // a bit each
   uint32_t* whole_bytes = nullptr;
   uint32_t* request_keep_bytes = nullptr;
   uint32_t* response_keep_bytes = nullptr;

@@ -43,6 +43,22 @@ constexpr std::array kSchema{
         .why = "Holds the agent's key and certificate, and the spool. Give it a disk that survives a restart.",
         .check = config::expect_absolute_path},
 
+    Key{.path = "agent.status_interval",
+        .type = Type::kDuration,
+        .fallback = "1min",
+        .min = 1000,
+        .max = 3'600'000,
+        .why =
+            "How often the agent tells the collector what it sees, misses and costs: what `gatehouse agents` shows is "
+            "at most this old."},
+    Key{.path = "agent.bpf_sample",
+        .type = Type::kDuration,
+        .fallback = "1s",
+        .min = 0,
+        .max = 60'000,
+        .why = "How long before each status the kernel counts the time of BPF programs. Meanwhile each run of each "
+               "program of the host costs some 20 ns more. `0s`: never."},
+
     Key{.path = "collector", .type = Type::kSection, .why = "Where events go."},
     Key{.path = "collector.address",
         .type = Type::kAddress,
@@ -198,6 +214,8 @@ Result<AgentConfig> from_settings(const config::Settings& settings) {
   AgentConfig config;
   config.agent.name = settings.has("agent.name") ? settings.text("agent.name") : config::host_name();
   config.agent.state_dir = settings.text("agent.state_dir");
+  config.agent.status_interval = settings.duration("agent.status_interval");
+  config.agent.bpf_sample = settings.duration("agent.bpf_sample");
   config.collector.address = settings.address("collector.address");
   config.collector.enrolment_token_file = settings.text("collector.enrolment_token_file");
   GH_TRY(read_databases(settings, config.databases));

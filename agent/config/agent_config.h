@@ -41,6 +41,8 @@ struct AgentConfig {
   struct Agent {
     std::string name;
     std::string state_dir;
+    std::chrono::milliseconds status_interval{60'000};
+    std::chrono::milliseconds bpf_sample{1000};  // of each interval; 0: never
   } agent;
 
   struct Collector {

@@ -19,11 +19,12 @@ namespace gatehouse::runtime {
 namespace {
 
 constexpr size_t kRecordsPerTurnMax = 4096;                  // then housekeeping gets its turn
-constexpr uint64_t kStatusEveryNs = 60ULL * 1'000'000'000;   // what `gatehouse agents` shows is at most this old
 constexpr uint64_t kProcessPollEveryNs = 20ULL * 1'000'000;  // well under a batch's delay, so its hashes are in it
 constexpr uint64_t kUnsyncedMaxNs = 1'000'000'000;           // twice spool::Spool::kSyncEvery, and the disk's time
 constexpr uint64_t kMarkEveryNs = 1'000'000'000;             // while nothing happens
-constexpr std::chrono::milliseconds kDrainMax{3000};         // at the end: long enough for a healthy collector
+// Looking for the host's sockets takes at most one part in so many of a core.
+constexpr uint64_t kSurveyRest = 1000;
+constexpr std::chrono::milliseconds kDrainMax{3000};  // at the end: long enough for a healthy collector
 
 // Every record to two sinks.
 class Tee final : public RecordSink {
@@ -47,6 +48,10 @@ class Tee final : public RecordSink {
   RecordSink& first_;
   RecordSink& second_;
 };
+
+uint64_t ns_of(std::chrono::milliseconds time) {
+  return static_cast<uint64_t>(time.count()) * 1'000'000;
+}
 
 std::string kernel_release() {
   utsname name{};
@@ -151,13 +156,66 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
 
 Agent::~Agent() = default;
 
-void Agent::report_status(std::string_view phase, const LiveSource& live, uint64_t now_ns) {
+Counters Agent::counters(const LiveSource& live) const {
   Counters counters = live.counters();
   add(counters, shard_->counters());
   add(counters, processes_->counters());
   add(counters, spool_->counters(), uplink_->status());
   counters["sessions_open"] = shard_->open_sessions();
-  builder_->add_status({.phase = phase, .plane = live.plane, .kernel = kernel_, .counters = counters}, now_ns);
+  counters.insert(socket_counts_.begin(), socket_counts_.end());
+  meter_->add_to(counters);
+  return counters;
+}
+
+void Agent::report_status(std::string_view phase, const LiveSource& live, uint64_t now_ns) {
+  const Counters now = counters(live);
+  builder_->add_status({.phase = phase, .plane = live.plane, .kernel = kernel_, .counters = now, .sockets = sockets_},
+                       now_ns);
+}
+
+v1::HostSockets Agent::list_sockets(const LiveSource& live, uint64_t now_ns, size_t sockets_max) {
+  auto found = live.list_sockets();
+  if (!found) log::warn("agent", "the host's sockets are not known", {{"reason", found.error().message()}});
+  const auto exe_of = [this](const ProcessKey& process) {
+    const identity::ProcessRef& known = processes_->find(process);
+    return known ? known->exe : std::string();
+  };
+  return report_sockets({.found = found ? std::span<const HostSocket>(*found) : std::span<const HostSocket>(),
+                         .watching = Watching::kRunning,
+                         .shard = shard_.get(),
+                         .ports = live.ports,
+                         .databases = config_.databases,
+                         .exe_of = exe_of,
+                         .own_netns = own_network_namespace(),
+                         .time_unix_ns = builder_->time_base().to_unix(now_ns),
+                         .sockets_max = sockets_max});
+}
+
+// The list of a host with very many open files takes its time: it is then made less often, and told again meanwhile.
+void Agent::survey_sockets(const LiveSource& live, uint64_t now_ns) {
+  if (now_ns < next_survey_ns_) return;
+  const v1::HostSockets report = list_sockets(live, now_ns, kHostSocketsMax);
+  sockets_ = report.SerializeAsString();
+  socket_counts_.clear();
+  for (const std::string_view verdict : kSocketVerdicts) {
+    const auto count = report.counts().find(std::string(verdict));
+    socket_counts_["sockets_" + std::string(verdict)] = count == report.counts().end() ? 0 : count->second;
+  }
+  next_survey_ns_ = now_ns + (boottime_ns() - now_ns) * kSurveyRest;
+}
+
+void Agent::answer_asker(const LiveSource& live, uint64_t now_ns) {
+  const OwnCost own = read_own_cost();
+  v1::AgentStatus status;
+  status.set_phase(degradation_ == "full" ? "running" : "degraded/" + degradation_);
+  status.set_plane(live.plane);
+  status.set_kernel(kernel_);
+  const Counters now = counters(live);
+  status.mutable_counters()->insert(now.begin(), now.end());
+  status.mutable_counters()->at("cost_cpu_ns") = own.cpu_ns;
+  status.mutable_counters()->at("cost_resident_bytes") = own.resident_bytes;
+  *status.mutable_sockets() = list_sockets(live, now_ns, SIZE_MAX);
+  status_socket_->answer(status.SerializeAsString());
 }
 
 void Agent::report_spool_losses(uint64_t now_ns) {
@@ -206,11 +264,16 @@ void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
     report_spool_losses(now_ns);
   }
   report_degradation(live, now_ns);
+  if (status_socket_ && status_socket_->is_asked()) [[unlikely]]
+    answer_asker(live, now_ns);
+  if (next_status_ns_ != 0) meter_->turn(now_ns, next_status_ns_);
   if (now_ns >= next_status_ns_) {
     // The clock may have been set; what was told before stays as it was told.
     builder_->set_time_base(current_time_base());
+    survey_sockets(live, now_ns);
+    meter_->close_interval(now_ns, read_own_cost(), records_);
     report_status(next_status_ns_ == 0 ? "start" : "running", live, now_ns);
-    next_status_ns_ = now_ns + kStatusEveryNs;
+    next_status_ns_ = now_ns + ns_of(config_.agent.status_interval);
   }
   shard_->flush(now_ns);
   if (builder_->empty() && seen_to_unix_ns_ >= marked_unix_ns_ + kMarkEveryNs) {
@@ -234,6 +297,12 @@ void Agent::finish(const LiveSource& live) {
 
 Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::sig_atomic_t& stop) {
   builder_->set_time_base(current_time_base());
+  meter_ = std::make_unique<CostMeter>(ns_of(config_.agent.bpf_sample), live.programs);
+  auto status_socket = StatusSocket::open(config_.agent.state_dir);
+  if (status_socket)
+    status_socket_ = std::move(*status_socket);
+  else
+    log::warn("agent", "doctor cannot ask this agent", {{"reason", status_socket.error().message()}});
   GH_TRY(processes_->snapshot().context("reading /proc"));
   std::unique_ptr<Tee> tee = also == nullptr ? nullptr : std::make_unique<Tee>(*also, *shard_);
   RecordSink& sink = tee ? static_cast<RecordSink&>(*tee) : *shard_;
@@ -243,6 +312,7 @@ Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::
     if (const auto failure = uplink_->failure()) return *failure;
     const uint64_t polled_unix_ns = unix_ns();
     const size_t records = live.source.poll(sink, kRecordsPerTurnMax);
+    records_ += records;
     if (records < kRecordsPerTurnMax) seen_to_unix_ns_ = polled_unix_ns;
     housekeeping(live, boottime_ns());
     if (records < kRecordsPerTurnMax) live.wait(static_cast<uint32_t>(config_.capture.poll_max.count()));

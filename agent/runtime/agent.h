@@ -12,11 +12,15 @@
 #include "agent/config/agent_config.h"
 #include "agent/identity/process_table.h"
 #include "agent/runtime/batch_builder.h"
+#include "agent/runtime/cost_meter.h"
 #include "agent/runtime/publisher.h"
 #include "agent/runtime/shard.h"
+#include "agent/runtime/socket_report.h"
+#include "agent/runtime/status_socket.h"
 #include "agent/runtime/table_directory.h"
 #include "agent/runtime/watch_mark.h"
 #include "agent/spool/spool.h"
+#include "agent/stream/host_socket.h"
 #include "agent/stream/records.h"
 #include "agent/uplink/uplink.h"
 #include "common/result.h"
@@ -37,6 +41,10 @@ struct LiveSource {
   std::function<std::string_view()> degradation;
   // Sessions so far of which nothing but their number is known.
   std::function<uint64_t()> sessions_untold;
+  // Every socket of the host that has to do with a database.
+  std::function<Result<std::vector<HostSocket>>()> list_sockets;
+  CostMeter::Programs programs;
+  std::vector<uint16_t> ports;  // that are named: sessions at them that were open before are joined
   std::string plane;
 };
 
@@ -57,7 +65,11 @@ class Agent {
 
  private:
   Agent() = default;
+  Counters counters(const LiveSource& live) const;
   void report_status(std::string_view phase, const LiveSource& live, uint64_t now_ns);
+  void survey_sockets(const LiveSource& live, uint64_t now_ns);
+  v1::HostSockets list_sockets(const LiveSource& live, uint64_t now_ns, size_t sockets_max);
+  void answer_asker(const LiveSource& live, uint64_t now_ns);
   void report_spool_losses(uint64_t now_ns);
   void report_unwatched(uint64_t now_ns);
   void report_degradation(const LiveSource& live, uint64_t now_ns);
@@ -77,9 +89,15 @@ class Agent {
   std::optional<Watched> before_;  // what the run before left, if it can be read
   uint64_t seen_to_unix_ns_ = 0;   // of what was ready to be read then, everything was
   uint64_t marked_unix_ns_ = 0;
+  std::unique_ptr<StatusSocket> status_socket_;
+  std::unique_ptr<CostMeter> meter_;
   std::vector<ProcessKey> changed_;
   std::string degradation_{"full"};
   uint64_t sessions_untold_ = 0;  // reported
+  uint64_t records_ = 0;          // delivered
+  std::string sockets_;           // the latest survey, serialized
+  Counters socket_counts_;        // its counts by verdict
+  uint64_t next_survey_ns_ = 0;
   uint64_t next_status_ns_ = 0;
   uint64_t next_poll_ns_ = 0;
 };

@@ -279,6 +279,7 @@ void write_status(std::string& out, const StatusReport& status, uint64_t time_un
     put_text(entry, 1, name);
     put_number(entry, 2, value);
   }
+  if (!status.sockets.empty()) body.add_message(A::kSocketsFieldNumber, status.sockets.data(), status.sockets.size());
 }
 
 void write_process(std::string& out, const identity::Process& process,

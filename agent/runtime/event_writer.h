@@ -77,6 +77,7 @@ void write_gap(std::string& out, const EventHead& head, const GapReport& gap, ui
 struct StatusReport {
   std::string_view phase{}, plane{}, kernel{};
   const std::map<std::string, uint64_t>& counters;
+  std::string_view sockets{};  // serialized v1::HostSockets; empty for none
 };
 void write_status(std::string& out, const StatusReport& status, uint64_t time_unix_ns);
 

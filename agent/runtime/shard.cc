@@ -34,6 +34,19 @@ void learn(std::string& known, std::string_view now) {
   if (!now.empty() && known != now) known = now;
 }
 
+// Of what is not covered, what weighs most.
+std::string_view main_reason(const CoverageReport& report) {
+  if (report.verdict == CoverageVerdict::kFull) return "";
+  if (report.verdict == CoverageVerdict::kOpaque) return report.opaque_reason;
+  if (report.verdict == CoverageVerdict::kTruncated) return "cut";
+  std::array<uint64_t, kLostReasons> bytes{};
+  for (const StreamReport& stream : report.stream)
+    for (size_t i = 0; i < kLostReasons; ++i) bytes[i] += stream.lost[i].bytes;
+  const auto* const most = std::ranges::max_element(bytes);
+  if (*most == 0) return "opened-before-watching";
+  return lost_reason_name(static_cast<LostReason>(most - bytes.begin()));
+}
+
 }  // namespace
 
 // One connection: the protocol's session behind it and what the batches say of it.
@@ -100,6 +113,16 @@ class Shard::Session final : public ConnectionObserver {
                              .fidelity = Fidelity::kJoinedMidStream},
                             now_ns);
     shard_.hand_over_if_full();
+  }
+
+  [[nodiscard]] SessionView view(SocketId socket) const {
+    const CoverageReport report = coverage();
+    return {.socket = socket,
+            .facts = entry_->facts,
+            .opener = entry_->opener.process,
+            .server = entry_->server.process,
+            .verdict = report.verdict,
+            .reason = main_reason(report)};
   }
 
   void on_activity(const Activity& activity) override {
@@ -295,6 +318,10 @@ void Shard::on_process_image_lost(const ProcessImageLost& loss) {
   processes_.on_image_lost(loss);
   ++images_mark_;
   builder_.forget_writers();
+}
+
+void Shard::for_each_session(const std::function<void(const SessionView&)>& visit) const {
+  for (const auto& [socket, session] : sessions_) visit(session->view(socket));
 }
 
 void Shard::close_all(uint64_t now_boottime_ns, std::span<const SocketClosed> positions) {

@@ -34,6 +34,15 @@ struct ShardCounters {
   uint64_t orphan_chunks = 0;  // of a socket whose opening was not seen
 };
 
+// What is known of an open session now.
+struct SessionView {
+  SocketId socket = 0;
+  const SessionFacts& facts;
+  ProcessKey opener{}, server{};
+  CoverageVerdict verdict = CoverageVerdict::kFull;
+  std::string_view reason{};  // why not kFull: the one that weighs most, as the record names it
+};
+
 class Shard final : public RecordSink {
  public:
   using BatchConsumer = std::function<void(EncodedBatch)>;
@@ -61,6 +70,7 @@ class Shard final : public RecordSink {
 
   [[nodiscard]] const ShardCounters& counters() const { return counters_; }
   [[nodiscard]] size_t open_sessions() const { return sessions_.size(); }
+  void for_each_session(const std::function<void(const SessionView&)>& visit) const;
   // Of the last record; "now" in a recording.
   [[nodiscard]] uint64_t latest_record_ns() const { return latest_record_ns_; }
 

@@ -197,7 +197,8 @@ SqlQuery to_sql(const LastStatus& /*last_status*/) {
   std::string part = "SELECT agent_id, arg_max(host, " + place + ") AS host, arg_max(detail, " + place +
                      ") AS detail, max(" + place + ") AS place FROM {table} WHERE kind = 'agent' GROUP BY agent_id";
   return writer.finish(std::move(part),
-                       "SELECT agent_id, arg_max(host, place), arg_max(detail, place) FROM {parts} GROUP BY agent_id");
+                       "SELECT agent_id, arg_max(host, place), arg_max(detail, place), max(place).a::VARCHAR, "
+                       "max(place).b::VARCHAR FROM {parts} GROUP BY agent_id");
 }
 
 }  // namespace gatehouse::query

@@ -14,6 +14,6 @@ store::SqlQuery to_sql(const OneSession& session);
 // Values, for Store::values():
 store::SqlQuery to_sql(const FindSessions& find);       // session
 store::SqlQuery to_sql(const Top& top);                 // value, events, errors, rows, duration_ns, last_time_ns
-store::SqlQuery to_sql(const LastStatus& last_status);  // agent_id, host, detail
+store::SqlQuery to_sql(const LastStatus& last_status);  // agent_id, host, detail, segment, record
 
 }  // namespace gatehouse::query

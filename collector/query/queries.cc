@@ -6,6 +6,7 @@
 #include <map>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "collector/ledger/log_reader.h"
 #include "collector/query/duckdb_sql.h"
@@ -67,6 +68,33 @@ Result<bool> read_to_end(ledger::LogReader& reader, const rules::Filter& filter,
   }
 }
 
+// Which agent's last status stands in which record of the log.
+using StatusPlaces = std::map<std::pair<uint64_t, uint64_t>, v1::Agent*>;
+
+// What is not there any more, or cannot be read, is left out.
+Status read_sockets(ledger::SegmentLog& log, const StatusPlaces& places, const Queries::IsCancelled& is_cancelled) {
+  store::BatchReader batch_reader;
+  ledger::Record record;
+  for (auto place = places.begin(); place != places.end();) {
+    const uint64_t segment = place->first.first;
+    ledger::LogReader reader(log, {.segment = segment});
+    while (place != places.end() && place->first.first == segment) {
+      if (is_cancelled && is_cancelled()) return Error("cancelled");
+      GH_ASSIGN(const auto outcome, reader.next(record));
+      if (outcome != ledger::LogReader::Outcome::kRecord || record.position.segment != segment) break;
+      if (record.position.record != place->first.second) continue;
+      v1::Agent& agent = *place->second;
+      ++place;
+      if (!batch_reader.read(record)) continue;
+      for (const v1::Event& event : batch_reader.batch().events())
+        if (event.has_agent_status() && event.agent_status().has_sockets())
+          *agent.mutable_sockets() = event.agent_status().sockets();
+    }
+    while (place != places.end() && place->first.first == segment) ++place;
+  }
+  return {};
+}
+
 }  // namespace
 
 Status Queries::search(const Search& search, const OnRow& on_row, const IsCancelled& is_cancelled) {
@@ -114,7 +142,7 @@ Result<v1::TopResponse> Queries::top(const Top& top, const IsCancelled& is_cance
   return response;
 }
 
-Result<v1::AgentsResponse> Queries::agents(const IsCancelled& is_cancelled) {
+Result<v1::AgentsResponse> Queries::agents(bool with_sockets, const IsCancelled& is_cancelled) {
   std::map<std::string, v1::Agent, std::less<>> agents;
   // By first receipt within an agent, so the last boot's id stays.
   for (const ledger::SourceInfo& source : pipeline_.log().sources()) {
@@ -126,6 +154,7 @@ Result<v1::AgentsResponse> Queries::agents(const IsCancelled& is_cancelled) {
     agent.set_events(agent.events() + source.events);
     agent.set_missing(agent.missing() + source.missing);
   }
+  StatusPlaces places;
   GH_TRY(pipeline_.store().values(
       to_sql(LastStatus{}),
       [&](std::vector<std::string>&& values) {
@@ -133,9 +162,11 @@ Result<v1::AgentsResponse> Queries::agents(const IsCancelled& is_cancelled) {
         if (agent == agents.end()) return true;
         agent->second.set_host(values[1]);
         read_status(values[2], agent->second);
+        places.emplace(std::pair(number_of(values[3]), number_of(values[4])), &agent->second);
         return true;
       },
       is_cancelled));
+  if (with_sockets) GH_TRY(read_sockets(pipeline_.log(), places, is_cancelled));
   v1::AgentsResponse response;
   for (auto& [id, agent] : agents) {
     agent.set_connected(pipeline_.is_connected(id));

@@ -26,7 +26,8 @@ class Queries {
                                                  const IsCancelled& is_cancelled);
   Status session(const OneSession& session, const OnRow& on_row, const IsCancelled& is_cancelled);
   Result<v1::TopResponse> top(const Top& top, const IsCancelled& is_cancelled);
-  Result<v1::AgentsResponse> agents(const IsCancelled& is_cancelled);
+  // `with_sockets`: also what each agent's last status says of its host's sockets, which is read from the log.
+  Result<v1::AgentsResponse> agents(bool with_sockets, const IsCancelled& is_cancelled);
 
   // If `since_ns` is not 0 what matches and was durable at `start`, oldest first; then what became durable since, in
   // that order, until `on_row` says no, the caller cancels or the pipeline closes. Nothing twice; what is lost to

@@ -207,12 +207,14 @@ TEST_F(QueriesTest, AgentsFromLedgerAndLastStatus) {
   (*status.mutable_counters())["captured"] = 1;
   batch.mutable_events(1)->mutable_agent_status()->set_plane("socket");
   (*batch.mutable_events(1)->mutable_agent_status()->mutable_counters())["captured"] = 99;
+  batch.mutable_events(1)->mutable_agent_status()->mutable_sockets()->add_sockets()->set_verdict("blind");
   append(batch);
   append(store::statement_batch(11, 2));
   append(store::statement_batch(1, 1, "db2"));
   wait_indexed();
   const auto presence = pipeline_->connected("db2");
-  const auto agents = queries_->agents({});
+  EXPECT_FALSE(queries_->agents(false, {})->agents(0).has_sockets());
+  const auto agents = queries_->agents(true, {});
   ASSERT_TRUE(agents) << agents.error().message();
   ASSERT_EQ(agents->agents_size(), 2);
   const v1::Agent& first = agents->agents(0);
@@ -224,7 +226,34 @@ TEST_F(QueriesTest, AgentsFromLedgerAndLastStatus) {
   EXPECT_EQ(first.events(), 4U);
   EXPECT_EQ(first.missing(), 8U);
   EXPECT_FALSE(first.connected());
+  ASSERT_EQ(first.sockets().sockets_size(), 1);
+  EXPECT_EQ(first.sockets().sockets(0).verdict(), "blind");
   EXPECT_TRUE(agents->agents(1).connected());
+  EXPECT_FALSE(agents->agents(1).has_sockets());
+}
+
+// Wherever in the log the last status stands: in the open segment, in sealed ones, each agent's elsewhere.
+TEST_F(QueriesTest, SocketsOfEachAgentsLastStatus) {
+  const auto status = [&](const std::string& agent, uint64_t sequence, const std::string& verdict) {
+    v1::Batch batch = store::statement_batch(sequence, 1, agent);
+    batch.mutable_events(0)->mutable_agent_status()->mutable_sockets()->add_sockets()->set_verdict(verdict);
+    append(batch);
+  };
+  status("db1", 1, "full");
+  status("db2", 1, "opaque");
+  for (uint64_t i = 0; i < 60; ++i) append(store::statement_batch(2 + i * 20, 20, "db2"));
+  status("db1", 2, "gaps");
+  for (uint64_t i = 0; i < 60; ++i) append(store::statement_batch(2 + i * 20, 20, "db3"));
+  status("db3", 2000, "blind");
+  ASSERT_GT(pipeline_->log().segments().size(), 2U);
+  wait_indexed();
+  const auto agents = queries_->agents(true, {});
+  ASSERT_TRUE(agents) << agents.error().message();
+  ASSERT_EQ(agents->agents_size(), 3);
+  std::vector<std::string> verdicts;
+  for (const v1::Agent& agent : agents->agents())
+    for (const v1::HostSocket& socket : agent.sockets().sockets()) verdicts.push_back(socket.verdict());
+  EXPECT_THAT(verdicts, ElementsAre("gaps", "opaque", "blind"));
 }
 
 // History from the store, what came during it from the log, the rest from the hub: each row once, in order.

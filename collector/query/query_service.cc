@@ -104,10 +104,10 @@ grpc::Status QueryService::Top(grpc::ServerContext* context, const v1::TopReques
   return grpc::Status::OK;
 }
 
-grpc::Status QueryService::Agents(grpc::ServerContext* context, const v1::AgentsRequest* /*request*/,
+grpc::Status QueryService::Agents(grpc::ServerContext* context, const v1::AgentsRequest* request,
                                   v1::AgentsResponse* response) {
   if (!options_.is_operator(*context)) return denied();
-  auto answered = queries_.agents([&] { return context->IsCancelled(); });
+  auto answered = queries_.agents(request->sockets(), [&] { return context->IsCancelled(); });
   if (!answered) return status_of(*context, Status(answered.error()));
   *response = *std::move(answered);
   return grpc::Status::OK;

@@ -118,6 +118,59 @@ TEST_P(JoinedBusy, IsJoinedWhenItIsIdle) {
   EXPECT_EQ(imbalance(*socket, moved(requests, pair.requests_moved), moved(responses, pair.responses_moved)), "");
 }
 
+using JoinedTls = Joined;
+
+std::string tls_record(uint8_t type, size_t bytes) {
+  return std::string{static_cast<char>(type), 3, 3, static_cast<char>(bytes >> 8), static_cast<char>(bytes)} +
+         pattern(bytes);
+}
+
+// It never comes to a message. Both directions begin with records, of which one is read header first, as OpenSSL does.
+TEST_P(JoinedTls, IsOpaqueOnceBothSidesSpoke) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  pair.request(tls_record(0x17, 40) + tls_record(0x17, 300));
+  const std::string answer = tls_record(0x17, 600);
+  pair.respond(answer.substr(0, 5));
+  pair.respond(answer.substr(5));
+  pair.request(tls_record(0x15, 2));
+  SeenSocket* socket = finish();
+  ASSERT_NE(socket, nullptr);
+  ASSERT_TRUE(socket->opaque.has_value());
+  EXPECT_EQ(*socket->opaque, SocketOpaque::Reason::kTls);
+  EXPECT_EQ(socket->requests().data + socket->responses().data, "");
+  EXPECT_EQ(socket->closed->stream_bytes[0], pair.requests_moved);
+  EXPECT_EQ(socket->closed->stream_bytes[1], pair.responses_moved);
+}
+
+// In the middle of a COPY any bytes may come from one side.
+TEST_P(JoinedTls, IsNotTakenFromOneSide) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  for (int i = 0; i < 3; ++i) pair.request(tls_record(0x17, 40));
+  pair.respond(frame('C', "COPY 3") + ready());
+  pair.request(query("select 1"));
+  SeenSocket* socket = finish();
+  ASSERT_NE(socket, nullptr);
+  EXPECT_FALSE(socket->opaque.has_value());
+  EXPECT_EQ(socket->requests().data, query("select 1"));
+}
+
+// What follows the first record must be one too.
+TEST_P(JoinedTls, IsNotTakenFromAHeaderAlone) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  pair.request(tls_record(0x17, 40) + pattern(60));
+  pair.respond(tls_record(0x17, 40));
+  pair.respond(ready());
+  pair.request(query("select 1"));
+  SeenSocket* socket = finish();
+  ASSERT_NE(socket, nullptr);
+  EXPECT_FALSE(socket->opaque.has_value());
+  EXPECT_EQ(socket->requests().data, query("select 1"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Everywhere, JoinedTls,
+                         testing::Values(Where{Family::kTcp4, true}, Where{Family::kTcp6, true},
+                                         Where{Family::kTcp4, false}),
+                         name_of);
 INSTANTIATE_TEST_SUITE_P(Everywhere, Joined,
                          testing::Values(Where{Family::kTcp4, true}, Where{Family::kTcp6, true},
                                          Where{Family::kUnix, true}, Where{Family::kTcp4, false}),

@@ -34,6 +34,14 @@ class Context:
         return postgres.Postgres(version, self.directory / f"pg{version}-{number}", self.port(number),
                                  settings=settings, **kwargs)
 
+    def certificate(self):
+        """Settings of a server that offers TLS."""
+        key, certificate = self.directory / "server.key", self.directory / "server.crt"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                        "/CN=localhost", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        subprocess.run(["chown", postgres.SERVER_USER, key, certificate], check=True)
+        return {"ssl": "on", "ssl_key_file": str(key), "ssl_cert_file": str(certificate)}
+
     def stack(self, *servers, settings=""):
         return gatehouse.Stack(self.directory, self.port(0), servers, settings=settings)
 

@@ -19,7 +19,7 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from tests.e2e import (bad_input, completeness, context, coverage, crashes, hard_paths,  # noqa: E402
-                       overload, rounds, sessions, soak, tools)
+                       overload, rounds, sessions, soak, sockets, tools)
 from tests.support import gatehouse, workload  # noqa: E402
 
 PORTS_EACH = 3
@@ -36,6 +36,10 @@ SCENARIOS = (
     ("garbage", sessions.garbage),
     ("hard-paths", hard_paths.hard_paths),
     ("other-networks", hard_paths.other_networks),
+    ("other-network-stays", sockets.other_network_stays),
+    ("sockets", sockets.sockets),
+    ("cost", sockets.cost),
+    ("memory", sockets.memory),
     ("kill-agent", crashes.kill_agent),
     ("kill-collector", crashes.kill_collector),
     ("crash-rounds", rounds.crash_rounds),

@@ -73,11 +73,7 @@ def _require_server(event, backend, host):
 
 def tls(context):
     """A TLS session is one opaque session of a known process, and nothing of it is taken for statements."""
-    key, certificate = context.directory / "server.key", context.directory / "server.crt"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-                    "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    subprocess.run(["chown", postgres.SERVER_USER, key, certificate], check=True)
-    with context.server(settings={"ssl": "on", "ssl_key_file": str(key), "ssl_cert_file": str(certificate)}) as server:
+    with context.server(settings=context.certificate()) as server:
         workload.prepare(server)
         with context.stack(server) as stack:
             client = subprocess.Popen([postgres.PSQL, "-X", "-q", "-c", "select 'secret' /*gh:tls*/", "-c", "select 2"],

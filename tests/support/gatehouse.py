@@ -149,6 +149,7 @@ class Agent(Daemon):
         self.servers = servers
         self.agent_name = name
         self.settings = settings
+        self.own_settings = ""  # more of the section `agent`, as YAML
         self.state = self.directory / "agent-state"
         self.config = self.directory / "agent.yaml"
         self.token_file = self.directory / "token"
@@ -158,7 +159,7 @@ class Agent(Daemon):
             f"  - name: {label(s)}\n    engine: postgresql\n    listen: [\"127.0.0.1:{s.port}\", \"[::1]:{s.port}\", "
             f"\"unix:{s.socket_path}\"]\n" for s in self.servers)
         self.config.write_text(
-            f"agent:\n  name: {self.agent_name}\n  state_dir: {self.state}\n"
+            f"agent:\n  name: {self.agent_name}\n  state_dir: {self.state}\n" + self.own_settings +
             f"collector:\n  address: {self.collector.address}\n  enrolment_token_file: {self.token_file}\n"
             + (f"databases:\n{databases}" if databases else "") + self.settings)
 

@@ -458,8 +458,11 @@ void Session::on_ready(std::span<const std::byte> body, uint64_t time_ns) {
   end_transaction();
   if (!queue_.empty()) return;
   is_provisional_ = false;
+  // Idle. While requests waited, a long one's buffer was kept for the next.
   fifo_.shrink(kIdleBufferBytesMax);
   queue_.shrink();
+  if (request_.body.empty() && request_.body.capacity() > kIdleBufferBytesMax)
+    std::vector<std::byte>().swap(request_.body);
 }
 
 // Ends the Query, FunctionCall or Sync that a ReadyForQuery answers. False: it answers nothing.

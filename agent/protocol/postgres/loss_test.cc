@@ -287,6 +287,29 @@ TEST(PostgresLoss, AHostilePipelineStaysUnderTheCeiling) {
   EXPECT_LE(feeder.connection().session().memory_bytes(), kSessionBytesMax);
 }
 
+// A thousand sessions that each said something long once must not hold it for ever.
+TEST(PostgresLoss, AnIdleSessionGivesItsBuffersBack) {
+  const std::string text = "SELECT " + std::string(200'000, '1');
+  for (const std::string& request : {query(text), parse("", "SELECT $1") + bind("", "", {text}) + execute() + sync()}) {
+    Feeder feeder;
+    feeder.data(Direction::kRequest, startup({"user", "ann"}));
+    feeder.data(Direction::kResponse, welcome());
+    const bool is_simple = request[0] == 'Q';
+    const auto answer = [&] {
+      feeder.data(Direction::kResponse,
+                  (is_simple ? "" : parse_complete() + bind_complete()) + complete("SELECT 1") + ready());
+    };
+    // In parts, as long ones come.
+    for (size_t at = 0; at < request.size(); at += 65'536)
+      feeder.data(Direction::kRequest, std::string_view(request).substr(at, 65'536));
+    answer();
+    // The unnamed portal lives until the next Bind, or Query.
+    feeder.data(Direction::kRequest, query("SELECT 2"));
+    feeder.data(Direction::kResponse, complete("SELECT 1") + ready());
+    EXPECT_LE(feeder.connection().session().memory_bytes(), size_t{32} << 10) << request.substr(0, 20);
+  }
+}
+
 TEST(PostgresLoss, DuplicateChunksAreDropped) {
   Recorder recorder;
   Connection connection({.socket = 1});
