@@ -61,6 +61,9 @@ store::Pipeline::Options pipeline_options(const CollectorConfig& config) {
   store::Pipeline::Options options{.folder = config.collector.state_dir};
   options.log.segment_bytes_max = config.segment.bytes_max;
   options.log.segment_age_ns_max = static_cast<uint64_t>(std::chrono::nanoseconds(config.segment.age_max).count());
+  options.log.retention = {
+      .age_ns_max = static_cast<uint64_t>(std::chrono::nanoseconds(config.retention.age_max).count()),
+      .bytes_max = config.retention.bytes_max};
   options.store.memory_bytes_max = config.store.memory_bytes_max;
   options.store.threads = static_cast<uint32_t>(config.store.threads);
   return options;

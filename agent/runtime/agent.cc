@@ -282,7 +282,7 @@ void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
   }
 }
 
-void Agent::finish(const LiveSource& live) {
+void Agent::finish(const LiveSource& live, uint64_t watched_unix_ns) {
   const uint64_t now_ns = boottime_ns();
   shard_->close_all(now_ns, live.positions());
   report_status("stop", live, now_ns);
@@ -291,7 +291,7 @@ void Agent::finish(const LiveSource& live) {
   report_spool_losses(now_ns);
   shard_->flush(now_ns, true);
   publisher_->drain();
-  publisher_->end(builder_->time_base().to_unix(now_ns));
+  publisher_->end(watched_unix_ns);
   uplink_->stop(kDrainMax);
 }
 
@@ -317,10 +317,12 @@ Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::
     housekeeping(live, boottime_ns());
     if (records < kRecordsPerTurnMax) live.wait(static_cast<uint32_t>(config_.capture.poll_max.count()));
   }
+  // The programs go one after the other: what happens meanwhile may be seen in part.
+  const uint64_t watched_unix_ns = unix_ns();
   live.detach();
   while (live.source.poll(sink, kRecordsPerTurnMax) > 0) {
   }
-  finish(live);
+  finish(live, watched_unix_ns);
   return {};
 }
 

@@ -74,7 +74,7 @@ class Agent {
   void report_unwatched(uint64_t now_ns);
   void report_degradation(const LiveSource& live, uint64_t now_ns);
   void housekeeping(const LiveSource& live, uint64_t now_ns);
-  void finish(const LiveSource& live);
+  void finish(const LiveSource& live, uint64_t watched_unix_ns);
 
   AgentConfig config_;
   std::string kernel_;

@@ -61,6 +61,23 @@ constexpr std::array kSchema{
         .why = "A segment is sealed after this long, so that a quiet collector's events do not stay in the fresh "
                "tail."},
 
+    Key{.path = "retention",
+        .type = Type::kSection,
+        .why =
+            "What is kept of sealed segments. Of a removed one its heads stay, a few thousandths of its size, so that "
+            "`gatehouse verify` still checks the whole chain and says what was removed."},
+    Key{.path = "retention.age_max",
+        .type = Type::kDuration,
+        .fallback = "0ms",
+        .max = 36'500 * kDayMs,
+        .why = "A segment is removed when its newest event was received this long ago; 0ms: it is kept for ever."},
+    Key{.path = "retention.bytes_max",
+        .type = Type::kBytes,
+        .fallback = "0",
+        .max = 1024 * kTiB,
+        .why = "The oldest segments are removed while all of them take more than this; 0: no limit. The store comes on "
+               "top, about as much again."},
+
     Key{.path = "store",
         .type = Type::kSection,
         .why = "The index that queries run on. It is rebuilt from the segments."},
@@ -106,6 +123,8 @@ CollectorConfig from_settings(const config::Settings& settings) {
   if (config.collector.hostnames.empty()) config.collector.hostnames = {config::host_name(), "localhost"};
   config.segment.bytes_max = settings.bytes("segment.bytes_max");
   config.segment.age_max = settings.duration("segment.age_max");
+  config.retention.age_max = settings.duration("retention.age_max");
+  config.retention.bytes_max = settings.bytes("retention.bytes_max");
   config.store.memory_bytes_max = settings.bytes("store.memory_limit");
   config.store.threads = settings.count("store.threads");
   config.store.fresh_interval = settings.duration("store.fresh_interval_ms");

@@ -28,6 +28,11 @@ struct CollectorConfig {
     std::chrono::milliseconds age_max{};
   } segment;
 
+  struct Retention {
+    std::chrono::milliseconds age_max{};  // 0: for ever
+    uint64_t bytes_max = 0;               // 0: no limit
+  } retention;
+
   enum class Engine : uint8_t { kDuckdb };
   struct Store {
     Engine engine = Engine::kDuckdb;

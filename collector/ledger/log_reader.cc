@@ -30,7 +30,14 @@ Result<bool> LogReader::settle() {
     position_ = {position_.segment + 1, 0, kSegmentHeaderBytes};
   }
   if (open_segment_ != position_.segment) {
-    GH_ASSIGN(file_, open_file(segment_.path, O_RDONLY));
+    auto file = open_file(segment_.path, O_RDONLY);
+    if (!file && position_.segment < log_->first_segment()) {
+      // Removed by retention just now.
+      segment_ = {};
+      return settle();
+    }
+    if (!file) return std::move(file).error();
+    file_ = *std::move(file);
     open_segment_ = position_.segment;
     buffer_.clear();
     buffer_offset_ = 0;

@@ -253,7 +253,9 @@ Status SegmentLog::State::write_footer_and_next(SegmentInfo& segment) {
   footer_.chain_head = segment.chain_head;
   std::string bytes;
   append_footer(bytes, footer_);
+  at_step("sealing");
   Status status = write_vectors_at(file_.get(), {vector_of(bytes)}, segment.durable_bytes);
+  at_step("footer-written");
   if (status) status = sync_data(file_.get());
   if (!status) {
     // A part of a footer after good records is what a crash leaves too: cut it, go on with this segment.
@@ -268,6 +270,7 @@ Status SegmentLog::State::write_footer_and_next(SegmentInfo& segment) {
     const std::lock_guard lock(mutex_);
     segments_.back() = segment;
   }
+  at_step("sealed");
   SegmentInfo next;
   GH_TRY(create_segment(segment.number + 1, segment.chain_head, next));
   const std::lock_guard lock(mutex_);
@@ -294,8 +297,10 @@ Status SegmentLog::State::create_segment(uint64_t number, const Digest& previous
   SegmentInfo made{
       .number = number, .path = path_of(number), .durable_bytes = bytes.size(), .chain_head = sha256(as_bytes(bytes))};
   GH_ASSIGN(UniqueFd file, open_file(made.path, O_RDWR | O_CREAT | O_TRUNC));
+  at_step("file-made");
   GH_TRY(write_all(file.get(), as_bytes(bytes)).context(made.path));
   GH_TRY(sync_data(file.get()).context(made.path));
+  at_step("header-written");
   GH_TRY(sync_directory(options_.folder));
   file_ = std::move(file);
   footer_ = {};
@@ -342,6 +347,10 @@ Status SegmentLog::seal_if_due() {
   return state_->seal(now_ns - std::min(now_ns, state_->options_.segment_age_ns_max));
 }
 
+Result<Removed> SegmentLog::remove_old(uint64_t now_ns) {
+  return state_->remove_old(now_ns);
+}
+
 const OpenReport& SegmentLog::open_report() const {
   return state_->report_;
 }
@@ -349,6 +358,11 @@ const OpenReport& SegmentLog::open_report() const {
 std::vector<SegmentInfo> SegmentLog::segments() const {
   const std::lock_guard lock(state_->mutex_);
   return state_->segments_;
+}
+
+uint64_t SegmentLog::first_segment() const {
+  const std::lock_guard lock(state_->mutex_);
+  return state_->segments_.front().number;
 }
 
 std::optional<SegmentInfo> SegmentLog::segment_at(uint64_t number) const {

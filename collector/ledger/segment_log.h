@@ -7,6 +7,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -80,6 +81,20 @@ struct OpenReport {
   std::vector<uint64_t> damaged_segments;  // sealed, with a footer that does not verify
 };
 
+// Which sealed segments may go. Whole segments, oldest first; the open one never does.
+struct Retention {
+  uint64_t age_ns_max = 0;  // since the last record of a segment was received; 0: for ever
+  uint64_t bytes_max = 0;   // of all segments together; 0: no limit
+};
+
+// What retention has removed.
+struct Removed {
+  uint64_t first_segment = 0, last_segment = 0;
+  uint64_t segments = 0;
+  uint64_t events = 0;
+  uint64_t bytes = 0;
+};
+
 struct VerifyReport {
   uint64_t segments = 0;
   uint64_t records = 0;
@@ -95,6 +110,9 @@ class SegmentLog {
     std::string folder;
     uint64_t segment_bytes_max = 32U << 20;                // about 160 000 events: one bulk load of the store
     uint64_t segment_age_ns_max = 900ULL * 1'000'000'000;  // so that little-used hosts reach the store's files too
+    Retention retention{};
+    // For tests: called between the steps of sealing and of removing, each of which a crash may be the last of.
+    std::function<void(std::string_view step)> at_step{};
   };
 
   static Result<std::unique_ptr<SegmentLog>> open(Options options);
@@ -112,8 +130,14 @@ class SegmentLog {
   Status seal();
   Status seal_if_due();
 
+  // Removes what `retention` does not keep at `now_ns`. Of a removed segment <number>.heads stays: its header and
+  // footer, so that the chain and every batch's place in it can still be checked, and a batch that is sent again is
+  // known. One caller at a time. Those who read a removed segment go on with the next.
+  Result<Removed> remove_old(uint64_t now_ns);
+
   [[nodiscard]] const OpenReport& open_report() const;
   [[nodiscard]] std::vector<SegmentInfo> segments() const;  // oldest first; the open one is last
+  [[nodiscard]] uint64_t first_segment() const;             // the oldest that is there
   [[nodiscard]] std::vector<SourceInfo> sources() const;    // by agent, then by first receipt
   [[nodiscard]] Position end() const;                       // where the next durable record will stand
   // The first segment whose number is `number` or above.

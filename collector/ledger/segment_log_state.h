@@ -31,6 +31,7 @@ class SegmentLog::State {
   Status recover();  // segment_recovery.cc; before any other call
   Result<std::vector<AppendOutcome>> append(std::span<const Batch> batches);
   Status seal(uint64_t older_than_ns);
+  Result<Removed> remove_old(uint64_t now_ns);  // segment_retention.cc
 
   struct KnownSource {
     Source source;
@@ -51,10 +52,12 @@ class SegmentLog::State {
   };
 
   // Recovery.
-  Status recover_sealed(SegmentInfo& segment, bool is_last);
+  Status recover_sealed(SegmentInfo& segment, bool is_last, const std::optional<Digest>& removed_head);
   Status recover_open(SegmentInfo& segment);
   Status set_tail_aside(const SegmentInfo& segment, std::span<const std::byte> tail);
+  Result<std::optional<Digest>> recover_heads(uint64_t before);
   void remember(const SegmentScan& scan, SegmentInfo& segment);
+  void remember(const SegmentFooter& footer);
   void remember(const SegmentFooter& footer, SegmentInfo& segment);
   void remember(const SourceKey& key, uint64_t first_sequence, uint32_t event_count, uint64_t received_ns,
                 const Digest& payload_sha256);
@@ -69,6 +72,13 @@ class SegmentLog::State {
   void note_seal(const Status& status);
   Status create_segment(uint64_t number, const Digest& previous_head, SegmentInfo& segment);
   [[nodiscard]] std::string path_of(uint64_t number) const;
+  void at_step(std::string_view step) const {
+    if (options_.at_step) options_.at_step(step);
+  }
+
+  // Removing.
+  [[nodiscard]] std::optional<SegmentInfo> next_to_remove(uint64_t now_ns) const;
+  Status remove_oldest(const SegmentInfo& segment);
 
   const Options options_;
   UniqueFd lock_;

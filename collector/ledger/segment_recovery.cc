@@ -64,6 +64,14 @@ void SegmentLog::State::remember(const SourceKey& key, uint64_t first_sequence, 
   known.info.missing = known.info.acknowledged_sequence - known.info.events;
 }
 
+void SegmentLog::State::remember(const SegmentFooter& footer) {
+  for (const FooterEntry& entry : footer.entries) {
+    const FooterSource& source = footer.sources[entry.source];
+    remember({source.agent_id, source.boot_id}, entry.first_sequence, entry.event_count, entry.received_ns,
+             entry.payload_sha256);
+  }
+}
+
 void SegmentLog::State::remember(const SegmentFooter& footer, SegmentInfo& segment) {
   segment.is_sealed = true;
   segment.records = static_cast<uint32_t>(footer.entries.size());
@@ -72,11 +80,7 @@ void SegmentLog::State::remember(const SegmentFooter& footer, SegmentInfo& segme
   segment.first_received_ns = footer.first_received_ns;
   segment.last_received_ns = footer.last_received_ns;
   segment.chain_head = footer.chain_head;
-  for (const FooterEntry& entry : footer.entries) {
-    const FooterSource& source = footer.sources[entry.source];
-    remember({source.agent_id, source.boot_id}, entry.first_sequence, entry.event_count, entry.received_ns,
-             entry.payload_sha256);
-  }
+  remember(footer);
 }
 
 void SegmentLog::State::remember(const SegmentScan& scan, SegmentInfo& segment) {
@@ -93,13 +97,14 @@ void SegmentLog::State::remember(const SegmentScan& scan, SegmentInfo& segment) 
   }
 }
 
-Status SegmentLog::State::recover_sealed(SegmentInfo& segment, bool is_last) {
+Status SegmentLog::State::recover_sealed(SegmentInfo& segment, bool is_last,
+                                         const std::optional<Digest>& removed_head) {
   SegmentHeader header;
   SegmentFooter footer;
   GH_ASSIGN(const bool is_sealed, read_ends(segment.path, header, footer));
   if (is_sealed && header.number == segment.number) {
-    if (!segments_.empty() && header.previous_head != segments_.back().chain_head)
-      report_.damaged_segments.push_back(segment.number);
+    const std::optional<Digest> before = segments_.empty() ? removed_head : segments_.back().chain_head;
+    if (before && header.previous_head != *before) report_.damaged_segments.push_back(segment.number);
     remember(footer, segment);
     return {};
   }
@@ -153,10 +158,33 @@ Status SegmentLog::State::recover_open(SegmentInfo& segment) {
   return {};
 }
 
+// What retention left of segments before `before`: the chain head of the last one. What cannot be read is reported, and
+// its batches are not known any more.
+Result<std::optional<Digest>> SegmentLog::State::recover_heads(uint64_t before) {
+  std::optional<Digest> head;
+  GH_ASSIGN(const std::vector<uint64_t> numbers, list_segment_files(options_.folder, kHeadsSuffix));
+  for (const uint64_t number : numbers) {
+    if (number >= before) break;  // its segment is still there: a crash came between the two
+    const std::string path = segment_file(options_.folder, number, kHeadsSuffix);
+    GH_ASSIGN(const std::string content, read_file(path, SIZE_MAX - 1));
+    SegmentHeader header;
+    SegmentFooter footer;
+    head.reset();
+    if (!decode_heads(as_bytes(content), header, footer)) {
+      log::error("ledger", "what was kept of a removed segment is damaged; run gatehouse verify", {{"file", path}});
+      continue;
+    }
+    remember(footer);
+    if (number + 1 == before) head = footer.chain_head;
+  }
+  return head;
+}
+
 Status SegmentLog::State::recover() {
   GH_TRY(make_directories(options_.folder));
   GH_ASSIGN(lock_, lock_file(options_.folder + "/lock"));
   GH_ASSIGN(const std::vector<uint64_t> numbers, list_segment_files(options_.folder, kSegmentSuffix));
+  GH_ASSIGN(const auto removed_head, recover_heads(numbers.empty() ? UINT64_MAX : numbers.front()));
   for (const uint64_t number : numbers) {
     SegmentInfo segment;
     segment.number = number;
@@ -164,7 +192,7 @@ Status SegmentLog::State::recover() {
     if (!segments_.empty() && number != segments_.back().number + 1)
       return Error(path_of(segments_.back().number + 1) + ": missing, though " + segment.path +
                    " is there; restore it, or move the later ones away");
-    GH_TRY(recover_sealed(segment, number == numbers.back()));
+    GH_TRY(recover_sealed(segment, number == numbers.back(), removed_head));
     segments_.push_back(std::move(segment));
   }
   if (segments_.empty() || segments_.back().is_sealed) {
@@ -194,7 +222,10 @@ Result<VerifyReport> SegmentLog::verify() const {
   VerifyReport report;
   for (const SegmentInfo& segment : segments()) {
     const std::string name = "segment " + std::to_string(segment.number);
-    GH_ASSIGN(std::string content, read_file(segment.path, SIZE_MAX - 1));
+    auto read = read_file(segment.path, SIZE_MAX - 1);
+    if (!read && segment.number < first_segment()) continue;  // removed since
+    if (!read) return std::move(read).error();
+    std::string content = *std::move(read);
     // Beyond what was durable when we started, a writer may be at work.
     if (!segment.is_sealed) content.resize(std::min<size_t>(content.size(), segment.durable_bytes));
     const SegmentScan scan = scan_segment(as_bytes(content));

@@ -92,12 +92,16 @@ Status Store::State::load_segment(const ledger::SegmentInfo& segment) {
   uint64_t rows = fresh.count;
   uint64_t unreadable = 0;
   GH_TRY(duck::execute(load_connection_, "BEGIN TRANSACTION"));
+  at_step("loading");
   Status status = fresh.rows ? load_from_fresh(fresh.rows) : load_from_log(segment, rows, unreadable);
+  at_step("rows-loaded");
   if (status)
     status =
         duck::execute(load_connection_, "INSERT INTO main.segments VALUES (" + std::to_string(segment.number) + ", '" +
                                             to_hex(segment.chain_head) + "', " + std::to_string(rows) + ")");
+  at_step("segment-noted");
   if (status) status = duck::execute(load_connection_, "COMMIT");
+  at_step("committed");
   if (!status) {
     // An error may have ended the transaction by itself.
     [[maybe_unused]] const Status undone = duck::execute(load_connection_, "ROLLBACK");
@@ -119,34 +123,86 @@ Status Store::State::load_segment(const ledger::SegmentInfo& segment) {
   return {};
 }
 
+// Retention has removed segments whose rows are here. mutex_ held.
+bool Store::State::is_to_forget() const {
+  const uint64_t first = log_.first_segment();
+  return (first_loaded_ < first && first_loaded_ <= loaded_to_) || (!fresh_.empty() && fresh_.begin()->first < first) ||
+         loaded_to_ + 1 < first;
+}
+
+// Takes the rows of removed segments out. Contexts and shapes belong to one segment each, so they go with it.
+Status Store::State::forget_removed() {
+  const uint64_t first = log_.first_segment();
+  const std::string below = " < " + std::to_string(first << kNumberBits);
+  const std::array<std::string, 4> deletions{"main.events WHERE context" + below, "main.contexts WHERE context" + below,
+                                             "main.shapes WHERE shape" + below,
+                                             "main.segments WHERE number < " + std::to_string(first)};
+  GH_ASSIGN(const auto gone, duck::table_of(load_connection_,
+                                            "SELECT coalesce(sum(rows), 0), count(*) FROM "
+                                            "main.segments WHERE number < " +
+                                                std::to_string(first)));
+  GH_TRY(duck::execute(load_connection_, "BEGIN TRANSACTION"));
+  at_step("forgetting");
+  Status status;
+  for (const std::string& rows : deletions)
+    if (status) status = duck::execute(load_connection_, "DELETE FROM " + rows);
+  at_step("rows-deleted");
+  if (status) status = duck::execute(load_connection_, "COMMIT");
+  at_step("forgotten");
+  if (!status) {
+    [[maybe_unused]] const Status undone = duck::execute(load_connection_, "ROLLBACK");
+    return status;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    counters_.rows_loaded -= std::stoull(gone[0][0]);
+    counters_.segments_forgotten += std::stoull(gone[0][1]);
+    first_loaded_ = first;
+    loaded_to_ = std::max(loaded_to_, first - 1);
+    while (!fresh_.empty() && fresh_.begin()->first < first) {
+      counters_.rows_fresh -= fresh_.begin()->second.count;
+      fresh_.erase(fresh_.begin());
+    }
+    changed_.notify_all();
+  }
+  // Gives the room back to later rows. Refused while a question runs: then a later checkpoint does it.
+  [[maybe_unused]] const Status compacted = duck::execute(load_connection_, "CHECKPOINT");
+  at_step("compacted");
+  return {};
+}
+
+// Brings the file on by one step. False if there was nothing to do. Entered and left with the mutex.
+bool Store::State::load_next(std::unique_lock<std::mutex>& lock) {
+  const bool is_forgetting = is_to_forget();
+  const auto segment = is_forgetting ? std::nullopt : next_to_load();
+  if (!is_forgetting && !segment) return false;
+  lock.unlock();
+  const Status status = is_forgetting ? forget_removed() : load_segment(*segment);
+  lock.lock();
+  if (status) {
+    if (!failed_load_.empty()) log::info("store", "segments are loaded again");
+    failed_load_.clear();
+    return true;
+  }
+  // Told once, however often it is tried: queries go on, and memory holds what the file does not.
+  if (failed_load_ != status.error().message())
+    log::error("store",
+               is_forgetting ? "rows of removed segments not deleted; tried again" : "segment not loaded; tried again",
+               {{"segment", segment ? segment->number : first_loaded_}, {"error", status.error().message()}});
+  failed_load_ = status.error().message();
+  changed_.wait_for(lock, kRetryDelay, [&] { return is_closing_; });
+  return true;
+}
+
 void Store::State::load() {
   uint64_t reported = 0;
   const uint64_t backlog_to = log_.end().segment;  // what was there at start: told as it goes, it may take minutes
-  for (;;) {
-    std::unique_lock lock(mutex_);
-    const auto segment = next_to_load();
-    if (is_closing_) return;
-    if (!segment) {
-      changed_.wait_for(lock, kPollDelay);
-      continue;
-    }
-    lock.unlock();
-    const Status status = load_segment(*segment);
-    lock.lock();
-    if (!status) {
-      // Told once, however often it is tried: queries go on, and memory holds what the file does not.
-      if (failed_load_ != status.error().message())
-        log::error("store", "segment not loaded; tried again",
-                   {{"segment", segment->number}, {"error", status.error().message()}});
-      failed_load_ = status.error().message();
-      changed_.wait_for(lock, kRetryDelay, [&] { return is_closing_; });
-      continue;
-    }
-    if (!failed_load_.empty()) log::info("store", "segments are loaded again", {{"segment", segment->number}});
-    failed_load_.clear();
-    if (segment->number < backlog_to && segment->number >= reported + 10) {
-      reported = segment->number;
-      log::info("store", "building the index from the log", {{"segment", segment->number}, {"of", backlog_to - 1}});
+  std::unique_lock lock(mutex_);
+  while (!is_closing_) {
+    if (!load_next(lock)) changed_.wait_for(lock, kPollDelay);
+    if (loaded_to_ < backlog_to && loaded_to_ >= reported + 10) {
+      reported = loaded_to_;
+      log::info("store", "building the index from the log", {{"segment", loaded_to_}, {"of", backlog_to - 1}});
     }
   }
 }

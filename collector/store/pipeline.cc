@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "common/clock.h"
 #include "common/digest.h"
 #include "common/file.h"
 #include "common/log.h"
@@ -42,7 +43,29 @@ struct Pipeline::State {
   bool is_closing = false;
   std::map<std::string, int, std::less<>> connections;  // by agent
   std::thread sealer;
+
+  void remove_old();              // the sealer's
+  std::string retention_failure;  // too
 };
+
+// A failure is told once, however often it is tried.
+void Pipeline::State::remove_old() {
+  const auto removed = log->remove_old(unix_ns());
+  if (!removed) {
+    if (retention_failure != removed.error().message())
+      gatehouse::log::error("ledger", "retention cannot remove a segment; tried again",
+                            {{"error", removed.error().message()}});
+    retention_failure = removed.error().message();
+    return;
+  }
+  retention_failure.clear();
+  if (removed->segments > 0)
+    gatehouse::log::info("ledger", "retention removed segments; their heads stay",
+                         {{"first", removed->first_segment},
+                          {"last", removed->last_segment},
+                          {"events", removed->events},
+                          {"bytes", removed->bytes}});
+}
 
 Pipeline::Pipeline(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
@@ -64,6 +87,7 @@ Result<std::unique_ptr<Pipeline>> Pipeline::open(Options options) {
     while (!raw->closing.wait_for(lock, kSealCheckPeriod, [raw] { return raw->is_closing; })) {
       lock.unlock();
       [[maybe_unused]] const Status sealed = raw->log->seal_if_due();  // the log tells, and it is tried again
+      raw->remove_old();
       lock.lock();
     }
   });

@@ -85,15 +85,24 @@ Result<bool> Store::State::is_usable() {
             duck::table_of(load_connection_, "SELECT number, chain_head, rows FROM segments ORDER BY number"));
   GH_ASSIGN(const auto count, duck::table_of(load_connection_, "SELECT count(*) FROM events"));
   const auto of_log = log_.segments();
+  const uint64_t first = of_log.front().number;
   uint64_t rows = 0;
-  for (size_t i = 0; i < loaded.size(); ++i) {
-    if (i >= of_log.size() || !of_log[i].is_sealed || loaded[i][0] != std::to_string(of_log[i].number) ||
-        loaded[i][1] != to_hex(of_log[i].chain_head))
-      return false;
-    rows += std::stoull(loaded[i][2]);
+  uint64_t next = 0;  // the number that the next loaded segment has
+  for (const auto& row : loaded) {
+    const uint64_t number = std::stoull(row[0]);
+    if (next != 0 && number != next) return false;
+    next = number + 1;
+    rows += std::stoull(row[2]);
+    if (number < first) continue;  // retention has removed it since: its rows go when the loader starts
+    if (number - first >= of_log.size()) return false;
+    const ledger::SegmentInfo& segment = of_log[number - first];
+    if (!segment.is_sealed || segment.number != number || row[1] != to_hex(segment.chain_head)) return false;
   }
   if (count[0][0] != std::to_string(rows)) return false;
-  loaded_to_ = of_log.front().number - 1 + loaded.size();
+  if (next == 0) next = first;
+  // What lies between was removed before it was loaded.
+  loaded_to_ = std::max(next, first) - 1;
+  first_loaded_ = next - loaded.size();
   counters_.rows_loaded = rows;
   counters_.segments_loaded = loaded.size();
   return true;
@@ -106,7 +115,8 @@ Status Store::State::create_schema() {
       duck::execute(load_connection_, "CREATE TABLE main.segments (number UBIGINT, chain_head VARCHAR, rows UBIGINT)"));
   GH_TRY(duck::execute(load_connection_,
                        "CREATE TABLE main.schema_version AS SELECT " + quoted_literal(schema_text()) + " AS version"));
-  loaded_to_ = log_.segments().front().number - 1;
+  first_loaded_ = log_.first_segment();
+  loaded_to_ = first_loaded_ - 1;
   return duck::execute(load_connection_, "COMMIT");
 }
 

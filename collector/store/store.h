@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -46,12 +47,15 @@ class Store {
     std::string folder;
     uint64_t memory_bytes_max = 1ULL << 30;  // DuckDB's memory_limit, fresh rows included
     uint32_t threads = 2;                    // DuckDB's worker threads for one query
+    // For tests: called between the steps of loading and of forgetting, each of which a crash may be the last of.
+    std::function<void(std::string_view step)> at_step{};
   };
 
   struct Counters {
     uint64_t rows_fresh = 0;   // in memory
     uint64_t rows_loaded = 0;  // in the file
     uint64_t segments_loaded = 0;
+    uint64_t segments_forgotten = 0;  // since open: the log's retention removed them
     uint64_t batches_unreadable = 0;  // records whose payload is not a Batch: shown as one row of kind "gap"
     bool rebuilt = false;             // the files were missing or unusable at open
   };

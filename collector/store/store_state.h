@@ -71,6 +71,12 @@ class Store::State {
   Status load_segment(const ledger::SegmentInfo& segment);
   Status load_from_log(const ledger::SegmentInfo& segment, uint64_t& rows, uint64_t& unreadable);
   Status load_from_fresh(const std::shared_ptr<FreshRows>& fresh);
+  [[nodiscard]] bool is_to_forget() const;  // mutex_ held
+  Status forget_removed();
+  bool load_next(std::unique_lock<std::mutex>& lock);
+  void at_step(std::string_view step) const {
+    if (options_.at_step) options_.at_step(step);
+  }
 
   const Options options_;
   ledger::SegmentLog& log_;
@@ -83,6 +89,7 @@ class Store::State {
   std::condition_variable changed_;  // any of what follows
   bool is_closing_ = false;
   uint64_t loaded_to_ = 0;
+  uint64_t first_loaded_ = 0;  // of the segments in the file; above loaded_to_ if there is none
   struct Fresh {
     std::shared_ptr<FreshRows> rows;
     uint64_t count = 0;

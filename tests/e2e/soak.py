@@ -50,7 +50,8 @@ def _script(number, rounds):
 
 class Totals:
     def __init__(self):
-        self.statements = self.recorded = self.not_seen = self.unanswered = self.restarts = self.phases = 0
+        self.statements = self.recorded = self.not_seen = self.in_gaps = self.unanswered = 0
+        self.restarts = self.phases = 0
 
 
 def soak(context):
@@ -64,9 +65,10 @@ def soak(context):
             stack.agent.stop()
             require(stack.collector.stop() == 0, "the collector's exit code")
             require_verified(stack)
-    require(totals.recorded > totals.not_seen, "most was not seen")
+    require(totals.recorded > 0, "nothing was recorded")
     print(f"    in all: {totals.statements} statements, {totals.recorded} recorded, {totals.not_seen} not seen within "
-          f"declared times, {totals.unanswered} unanswered; {totals.restarts} restarts in {totals.phases} phases")
+          f"declared times, {totals.in_gaps} in gaps, {totals.unanswered} unanswered; {totals.restarts} restarts in "
+          f"{totals.phases} phases")
 
 
 def _phase(context, server, stack, dice, seconds, totals):
@@ -127,9 +129,8 @@ def _judge(server, stack, load, since, log_from, stopped, totals):
     events = _settled(stack.collector, server, start)
     declared = outages.spans(stack.collector.query('kind == "gap" && session.id == ""', since=start))
     verdict, told = outages.compare(sessions, events, load.clients.executables, declared)
-    print(f"    phase {totals.phases}: {verdict.matched} recorded, {told['not seen']} not seen within {len(declared)} "
-          f"declared times of {sum(s.until - s.since for s in declared):.1f} s, {told['unanswered']} unanswered\n"
-          f"    {verdict}", flush=True)
+    print(f"    phase {totals.phases}: {verdict.matched} recorded, {outages.summary(told, declared)}\n    {verdict}",
+          flush=True)
     require(verdict.is_clean, "the record differs from the server's log")
     for moment in stopped:
         require(any(s.since <= moment + 1 and moment <= s.until for s in declared),
@@ -137,6 +138,7 @@ def _judge(server, stack, load, since, log_from, stopped, totals):
     totals.statements += verdict.statements
     totals.recorded += verdict.matched
     totals.not_seen += told["not seen"]
+    totals.in_gaps += told["in gaps"]
     totals.unanswered += told["unanswered"]
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The oracle of outages: each statement of the server's log is recorded once, or overlaps a time of which an agent says
-that it did not watch.
+that it did not watch, or stands where its session has a gap.
 
 No text may repeat within a session, parameters included. Sessions are told apart by their server process.
 """
@@ -43,6 +43,12 @@ def spans(events):
     return sorted(found, key=lambda span: span.since)
 
 
+def summary(told, declared):
+    return (f"{told['not seen']} not seen within {len(declared)} declared times of "
+            f"{sum(s.until - s.since for s in declared):.1f} s, {told['in gaps']} in gaps, "
+            f"{told['unanswered']} unanswered, {told['of unknown text']} of unknown text")
+
+
 def _unix(text):
     # Python's has six digits behind the point.
     return datetime.datetime.fromisoformat(text.rstrip("Z")[:26] + "+00:00").timestamp() if text else 0.0
@@ -53,6 +59,8 @@ def compare(sessions, events, executables, declared):
     verdict = oracle.Verdict()
     told = collections.Counter()
     by_session = _by_session(sessions, (e for e in events if e["kind"] == "statement"))
+    gaps = _by_session(sessions, (e for e in events if e["kind"] == "gap" and field(e, "session.id") and
+                                  not field(e, "detail").startswith("opened-before-watching")))
     for event in by_session.pop("", []):
         verdict.wrong("without a session", f"{event['id']} {field(event, 'statement.text')[:80]!r}")
     for session in sessions:
@@ -60,14 +68,15 @@ def compare(sessions, events, executables, declared):
         recorded = collections.defaultdict(list)
         for event in by_session.get(session.session_id, []):
             recorded[_key_of_event(event)].append(event)
-        _compare_session(verdict, told, session, recorded, executables, declared)
+        _compare_session(verdict, told, session, recorded, gaps.get(session.session_id, []), executables, declared)
     return verdict, told
 
 
 def _by_session(sessions, statements):
     """The log's session of each event, by server process and time; "" for what has none.
 
-    A joined TCP session that the server had not accepted yet has no server process: it is found by its client's port.
+    A TCP session that the server had not accepted when the watching began, or not when it ended, has no server process:
+    it is found by its client's port.
     """
     of_pid, of_port = collections.defaultdict(list), collections.defaultdict(list)
     for session in sorted(sessions, key=lambda s: s.opened):
@@ -76,8 +85,9 @@ def _by_session(sessions, statements):
     found = collections.defaultdict(list)
     for event in statements:
         at = _unix(event["time"])
-        owner = _owner(of_pid[field(event, "database.pid", 0) or field(event, "session.backend_pid", 0)], at)
-        if owner is None and field(event, "fidelity") == "joined-mid-stream":
+        pid = field(event, "database.pid", 0) or field(event, "session.backend_pid", 0)
+        owner = _owner(of_pid[pid], at)
+        if owner is None and (not pid or field(event, "fidelity") == "joined-mid-stream"):
             owner = _owner(of_port[field(event, "session.client")], at)
         found[owner.session_id if owner else ""].append(event)
     return found
@@ -88,7 +98,8 @@ def _owner(sessions, moment):
     return sessions[at - 1] if at > 0 else None
 
 
-def _compare_session(verdict, told, session, recorded, executables, declared):
+def _compare_session(verdict, told, session, recorded, gaps, executables, declared):
+    before, missing = None, []  # the last one that was recorded, and those since
     ends = [s.at for s in session.statements[1:]] + [session.last_seen]
     for statement, end in zip(session.statements, ends):
         verdict.statements += 1
@@ -100,19 +111,44 @@ def _compare_session(verdict, told, session, recorded, executables, declared):
             verdict.wrong("duplicated", f"{where}: {[e['id'] for e in found]}")
         if found:
             verdict.matched += 1
+            _settle_missing(verdict, told, missing, before, found[0], gaps)
+            before = found[0]
             is_at_start = any(s.since <= statement.at <= s.until for s in declared)
             _compare_pair(verdict, session, statement, found[0], executables, where, is_at_start)
         elif any(statement.at <= s.until and end + _LOG_SECONDS >= s.since for s in declared):
             told["not seen"] += 1
         else:
-            verdict.wrong("missing", f"{where} to {end:.3f}")
+            missing.append(f"{where} to {end:.3f}")
+    _settle_missing(verdict, told, missing, before, None, gaps)
     for rest in recorded.values():
         for event in rest:
-            if field(event, "outcome") in _UNANSWERED or field(event, "result.sqlstate") in _SHUTDOWN_SQLSTATES:
+            if event["fidelity"] == "after-gap" and not field(event, "statement.text"):
+                told["of unknown text"] += 1  # one of those that are missing
+            elif field(event, "outcome") in _UNANSWERED or field(event, "result.sqlstate") in _SHUTDOWN_SQLSTATES:
                 told["unanswered"] += 1
             else:
                 verdict.wrong("unexpected", f"{session.application} server process {session.pid} {event['id']} "
                                             f"{field(event, 'outcome')} {field(event, 'statement.text')[:80]!r}")
+
+
+def _settle_missing(verdict, told, missing, before, after, gaps):
+    """What is missing between two recorded statements of a session is owned by a gap that was told between them."""
+    is_owned = any(_is_later(gap, before) and _is_later(after, gap) for gap in gaps)
+    for where in missing:
+        if is_owned:
+            told["in gaps"] += 1
+        else:
+            verdict.wrong("missing", where)
+    missing.clear()
+
+
+def _is_later(event, other):
+    """In the record of one boot; what is of another boot, or not there, does not speak against it."""
+    if event is None or other is None:
+        return True
+    boot, _, sequence = event["id"].rpartition("/")
+    other_boot, _, other_sequence = other["id"].rpartition("/")
+    return boot != other_boot or int(sequence) > int(other_sequence)
 
 
 def _compare_pair(verdict, session, statement, event, executables, where, is_at_start):
@@ -124,7 +160,7 @@ def _compare_pair(verdict, session, statement, event, executables, where, is_at_
                             ("database", field(event, "database.name"), session.database),
                             ("process", field(event, "actor.pid", 0), int(opener)),
                             ("program", field(event, "actor.exe"), executables[program])):
-        if got != want and not (is_joined and got == ""):
+        if got != want and not (is_joined and got in ("", 0)):
             verdict.wrong("wrong " + name, f"{where}: {got!r} for {want!r}")
     if field(event, "result.sqlstate") != statement.sqlstate and field(event, "outcome") not in _UNANSWERED:
         verdict.wrong("wrong sqlstate", f"{where}: {field(event, 'result.sqlstate')!r} for {statement.sqlstate!r}")
