@@ -3,8 +3,8 @@
 // loses what was captured. Bounded, checksummed, delivered in the order of writing: batches of older boots come first.
 // Format: docs/formats/spool.md.
 //
-// Threads: append(), sync_if_due() and take_dropped() belong to one thread, next(), rewind() and discard_first() to another;
-// acknowledge(), wait(), wake() and counters() may be called by any. Neither side waits for the other's disk.
+// Threads: append(), sync_if_due() and take_dropped() belong to one thread, next(), rewind() and discard_first() to
+// another; acknowledge(), wait(), wake() and counters() may be called by any. Neither side waits for the other's disk.
 #pragma once
 
 #include <chrono>
