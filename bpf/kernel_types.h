@@ -143,7 +143,6 @@ struct sock {
 	kuid_t sk_uid;
 	struct pid *sk_peer_pid;
 	const struct cred *sk_peer_cred;
-	struct socket *sk_socket;
 };
 
 struct file;

@@ -27,7 +27,7 @@ static __always_inline bool is_database_port(__u16 port)
 	return gh_database_ports[(port / 64) & (PORT_WORDS - 1)] >> (port % 64) & 1;
 }
 
-static __always_inline __u64 inode_of(const struct sock *sk)
+static __always_inline __u64 socket_inode_of(const struct sock *sk)
 {
 	return sk ? BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino) : 0;
 }
@@ -81,7 +81,7 @@ static __always_inline bool list_unix(struct gh_socket *s, struct sock *sk)
 		return false;
 	s->role = role == UNIX_SERVER ? GH_ROLE_SERVER : GH_ROLE_CLIENT;
 	s->path_bytes = copy_unix_path(s->path, role == UNIX_SERVER ? sk : peer);
-	s->peer_inode = inode_of(peer);
+	s->peer_inode = socket_inode_of(peer);
 	return true;
 }
 

@@ -7,6 +7,7 @@
 #define GH_UNTYPED
 #include "fallback.h"
 #include "snapshot.h"
+#include "sockets.h"
 #include "who.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -2,10 +2,10 @@
 #include "agent/runtime/cost_meter.h"
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
+#include <string_view>
 #include <utility>
 
 #include "common/file.h"
@@ -15,6 +15,7 @@ namespace {
 
 constexpr uint64_t kSecondNs = 1'000'000'000;
 constexpr uint64_t kMillion = 1'000'000;
+constexpr size_t kStatusBytesMax = 64U << 10;  // the kernel's file has some 1.5 KiB
 
 uint64_t ns_of(const timeval& time) {
   return static_cast<uint64_t>(time.tv_sec) * kSecondNs + static_cast<uint64_t>(time.tv_usec) * 1000;
@@ -29,24 +30,28 @@ uint64_t millionths(uint64_t part, uint64_t whole) {
   return whole == 0 ? 0 : static_cast<uint64_t>(static_cast<double>(part) * kMillion / static_cast<double>(whole));
 }
 
+// "VmRSS:     1234 kB", in bytes.
+uint64_t kilobytes_in(std::string_view status, std::string_view name) {
+  size_t at = status.find(name);
+  if (at == std::string_view::npos) return 0;
+  at = status.find_first_of("0123456789", at + name.size());
+  uint64_t kilobytes = 0;
+  if (at != std::string_view::npos) std::from_chars(status.data() + at, status.data() + status.size(), kilobytes);
+  return kilobytes * 1024;
+}
+
 }  // namespace
 
 OwnCost read_own_cost() {
   OwnCost cost;
   rusage usage{};
-  if (::getrusage(RUSAGE_SELF, &usage) == 0) {
-    cost.cpu_ns = ns_of(usage.ru_utime) + ns_of(usage.ru_stime);
-    cost.resident_bytes_max = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  if (::getrusage(RUSAGE_SELF, &usage) == 0) cost.cpu_ns = ns_of(usage.ru_utime) + ns_of(usage.ru_stime);
+  // Not its ru_maxrss: that begins with what the process was before it became this program.
+  if (const auto status = read_file("/proc/self/status", kStatusBytesMax)) {
+    cost.resident_bytes = kilobytes_in(*status, "\nVmRSS:");
+    // Two accounts, of which one may be behind.
+    cost.resident_bytes_max = std::max(kilobytes_in(*status, "\nVmHWM:"), cost.resident_bytes);
   }
-  // "size resident …", in pages.
-  if (const auto statm = read_file("/proc/self/statm", 4096)) {
-    const size_t space = statm->find(' ');
-    uint64_t pages = 0;
-    if (space != std::string::npos) std::from_chars(statm->data() + space + 1, statm->data() + statm->size(), pages);
-    cost.resident_bytes = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  }
-  // Two accounts, of which one may be behind.
-  cost.resident_bytes_max = std::max(cost.resident_bytes_max, cost.resident_bytes);
   return cost;
 }
 
