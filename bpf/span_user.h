@@ -46,19 +46,20 @@ static __always_inline long span_read(const struct gh_span *span, void *to, __u3
 __noinline int copy_one_piece(struct gh_scratch *s, __u32 at)
 {
 	struct gh_copy *copy = copy_of_cpu();
-	__u64 bytes, prefix, to;
+	__u64 bytes, prefix, to, piece = at;
 
-	if (!s || !copy || at >= s->walk.piece_count || at >= GH_PIECES_MAX)
+	barrier_var(piece); /* clamp the very register that addresses */
+	if (!s || !copy || piece >= s->walk.piece_count || piece >= GH_PIECES_MAX)
 		return 1;
 	prefix = s->copy_prefix;
 	s->copy_prefix = 0;
-	bytes = s->pieces[at].bytes - prefix;
-	if (s->pieces[at].kind != GH_PIECE_DATA) {
+	bytes = s->pieces[piece].bytes - prefix;
+	if (s->pieces[piece].kind != GH_PIECE_DATA) {
 		s->copy_from += bytes;
 		return 0;
 	}
 	to = s->copy_to;
-	barrier_var(to); /* clamp the very register the helper gets */
+	barrier_var(to); /* likewise, for the helper */
 	if (to > COPY_TO_MAX)
 		return -1;
 	barrier_var(prefix);

@@ -184,7 +184,9 @@ TEST_P(Postgres, EveryTransactionOfPgbench) {
 }
 
 // The kernel gives the memory of a socket that is gone to the next one: each is a session of its own.
-TEST_P(Postgres, ASessionForEachTransaction) {
+using PostgresByUnixSocket = Postgres;
+
+TEST_P(PostgresByUnixSocket, ASessionForEachTransaction) {
   const Output output = run_watched(g_server->pgbench("-S -C -n -c 4 -j 4 -t 250", host()));
   EXPECT_NE(output.text.find("1000/1000"), std::string::npos) << output.text;
   // pgbench's own: it looks up the scale and the partitions of its table first, and then its clients connect.
@@ -192,6 +194,7 @@ TEST_P(Postgres, ASessionForEachTransaction) {
   EXPECT_EQ(requests_with('Q'), 1002U);
 }
 
+INSTANTIATE_TEST_SUITE_P(Everywhere, PostgresByUnixSocket, testing::Values(true));
 INSTANTIATE_TEST_SUITE_P(Everywhere, Postgres, testing::Bool(),
                          [](const testing::TestParamInfo<bool>& i) { return i.param ? "Unix" : "Tcp"; });
 
