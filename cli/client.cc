@@ -4,6 +4,7 @@
 #include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <mutex>
@@ -130,6 +131,8 @@ struct Client::State {
   CallResult<void> stream(const RowSink& sink, Start start) {
     Call call(*this);
     const auto reader = start(&call.context);
+    reader->WaitForInitialMetadata();
+    note_partial(call.context);
     v1::Row row;
     bool wanted = true;
     while (wanted && reader->Read(&row)) wanted = sink(row);
@@ -147,10 +150,26 @@ struct Client::State {
     call.context.set_deadline(system_clock::now() + kAnswerTimeMax);
     Response response;
     auto status = result(ask(&call.context, &response));
+    note_partial(call.context);
     if (!status) return tl::unexpected(std::move(status).error());
     return response;
   }
 
+  void note_partial(const grpc::ClientContext& context) {
+    const auto& metadata = context.GetServerInitialMetadata();
+    const auto found = metadata.find("gatehouse-index");
+    if (found == metadata.end()) return;
+    const std::string text(found->second.data(), found->second.size());
+    const size_t blank = text.find(' ');
+    Partial told;
+    const char* const end = text.data() + text.size();
+    const char* const middle = blank == std::string::npos ? end : text.data() + blank;
+    std::from_chars(text.data(), middle, told.percent);
+    if (middle != end) std::from_chars(middle + 1, end, told.seconds_left);
+    partial = told;
+  }
+
+  std::optional<Partial> partial{};
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::Query::Stub> stub;
   std::mutex mutex{};
@@ -170,6 +189,10 @@ bool Client::connect() {
     if (now == GRPC_CHANNEL_TRANSIENT_FAILURE || now == GRPC_CHANNEL_SHUTDOWN) return false;
     if (!state_->channel->WaitForStateChange(now, deadline)) return false;
   }
+}
+
+const std::optional<Partial>& Client::partial() const {
+  return state_->partial;
 }
 
 CallResult<void> Client::search(const v1::SearchRequest& request, const RowSink& sink) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/result.h"
@@ -37,6 +38,12 @@ struct Credentials {
 // ca.pem, cert.pem and key.pem of `directory`. Failure is a configuration error that says how to get them.
 Result<Credentials> load_credentials(const std::string& directory);
 
+// The collector is still building its index, and answers from a part of what it keeps.
+struct Partial {
+  uint32_t percent = 0;
+  uint64_t seconds_left = 0;  // 0: not known yet
+};
+
 // Gets rows as they come; false: enough, end the call.
 using RowSink = std::function<bool(const v1::Row&)>;
 
@@ -58,6 +65,9 @@ class Client {
   CallResult<v1::TopResponse> top(const v1::TopRequest& request);
   CallResult<v1::AgentsResponse> agents(const v1::AgentsRequest& request);
   CallResult<v1::CreateTokenResponse> create_token(const v1::CreateTokenRequest& request);
+
+  // Whether an answer so far was partial; known with the first row of an answer and at its end.
+  [[nodiscard]] const std::optional<Partial>& partial() const;
 
   // Ends the call that runs, and every later one, with kCancelled.
   void cancel();

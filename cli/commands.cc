@@ -93,11 +93,27 @@ std::string quoted(std::string_view text) {
   return out + '"';
 }
 
+// Where there is one, after the answer and apart from it.
+void tell_if_partial(const Client& client, const Surroundings& to) {
+  const auto& partial = client.partial();
+  if (!partial) return;
+  std::string message = "this answer is partial: the collector is building its index and has " +
+                        std::to_string(partial->percent) + " % of what it keeps";
+  if (partial->seconds_left > 0) message += ", about " + std::to_string(partial->seconds_left) + " s to go";
+  tell(to, message);
+}
+
+std::string marked(const Client& client, std::string json) {
+  return client.partial() ? partial_json(std::move(json), client.partial()->percent) : json;
+}
+
 // Prints events as a table or as JSON, in the order in which they come.
 class EventPrinter {
  public:
-  EventPrinter(const Options& options, const Surroundings& to, std::vector<EventColumn> usual, bool live)
-      : json_(options.json),
+  EventPrinter(const Client* client, const Options& options, const Surroundings& to, std::vector<EventColumn> usual,
+               bool live)
+      : client_(client),
+        json_(options.json),
         live_(live),
         to_(to),
         columns_(options.columns.empty() ? std::move(usual) : options.columns) {
@@ -106,7 +122,7 @@ class EventPrinter {
 
   // False once nobody reads.
   bool print(const v1::Row& row) {
-    if (json_) return put(to_json(row));
+    if (json_) return put(client_ == nullptr ? to_json(row) : marked(*client_, to_json(row)));
     auto cells = cells_of(columns_, row);
     if (table_) return put(table_->line(cells));
     sample_.push_back(std::move(cells));
@@ -127,6 +143,7 @@ class EventPrinter {
     return wanted;
   }
 
+  const Client* client_;  // null: nobody asks whether the answer is whole
   bool json_;
   bool live_;
   const Surroundings& to_;
@@ -142,7 +159,7 @@ int query(Client& client, const Options& options, const Surroundings& to) {
   request.set_until_ns(options.until_ns);
   request.set_limit(options.limit);
   request.set_oldest_first(options.oldest_first);
-  EventPrinter printer(options, to, event_columns(to.style.terminal_width), false);
+  EventPrinter printer(&client, options, to, event_columns(to.style.terminal_width), false);
   uint64_t rows = 0;
   const auto end = client.search(request, [&](const v1::Row& row) {
     ++rows;
@@ -151,6 +168,7 @@ int query(Client& client, const Options& options, const Surroundings& to) {
   if (!end && rows == 0) return fail(end.error(), options, to);
   printer.finish();
   if (!end) return fail(end.error(), options, to);
+  tell_if_partial(client, to);
   if (to.style.terminal_width != 0 && options.limit != 0 && rows == options.limit) {
     note(to, std::string("these are the ") + (options.oldest_first ? "oldest " : "newest ") + std::to_string(rows) +
                  "; --limit 0 shows all");
@@ -168,7 +186,7 @@ bool wait(const std::stop_token& stop, milliseconds time) {
 }
 
 int tail(const Options& options, const Credentials& credentials, const Surroundings& to) {
-  EventPrinter printer(options, to, event_columns(to.style.terminal_width), true);
+  EventPrinter printer(nullptr, options, to, event_columns(to.style.terminal_width), true);
   TailCursor cursor(options.since_ns, to.now_ns);
   v1::TailRequest request;
   request.set_filter(options.filter);
@@ -239,7 +257,7 @@ int session(Client& client, const Options& options, const Surroundings& to) {
   v1::SessionRequest request;
   request.set_session(options.session);
   request.set_limit(options.limit);
-  EventPrinter printer(options, to, session_columns(), false);
+  EventPrinter printer(&client, options, to, session_columns(), false);
   SessionTotals totals;
   std::vector<v1::Row> held;
   bool streaming = options.json;
@@ -261,6 +279,7 @@ int session(Client& client, const Options& options, const Surroundings& to) {
     return print_held(false);
   });
   if (!end && rows == 0) return fail(end.error(), options, to);
+  tell_if_partial(client, to);
   if (rows == 0) {
     tell(to, "there is no session `" + safe(options.session) +
                  "`: `gatehouse query --columns time,session.id,actor,what` shows which there are");
@@ -289,11 +308,12 @@ int top(Client& client, const Options& options, const Surroundings& to) {
   const auto answer = client.top(request);
   if (!answer) return fail(answer.error(), options, to);
   if (options.json) {
-    for (const v1::TopGroup& group : answer->groups()) to.out.write(to_json(group, *options.by));
+    for (const v1::TopGroup& group : answer->groups()) to.out.write(marked(client, to_json(group, *options.by)));
   } else {
     to.out.write(render_top(*answer, *options.by, to.style));
   }
   to.out.flush();
+  tell_if_partial(client, to);
   return kExitOk;
 }
 
@@ -303,7 +323,7 @@ int agents(Client& client, const Options& options, const Surroundings& to) {
   const auto answer = client.agents(request);
   if (!answer) return fail(answer.error(), options, to);
   if (options.json) {
-    for (const v1::Agent& agent : answer->agents()) to.out.write(to_json(agent));
+    for (const v1::Agent& agent : answer->agents()) to.out.write(marked(client, to_json(agent)));
   } else if (answer->agents().empty()) {
     tell(to, "no agent has enrolled yet: `gatehouse token create` makes the token that one needs");
   } else if (options.sockets) {
@@ -314,6 +334,7 @@ int agents(Client& client, const Options& options, const Surroundings& to) {
   to.out.flush();
   if (options.sockets && !options.json)
     for (const std::string& remark : sockets_remarks(*answer)) note(to, remark);
+  tell_if_partial(client, to);
   return kExitOk;
 }
 

@@ -105,6 +105,20 @@ class Commands : public testing::Test {
   Text problems_{};
 };
 
+TEST_F(Commands, PartialAnswersSaySo) {
+  collector_->add(row(1, "SELECT 1"));
+  collector_->set_index("43 120");
+  EXPECT_EQ(command({"query", "--since", "1h"}), 0);
+  EXPECT_EQ(problems_.text(), "gatehouse: this answer is partial: the collector is building its index and has 43 % of "
+                              "what it keeps, about 120 s to go\n");
+  EXPECT_THAT(out_.text(), Not(HasSubstr("partial")));
+  EXPECT_EQ(command({"query", "--since", "1h", "--output", "json"}), 0);
+  EXPECT_THAT(out_.text(), HasSubstr(",\"partial\":43}\n"));
+  collector_->set_index("nonsense");  // what cannot be read is partial all the same
+  EXPECT_EQ(command({"session", "2"}), 0);
+  EXPECT_THAT(problems_.text(), HasSubstr("has 0 % of what it keeps\n"));
+}
+
 TEST_F(Commands, QueryAsksAndPrints) {
   collector_->add(row(1, "SELECT 1"));
   collector_->add(row(2, "SELECT 2"));

@@ -38,8 +38,9 @@ void write_credentials(const std::string& directory, const pki::Authority& autho
 
 class FakeCollector::Service final : public v1::Query::Service {
  public:
-  Status Search(ServerContext*, const v1::SearchRequest* request, ServerWriter<v1::Row>* writer) override {
+  Status Search(ServerContext* context, const v1::SearchRequest* request, ServerWriter<v1::Row>* writer) override {
     const std::lock_guard lock(mutex);
+    if (!index.empty()) context->AddInitialMetadata("gatehouse-index", index);
     search = *request;
     const auto filter = rules::parse_filter(request->filter());
     if (!filter || request->filter().find("refuse-me") != std::string::npos)
@@ -67,8 +68,9 @@ class FakeCollector::Service final : public v1::Query::Service {
     return {grpc::StatusCode::UNAVAILABLE, "shutting down"};
   }
 
-  Status Session(ServerContext*, const v1::SessionRequest* request, ServerWriter<v1::Row>* writer) override {
+  Status Session(ServerContext* context, const v1::SessionRequest* request, ServerWriter<v1::Row>* writer) override {
     const std::lock_guard lock(mutex);
+    if (!index.empty()) context->AddInitialMetadata("gatehouse-index", index);
     uint32_t sent = 0;
     for (const v1::Row& row : rows) {
       if (!row.session().ends_with("/" + request->session())) continue;
@@ -102,6 +104,7 @@ class FakeCollector::Service final : public v1::Query::Service {
   bool stopping = false;
   std::vector<v1::Row> rows{};
   v1::SearchRequest search{};
+  std::string index{};
   std::vector<v1::TailRequest> tails{};
   std::unique_ptr<grpc::Server> server{};
 };
@@ -153,6 +156,11 @@ void FakeCollector::add(const v1::Row& row) {
   const std::lock_guard lock(service_->mutex);
   service_->rows.push_back(row);
   service_->changed.notify_all();
+}
+
+void FakeCollector::set_index(const std::string& progress) {
+  const std::lock_guard lock(service_->mutex);
+  service_->index = progress;
 }
 
 v1::SearchRequest FakeCollector::last_search() const {

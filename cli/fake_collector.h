@@ -32,6 +32,8 @@ class FakeCollector {
 
   // What Search, Session and Tail answer with. Tail goes on with rows that come later.
   void add(const v1::Row& row);
+  // Search and Session say that the index is built so far: "<per cent> <seconds left>".
+  void set_index(const std::string& progress);
   // What requests asked for, newest last.
   [[nodiscard]] v1::SearchRequest last_search() const;
   [[nodiscard]] std::vector<v1::TailRequest> tails() const;

@@ -212,4 +212,10 @@ std::string to_json(const FieldSpec& field) {
   return out += '\n';
 }
 
+std::string partial_json(std::string line, uint32_t percent) {
+  const size_t end = line.rfind('}');
+  if (end != std::string::npos) line.insert(end, ",\"partial\":" + std::to_string(percent));
+  return line;
+}
+
 }  // namespace gatehouse::cli

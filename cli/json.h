@@ -23,5 +23,7 @@ std::string to_json(const v1::Agent& agent);
 std::string to_json(const v1::TopGroup& group, const rules::FieldSpec& by);
 std::string to_json(const v1::CreateTokenResponse& token);
 std::string to_json(const rules::FieldSpec& field);
+// The line with a member more: "partial": the per cent of what is kept that the answer is made from.
+std::string partial_json(std::string line, uint32_t percent);
 
 }  // namespace gatehouse::cli

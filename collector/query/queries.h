@@ -36,6 +36,8 @@ class Queries {
               const IsCancelled& is_cancelled);
   // Where a tail that begins now starts.
   [[nodiscard]] ledger::Position now() const { return pipeline_.log().end(); }
+  // None if answers are made from all that the log held when the collector started.
+  [[nodiscard]] std::optional<store::Store::Progress> progress() const { return pipeline_.store().progress(); }
 
  private:
   store::Pipeline& pipeline_;

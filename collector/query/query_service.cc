@@ -17,6 +17,7 @@ constexpr uint32_t kTopGroupsMax = 10'000;
 constexpr uint32_t kSessionCandidatesMax = 5;
 constexpr uint32_t kTokenSecondsDefault = 3600;
 constexpr const char* kOffsetKey = "gatehouse-filter-offset";
+constexpr const char* kPartialKey = "gatehouse-index";
 
 grpc::Status denied() {
   return {grpc::StatusCode::PERMISSION_DENIED, "an operator's certificate is needed"};
@@ -46,9 +47,17 @@ grpc::Status status_of(const grpc::ServerContext& context, const Status& status)
 
 }  // namespace
 
+// Said before the answer: what it is made from is not all there yet.
+void QueryService::say_if_partial(grpc::ServerContext& context) const {
+  if (const auto behind = queries_.progress())
+    context.AddInitialMetadata(kPartialKey,
+                               std::to_string(behind->percent) + " " + std::to_string(behind->seconds_left));
+}
+
 grpc::Status QueryService::Search(grpc::ServerContext* context, const v1::SearchRequest* request,
                                   grpc::ServerWriter<v1::Row>* writer) {
   if (!options_.is_operator(*context)) return denied();
+  say_if_partial(*context);
   query::Search search{.selection = {.since_ns = request->since_ns(), .until_ns = request->until_ns()},
                        .limit = request->limit(),
                        .oldest_first = request->oldest_first()};
@@ -74,6 +83,7 @@ grpc::Status QueryService::Tail(grpc::ServerContext* context, const v1::TailRequ
 grpc::Status QueryService::Session(grpc::ServerContext* context, const v1::SessionRequest* request,
                                    grpc::ServerWriter<v1::Row>* writer) {
   if (!options_.is_operator(*context)) return denied();
+  say_if_partial(*context);
   if (request->session().empty()) return refused("session: its id, or the start of its last part");
   const auto is_cancelled = [&] { return context->IsCancelled(); };
   const auto found = queries_.find_sessions(request->session(), kSessionCandidatesMax, is_cancelled);
@@ -91,6 +101,7 @@ grpc::Status QueryService::Session(grpc::ServerContext* context, const v1::Sessi
 
 grpc::Status QueryService::Top(grpc::ServerContext* context, const v1::TopRequest* request, v1::TopResponse* response) {
   if (!options_.is_operator(*context)) return denied();
+  say_if_partial(*context);
   query::Top top{.selection = {.since_ns = request->since_ns(), .until_ns = request->until_ns()},
                  .by = rules::find_field(request->by()),
                  .limit = request->limit() == 0 ? kTopGroupsDefault : std::min(request->limit(), kTopGroupsMax)};
@@ -107,6 +118,7 @@ grpc::Status QueryService::Top(grpc::ServerContext* context, const v1::TopReques
 grpc::Status QueryService::Agents(grpc::ServerContext* context, const v1::AgentsRequest* request,
                                   v1::AgentsResponse* response) {
   if (!options_.is_operator(*context)) return denied();
+  say_if_partial(*context);
   auto answered = queries_.agents(request->sockets(), [&] { return context->IsCancelled(); });
   if (!answered) return status_of(*context, Status(answered.error()));
   *response = *std::move(answered);

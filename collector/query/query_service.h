@@ -17,7 +17,8 @@ struct Token {
   uint64_t expires_ns = 0;  // Unix time
 };
 
-// Thread-safe, as gRPC's threads need it.
+// Thread-safe, as gRPC's threads need it. While the store builds its index, the initial metadata "gatehouse-index" of
+// Search, Session, Top and Agents says "<per cent> <seconds left, or 0>": the answer is partial.
 //
 //   status             | when
 //   -------------------|--------------------------------------------------------------------------------------
@@ -48,6 +49,8 @@ class QueryService final : public v1::Query::Service {
                            v1::CreateTokenResponse* response) override;
 
  private:
+  void say_if_partial(grpc::ServerContext& context) const;
+
   Queries queries_;
   const Options options_;
 };

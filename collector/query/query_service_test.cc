@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
+#include <future>
 #include <thread>
 
 #include "collector/ledger/testing.h"
@@ -22,7 +24,13 @@ class QueryServiceTest : public ::testing::Test {
   static void SetUpTestSuite() { log::set_level(log::Level::kError); }
 
   void SetUp() override {
-    auto pipeline = store::Pipeline::open({.folder = folder_.path(), .log = {}, .store = {}});
+    open({});
+    const v1::PublishRequest request = store::sealed(store::statement_batch(1, 50));
+    ASSERT_TRUE(pipeline_->append("db1", std::span{&request, 1}));
+    ASSERT_TRUE(pipeline_->store().wait_indexed(pipeline_->log().end(), std::chrono::seconds(20)));
+  }
+  void open(store::Store::Options options) {
+    auto pipeline = store::Pipeline::open({.folder = folder_.path(), .log = {}, .store = std::move(options)});
     ASSERT_TRUE(pipeline) << pipeline.error().message();
     pipeline_ = *std::move(pipeline);
     service_ = std::make_unique<QueryService>(
@@ -35,13 +43,15 @@ class QueryServiceTest : public ::testing::Test {
     builder.RegisterService(service_.get());
     server_ = builder.BuildAndStart();
     stub_ = v1::Query::NewStub(server_->InProcessChannel({}));
-    const v1::PublishRequest request = store::sealed(store::statement_batch(1, 50));
-    ASSERT_TRUE(pipeline_->append("db1", std::span{&request, 1}));
-    ASSERT_TRUE(pipeline_->store().wait_indexed(pipeline_->log().end(), std::chrono::seconds(20)));
   }
-  void TearDown() override {
+  void TearDown() override { close(); }
+  void close() {
     server_->Shutdown(std::chrono::system_clock::now());
     pipeline_->close();
+    stub_.reset();
+    server_.reset();
+    service_.reset();
+    pipeline_.reset();
   }
   template <typename Request>
   std::pair<grpc::Status, std::vector<v1::Row>> stream(
@@ -53,6 +63,9 @@ class QueryServiceTest : public ::testing::Test {
     v1::Row row;
     while (reader->Read(&row)) rows.push_back(row);
     const grpc::Status status = reader->Finish();
+    const auto& initial = context.GetServerInitialMetadata();
+    const auto index = initial.find("gatehouse-index");
+    index_ = index == initial.end() ? "" : std::string(index->second.data(), index->second.size());
     offset_.clear();
     const auto& trailers = context.GetServerTrailingMetadata();
     if (const auto found = trailers.find("gatehouse-filter-offset"); found != trailers.end())
@@ -73,6 +86,7 @@ class QueryServiceTest : public ::testing::Test {
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::Query::Stub> stub_;
   std::string offset_;
+  std::string index_;  // what the last answer said of the index
 };
 
 TEST_F(QueryServiceTest, SearchStreamsRows) {
@@ -81,6 +95,26 @@ TEST_F(QueryServiceTest, SearchStreamsRows) {
   ASSERT_EQ(rows.size(), 2U);
   EXPECT_EQ(rows[0].id(), "db1/b0/48");
   EXPECT_EQ(rows[0].actor_ancestry(), "bash < sshd");
+}
+
+TEST_F(QueryServiceTest, AnswersWhileTheIndexIsBuiltSaySo) {
+  EXPECT_EQ(search("").second.size(), 50U);
+  EXPECT_EQ(index_, "");
+  ASSERT_TRUE(pipeline_->log().seal());
+  close();
+  std::filesystem::remove_all(folder_.path() + "/store");
+
+  std::promise<void> go_on;
+  auto may_go_on = go_on.get_future().share();
+  open({.at_step = [&](std::string_view step) {
+    if (step == "loading") may_go_on.wait();
+  }});
+  EXPECT_EQ(search("").second.size(), 0U);
+  EXPECT_EQ(index_, "0 0");
+  go_on.set_value();
+  ASSERT_TRUE(pipeline_->store().wait_indexed(pipeline_->log().end(), std::chrono::seconds(20)));
+  EXPECT_EQ(search("").second.size(), 50U);
+  EXPECT_EQ(index_, "");
 }
 
 TEST_F(QueryServiceTest, WrongFilterNamesTheByte) {

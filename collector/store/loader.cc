@@ -2,6 +2,7 @@
 // The loader thread: sealed segments into the file, each in one transaction with its row in `segments`.
 #include <array>
 #include <chrono>
+#include <utility>
 
 #include "collector/store/store_state.h"
 #include "common/log.h"
@@ -40,6 +41,7 @@ class FileSink final : public ChunkSink {
 };
 
 constexpr std::chrono::milliseconds kRetryDelay{5000};
+constexpr std::chrono::seconds kProgressPeriod{5};
 constexpr std::chrono::milliseconds kPollDelay{200};  // sealing is the log's news, which does not reach changed_
 
 }  // namespace
@@ -194,16 +196,31 @@ bool Store::State::load_next(std::unique_lock<std::mutex>& lock) {
   return true;
 }
 
+// While the backlog is long; its end, if its beginning was told.
+void Store::State::tell_progress() {
+  const auto now = std::chrono::steady_clock::now();
+  const auto behind = progress();
+  if (!behind) {
+    if (std::exchange(is_progress_told_, false))
+      log::info("store", "the index is complete",
+                {{"seconds", std::chrono::duration_cast<std::chrono::seconds>(now - opened_).count()}});
+    return;
+  }
+  if (now - std::max(progress_told_, opened_) < kProgressPeriod) return;
+  progress_told_ = now;
+  is_progress_told_ = true;
+  log::info("store", "building the index from the log: answers are partial",
+            {{"percent", behind->percent},
+             {"seconds_left", behind->seconds_left},
+             {"segment", loaded_to_},
+             {"of", backlog_end_.segment}});
+}
+
 void Store::State::load() {
-  uint64_t reported = 0;
-  const uint64_t backlog_to = log_.end().segment;  // what was there at start: told as it goes, it may take minutes
   std::unique_lock lock(mutex_);
   while (!is_closing_) {
     if (!load_next(lock)) changed_.wait_for(lock, kPollDelay);
-    if (loaded_to_ < backlog_to && loaded_to_ >= reported + 10) {
-      reported = loaded_to_;
-      log::info("store", "building the index from the log", {{"segment", loaded_to_}, {"of", backlog_to - 1}});
-    }
+    tell_progress();
   }
 }
 

@@ -152,6 +152,8 @@ Status Store::State::open() {
   counters_.rebuilt = !was_there || !why.empty();
   GH_TRY(fresh_tables_.open(load_connection_));
   GH_TRY(duck::execute(load_connection_, "SET lock_configuration = true"));
+  backlog_end_ = log_.end();
+  backlog_bytes_ = bytes_behind();
   indexer_ = std::thread([this] {
     run_behind();
     index();
@@ -186,6 +188,28 @@ ledger::Position Store::State::visible_to() const {
   uint64_t segment = loaded_to_ + 1;
   while (segment < indexed_to_.segment && fresh_.contains(segment)) ++segment;
   return segment == indexed_to_.segment ? indexed_to_ : ledger::Position{segment, 0, 0};
+}
+
+uint64_t Store::State::bytes_behind() const {
+  uint64_t bytes = 0;
+  for (const ledger::SegmentInfo& segment : log_.segments())
+    if (segment.number > loaded_to_ && segment.number <= backlog_end_.segment) bytes += segment.durable_bytes;
+  return bytes;
+}
+
+std::optional<Store::Progress> Store::State::progress() {
+  has_caught_up_ = has_caught_up_ || visible_to() >= backlog_end_;
+  if (has_caught_up_) return std::nullopt;
+  const uint64_t left = std::min(bytes_behind(), backlog_bytes_);
+  const uint64_t done = backlog_bytes_ - left;
+  const auto passed = std::chrono::steady_clock::now() - opened_;
+  const double seconds = std::chrono::duration<double>(passed).count();
+  Progress progress;
+  if (backlog_bytes_ > 0) progress.percent = static_cast<uint32_t>(done * 100 / backlog_bytes_);
+  if (done > 0)
+    progress.seconds_left =
+        1 + static_cast<uint64_t>(seconds * static_cast<double>(left) / static_cast<double>(done));
+  return progress;
 }
 
 // mutex_ held.
@@ -245,6 +269,11 @@ bool Store::wait_indexed(const ledger::Position& position, std::chrono::millisec
 Store::Counters Store::counters() const {
   const std::lock_guard lock(state_->mutex_);
   return state_->counters_;
+}
+
+std::optional<Store::Progress> Store::progress() const {
+  const std::lock_guard lock(state_->mutex_);
+  return state_->progress();
 }
 
 void Store::close() {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -60,6 +61,12 @@ class Store {
     bool rebuilt = false;             // the files were missing or unusable at open
   };
 
+  // How far the index has come with what the log held at open.
+  struct Progress {
+    uint32_t percent = 0;       // of the bytes
+    uint64_t seconds_left = 0;  // at the speed so far; 0: not known yet
+  };
+
   // Opens or rebuilds. `log` must outlive the store. Returns at once; indexed_to() tells how far it is.
   static Result<std::unique_ptr<Store>> open(Options options, ledger::SegmentLog& log);
   ~Store();
@@ -82,6 +89,8 @@ class Store {
   // Blocks until indexed_to() >= position; false after `timeout`.
   bool wait_indexed(const ledger::Position& position, std::chrono::milliseconds timeout);
   [[nodiscard]] Counters counters() const;
+  // None once everything that the log held at open is visible: until then answers are partial.
+  [[nodiscard]] std::optional<Progress> progress() const;
 
   // Stops the threads, interrupts queries. Idempotent.
   void close();

@@ -2,6 +2,7 @@
 // Store::State: what store.cc (opening, questions), indexer.cc and loader.cc share. Nobody else includes it.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <map>
@@ -43,6 +44,8 @@ class Store::State {
   };
   [[nodiscard]] Snapshot snapshot() const;            // mutex_ held
   [[nodiscard]] ledger::Position visible_to() const;  // mutex_ held
+  [[nodiscard]] uint64_t bytes_behind() const;        // of the backlog; mutex_ held
+  [[nodiscard]] std::optional<Progress> progress();   // mutex_ held
   Status run(const SqlQuery& query, const std::function<bool(duckdb_data_chunk)>& on_chunk,
              const IsCancelled& is_cancelled);
 
@@ -74,6 +77,7 @@ class Store::State {
   [[nodiscard]] bool is_to_forget() const;  // mutex_ held
   Status forget_removed();
   bool load_next(std::unique_lock<std::mutex>& lock);
+  void tell_progress();  // mutex_ held
   void at_step(std::string_view step) const {
     if (options_.at_step) options_.at_step(step);
   }
@@ -98,6 +102,11 @@ class Store::State {
   std::map<uint64_t, Fresh> fresh_;  // of segments after loaded_to_
   ledger::Position indexed_to_{};    // by the indexer; it may be ahead of segments to load
   Counters counters_;
+  // What the log held at open.
+  ledger::Position backlog_end_{};
+  uint64_t backlog_bytes_ = 0;  // not loaded then
+  bool has_caught_up_ = false;
+  std::chrono::steady_clock::time_point opened_ = std::chrono::steady_clock::now();
   std::set<duckdb_connection> asking_;  // connections of running questions
 
   // The indexer's.
@@ -108,6 +117,8 @@ class Store::State {
   uint64_t flushed_rows_ = 0;  // of the feed's
   uint64_t flushed_unreadable_ = 0;
 
+  std::chrono::steady_clock::time_point progress_told_{};  // the loader's
+  bool is_progress_told_ = false;
   std::string failed_load_;  // the loader's: why it does not get on; empty: it does
 
   std::thread indexer_;

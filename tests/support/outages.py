@@ -76,9 +76,11 @@ def _by_session(sessions, statements):
     """The log's session of each event, by server process and time; "" for what has none.
 
     A TCP session that the server had not accepted when the watching began, or not when it ended, has no server process:
-    it is found by its client's port.
+    it is found by its client's port. A Unix session that was accepted meanwhile may have the listener for its server
+    process: it is found by its client and its statement.
     """
     of_pid, of_port = collections.defaultdict(list), collections.defaultdict(list)
+    of_statement = {(s.application, _key_of_log(t)): s for s in sessions for t in s.statements}
     for session in sorted(sessions, key=lambda s: s.opened):
         of_pid[session.pid].append(session)
         of_port[f"{session.client}:{session.client_port}"].append(session)
@@ -89,6 +91,8 @@ def _by_session(sessions, statements):
         owner = _owner(of_pid[pid], at)
         if owner is None and (not pid or field(event, "fidelity") == "joined-mid-stream"):
             owner = _owner(of_port[field(event, "session.client")], at)
+        if owner is None and field(event, "session.transport") == "unix":
+            owner = of_statement.get((field(event, "session.application"), _key_of_event(event)))
         found[owner.session_id if owner else ""].append(event)
     return found
 
