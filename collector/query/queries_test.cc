@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <map>
 #include <random>
 #include <thread>
 
@@ -175,6 +177,46 @@ TEST_F(QueriesTest, TopGroupsOverFileAndMemory) {
   EXPECT_EQ(top->groups(0).last_time_ns(), kTestTime + 602 * 1'000'000);
   for (const rules::FieldSpec& field : rules::fields())
     EXPECT_TRUE(queries_->top({.by = &field, .limit = 3}, {})) << field.name;
+}
+
+// However the engine comes to it, a group is what its events add up to.
+TEST_F(QueriesTest, TopIsWhatTheEventsAddUpTo) {
+  for (uint64_t i = 0; i < 4; ++i) append(store::statement_batch(1 + i * 20, 20));
+  ASSERT_TRUE(pipeline_->log().seal());
+  append(store::statement_batch(1, 10, "db2"));
+  wait_indexed();
+  const std::array<std::string, 4> filters{"", "statement.verb == \"SELECT\" && agent.host == \"db1\"",
+                                           "result.rows > 1 && actor.user == \"alice\"",
+                                           "statement.text.contains(\"7\") && outcome != \"error\""};
+  for (const std::string& text : filters) {
+    Selection selection{.since_ns = kTestTime + 5'000'000, .until_ns = kTestTime + 70'000'000};
+    selection.filter = *rules::parse_filter(text);
+    std::vector<v1::Row> rows;
+    ASSERT_TRUE(
+        queries_->search({.selection = selection}, [&](v1::Row&& row) { return rows.push_back(row), true; }, {}));
+    ASSERT_FALSE(rows.empty()) << text;
+    for (const rules::FieldSpec& field : rules::fields()) {
+      if (field.type != rules::FieldType::kString) continue;
+      SCOPED_TRACE(std::string(field.name) + " of " + text);
+      std::map<std::string, v1::TopGroup> want;
+      for (const v1::Row& row : rows) {
+        v1::TopGroup& group = want[std::string(std::get<std::string_view>(rules::row_value(field, row)))];
+        group.set_events(group.events() + 1);
+        group.set_errors(group.errors() + (row.outcome() == "error" ? 1 : 0));
+        group.set_rows(group.rows() + row.result_rows());
+        group.set_duration_ns(group.duration_ns() + row.duration_ns());
+        group.set_last_time_ns(std::max(group.last_time_ns(), row.time_ns()));
+      }
+      const auto top = queries_->top({.selection = selection, .by = &field, .limit = 1000}, {});
+      ASSERT_TRUE(top) << top.error().message();
+      ASSERT_EQ(static_cast<size_t>(top->groups_size()), want.size());
+      for (v1::TopGroup group : top->groups()) {
+        const std::string value = group.value();
+        group.clear_value();
+        EXPECT_EQ(group.DebugString(), want[value].DebugString()) << value;
+      }
+    }
+  }
 }
 
 TEST_F(QueriesTest, SessionByIdOrPrefix) {
