@@ -19,6 +19,7 @@ _LOG_SECONDS = 0.001
 _REUSE_SECONDS_MIN = 0.5
 # What was on its way when server or client died: it may never have reached the log.
 _UNANSWERED = ("aborted", "unknown", "skipped")
+_CLIENT_LOST = "08006"
 _SHUTDOWN_SQLSTATES = ("57P01", "57P02", "57P03")
 
 
@@ -44,9 +45,10 @@ def spans(events):
 
 
 def summary(told, declared):
-    return (f"{told['not seen']} not seen within {len(declared)} declared times of "
-            f"{sum(s.until - s.since for s in declared):.1f} s, {told['in gaps']} in gaps, "
-            f"{told['unanswered']} unanswered, {told['of unknown text']} of unknown text")
+    times = sum(s.until - s.since for s in declared)
+    return (f"{told['not seen']} not seen within {len(declared)} declared times of {times:.1f} s, {told['in gaps']} in "
+            f"gaps, {told['unanswered']} unanswered, {told['of dead clients']} of dead clients, "
+            f"{told['of unknown text']} of unknown text")
 
 
 def _unix(text):
@@ -111,6 +113,8 @@ def _compare_session(verdict, told, session, recorded, gaps, executables, declar
         found = recorded.pop(_key_of_log(statement), [])
         # Of what was prepared before the watching began only the name is known.
         found += recorded.pop(_key_of_log(statement, text=statement.name), [])
+        if statement.failed_in and not found:
+            found = _take_failed(recorded, statement)
         if len(found) > 1:
             verdict.wrong("duplicated", f"{where}: {[e['id'] for e in found]}")
         if found:
@@ -119,6 +123,8 @@ def _compare_session(verdict, told, session, recorded, gaps, executables, declar
             before = found[0]
             is_at_start = any(s.since <= statement.at <= s.until for s in declared)
             _compare_pair(verdict, session, statement, found[0], executables, where, is_at_start)
+        elif session.fatal_sqlstate == _CLIENT_LOST and statement is session.statements[-1]:
+            told["of dead clients"] += 1  # a Unix session's end is seen by reading, and such a server reads no more
         elif any(statement.at <= s.until and end + _LOG_SECONDS >= s.since for s in declared):
             told["not seen"] += 1
         else:
@@ -133,6 +139,16 @@ def _compare_session(verdict, told, session, recorded, gaps, executables, declar
             else:
                 verdict.wrong("unexpected", f"{session.application} server process {session.pid} {event['id']} "
                                             f"{field(event, 'outcome')} {field(event, 'statement.text')[:80]!r}")
+
+
+def _take_failed(recorded, statement):
+    """The log has no parameters of what failed before it ran; what followed it in the pipeline was skipped."""
+    for key in [k for k in recorded if k[:2] == (statement.protocol, statement.text)]:
+        found = [e for e in recorded[key] if field(e, "outcome") == "error"]
+        if found:
+            recorded[key] = [e for e in recorded[key] if e not in found]
+            return found[:1]
+    return []
 
 
 def _settle_missing(verdict, told, missing, before, after, gaps):
