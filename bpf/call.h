@@ -114,10 +114,6 @@ static __always_inline __u32 kind_of_socketcall(__u32 number)
 	return 0;
 }
 
-struct gh_arguments {
-	__u64 at[4];
-};
-
 /* A message's buffers, from its msghdr. False: it cannot be read. */
 static __always_inline bool read_message(struct gh_call *call, __u64 address)
 {
@@ -237,7 +233,6 @@ static __always_inline bool read_call(struct gh_scratch *s, __u32 kind, const st
 static __always_inline bool read_buffer(const struct gh_call *call, __u32 at, __u64 *user, __u64 *bytes)
 {
 	__u64 pair[2] = {};
-	__u32 pair_32[2] = {};
 
 	if (!call->is_32bit) {
 		if (bpf_probe_read_user(pair, sizeof(pair), (const void *)(call->vector + (__u64)at * sizeof(pair))))
@@ -246,10 +241,11 @@ static __always_inline bool read_buffer(const struct gh_call *call, __u32 at, __
 		*bytes = pair[1];
 		return true;
 	}
-	if (bpf_probe_read_user(pair_32, sizeof(pair_32), (const void *)(call->vector + (__u64)at * sizeof(pair_32))))
+	/* Two halves of one word. */
+	if (bpf_probe_read_user(pair, sizeof(*pair), (const void *)(call->vector + (__u64)at * sizeof(*pair))))
 		return false;
-	*user = pair_32[0];
-	*bytes = pair_32[1];
+	*user = (__u32)pair[0];
+	*bytes = pair[0] >> 32;
 	return true;
 }
 

@@ -33,20 +33,21 @@ static __always_inline __u32 server_port(const struct gh_conn *conn, const struc
 /* The connection that a span belongs to, and how. */
 struct gh_speech {
 	struct gh_conn *conn;	/* has the stream's state */
-	const struct sock *sk;	/* the captured end; Unix: the server's end */
+	__u32 port;		/* the server's */
+	bool is_unix;
 #ifndef GH_FALLBACK
+	const struct sock *sk;	/* the captured end; Unix: the server's end */
 	struct sk_buff *skb;	/* what is received, or */
 	const void *user;	/* what is sent, in the current process's memory, or in pages (GH_CHUNK_PAGES) */
 	__u32 packet_offset;
-#endif
 	__u32 bytes;
 	__u32 direction;
-	__u32 port;		/* the server's */
 	__u32 flags;		/* of the record */
-	bool is_unix;
 	struct gh_process writer;
+#endif
 };
 
+#ifndef GH_FALLBACK
 static __always_inline void describe(struct gh_opened *opened, const struct gh_speech *speech)
 {
 	if (speech->is_unix)
@@ -54,6 +55,7 @@ static __always_inline void describe(struct gh_opened *opened, const struct gh_s
 	else
 		describe_tcp(opened, speech->conn, speech->sk);
 }
+#endif
 
 #define SEEN_BY_OTHER (SEEN_SSL_REQUEST | SEEN_READY | SEEN_TLS | SEEN_GSS | SEEN_JOINED)
 

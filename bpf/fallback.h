@@ -115,27 +115,31 @@ static __always_inline __u32 first_bytes(const struct gh_scratch *s, void *to, _
 	return bytes;
 }
 
-/* The server's end of a captured connection reads for the first time: by now the process that serves is settled. */
-static __always_inline void tell_peer(struct gh_scratch *s, struct gh_conn *conn, struct sock *sk, __u32 moved)
+/*
+ * The server's end of a captured connection reads for the first time: by now the process that serves is settled.
+ * True: that is told, or of no interest, and the socket can be forgotten.
+ */
+__noinline int tell_peer(struct gh_scratch *s, struct gh_conn *conn, __u32 moved, __u32 port)
 {
 	struct gh_peer record = {};
 	__u32 startup[2] = {};
 	__u32 bytes, version;
 
+	if (!s || !conn)
+		return 0;
 	bytes = first_bytes(s, startup, sizeof(startup), moved);
 	version = bpf_ntohl(startup[1]) >> 16;
 	/* 3: a startup message; 1234: SSLRequest and its like, or half of one. Others only at a named port. */
 	if (version == 3 || version == 1234 || conn->flags & CONN_DECIDED ||
-	    (bytes < sizeof(startup) && bpf_ntohl(startup[0]) <= STARTUP_BYTES_MAX) ||
-	    is_named_port(field(sk, __sk_common.skc_num))) {
+	    (bytes < sizeof(startup) && bpf_ntohl(startup[0]) <= STARTUP_BYTES_MAX) || is_named_port(port)) {
 		head_of(&record.head, GH_RECORD_PEER, sizeof(record), conn->id);
 		process_of(&record.server, current_task());
 		if (tell(&record, sizeof(record))) {
 			conn->flags |= CONN_DECIDED; /* the next read tells it */
-			return;
+			return 0;
 		}
 	}
-	forget_told(conn, sk);
+	return 1;
 }
 
 /* How far the direction has come, as TCP counts its bytes: a FIN is none. */
@@ -189,8 +193,8 @@ static __always_inline void tcp_moved(struct gh_scratch *s, struct sock *sk, str
 	bool forget;
 
 	if (conn->flags & CONN_OTHER_END) {
-		if (!sends && is_read)
-			tell_peer(s, conn, sk, bytes);
+		if (!sends && is_read && tell_peer(s, conn, bytes, field(sk, __sk_common.skc_num)))
+			forget_told(conn, sk);
 		return;
 	}
 	direction = sends ? sending_direction(conn) : !sending_direction(conn);

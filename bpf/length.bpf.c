@@ -20,7 +20,7 @@ static __always_inline bool find_call(struct gh_scratch *s, const struct sock *s
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	const struct pt_regs *regs = (const struct pt_regs *)bpf_task_pt_regs(task);
-	struct gh_arguments arguments;
+	struct gh_arguments *arguments = &s->arguments;
 	struct socket *socket;
 	struct file *file;
 	__u32 kind;
@@ -28,17 +28,17 @@ static __always_inline bool find_call(struct gh_scratch *s, const struct sock *s
 	if (task->flags & (PF_KTHREAD | PF_IO_WORKER) || (__s32)regs->ax != -ENOSYS)
 		return false;
 	s->call.is_32bit = is_32bit_call(task);
-	kind = read_arguments(regs, s->call.is_32bit, &arguments);
+	kind = read_arguments(regs, s->call.is_32bit, arguments);
 	if (!kind || (kind & CALL_SENDS) != (sends ? CALL_SENDS : 0))
 		return false;
-	file = file_of(task, arguments.at[0]);
+	file = file_of(task, arguments->at[0]);
 	socket = BPF_CORE_READ(file, private_data);
 	if (BPF_CORE_READ(socket, sk) != sk)
 		return false;
 	/* Of several messages nobody tells which this is. */
-	if ((kind & CALL_KIND) == CALL_MESSAGES && arguments.at[2] == 1)
-		return read_message(&s->call, arguments.at[1]) && !(s->call.at = s->call.messages_left = 0);
-	return read_call(s, kind, &arguments, 0);
+	if ((kind & CALL_KIND) == CALL_MESSAGES && arguments->at[2] == 1)
+		return read_message(&s->call, arguments->at[1]) && !(s->call.at = s->call.messages_left = 0);
+	return read_call(s, kind, arguments, 0);
 }
 
 SEC("tp_btf/sock_send_length")

@@ -63,7 +63,9 @@ __noinline int copy_one_piece(struct gh_scratch *s, __u32 at)
 	if (to > COPY_TO_MAX)
 		return -1;
 	barrier_var(prefix);
-	if (prefix && prefix <= GH_HEADER_BYTES_MAX) {
+	if (prefix > GH_HEADER_BYTES_MAX)
+		return -1;
+	if (prefix) {
 		bpf_probe_read_kernel(copy->bytes + to, prefix, s->walk.prefix);
 		to += prefix;
 		barrier_var(to);

@@ -97,7 +97,6 @@ int BPF_PROG(on_copied, struct sk_buff *skb, int bytes)
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_call, const struct pt_regs *regs, long result)
 {
-	struct gh_arguments arguments;
 	struct task_struct *task;
 	struct gh_scratch *s;
 	__u32 kind, moved;
@@ -111,14 +110,14 @@ int BPF_PROG(on_call, const struct pt_regs *regs, long result)
 	if (!s)
 		return 0;
 	s->call.is_32bit = is_32bit_call(task);
-	kind = read_arguments(regs, s->call.is_32bit, &arguments);
+	kind = read_arguments(regs, s->call.is_32bit, &s->arguments);
 	/* Nothing moved: of interest only as the end of what a Unix socket receives. */
 	if (!kind || (!result && kind & CALL_SENDS))
 		return 0;
-	sk = sock_of_call(task, &kind, &arguments);
+	sk = sock_of_call(task, &kind, &s->arguments);
 	if (!sk)
 		return 0;
-	is_read = read_call(s, kind, &arguments, result);
+	is_read = read_call(s, kind, &s->arguments, result);
 	moved = (kind & CALL_KIND) == CALL_MESSAGES && is_read ? bytes_of_messages(s) : result;
 	if (is_unix_stream(sk))
 		unix_called(s, sk, kind, moved, is_read && moved);

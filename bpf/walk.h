@@ -57,6 +57,10 @@ struct gh_walk {
 };
 
 #ifdef GH_FALLBACK
+struct gh_arguments {
+	__u64 at[4];
+};
+
 /* A system call that moves bytes, and where in its process's memory they are: one buffer (gh_scratch's `user`), or */
 struct gh_call {
 	__u64 vector;	/* a row of them, */
@@ -92,6 +96,7 @@ struct gh_scratch {
 	__u32 port; /* the server's */
 	__u32 is_unix;
 	struct gh_call call;
+	struct gh_arguments arguments;
 #endif
 	struct gh_opened opened;
 	struct gh_conn fresh; /* the first value of a Unix socket's state */

@@ -109,6 +109,11 @@ static __always_inline __u32 copy_unix_path(char *to, const struct sock *sk)
 	barrier_var(bytes);
 	if (bytes > GH_UNIX_PATH_BYTES_MAX)
 		bytes = GH_UNIX_PATH_BYTES_MAX;
+#ifdef GH_FALLBACK /* older verifiers do not know that a spilled register is the same */
+	barrier_var(bytes);
+	if (bytes > GH_UNIX_PATH_BYTES_MAX)
+		return 0;
+#endif
 	if (bpf_probe_read_kernel(to, bytes, &address->name[0].sun_path))
 		return 0;
 	return bytes;
@@ -160,6 +165,32 @@ static __always_inline void describe_unix(struct gh_opened *opened, const struct
 		process_of_peer(&opened->server_opener, client);
 }
 
+#ifdef GH_UNTYPED
+/* Older kernels take no value for a map out of a function's argument. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct gh_opened);
+} gh_opened_copies SEC(".maps");
+
+static __always_inline void keep_unopened(__u64 id, const struct gh_opened *opened)
+{
+	__u32 zero = 0;
+	struct gh_opened *copy = bpf_map_lookup_elem(&gh_opened_copies, &zero);
+
+	if (!copy)
+		return;
+	*copy = *opened;
+	bpf_map_update_elem(&gh_unopened, &id, copy, BPF_ANY);
+}
+#else
+static __always_inline void keep_unopened(__u64 id, const struct gh_opened *opened)
+{
+	bpf_map_update_elem(&gh_unopened, &id, opened, BPF_ANY);
+}
+#endif
+
 /* Says that `conn` exists. 0 if no ring has room: its next chunk tries again; gh_unopened remembers it until then. */
 __noinline int emit_opened(struct gh_conn *conn, struct gh_opened *opened)
 {
@@ -186,7 +217,7 @@ __noinline int emit_opened(struct gh_conn *conn, struct gh_opened *opened)
 		if (conn->flags & CONN_UNOPENED)
 			return false;
 		conn->flags |= CONN_UNOPENED;
-		bpf_map_update_elem(&gh_unopened, &id, opened, BPF_ANY);
+		keep_unopened(id, opened);
 		return false;
 	}
 	if (conn->flags & CONN_UNOPENED) {
