@@ -2,7 +2,6 @@
 #include "collector/query/duckdb_sql.h"
 
 #include <charconv>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,7 +23,6 @@ using store::kRowColumn;
 using store::kSegmentColumn;
 using store::kSequenceColumn;
 using store::kShapeColumn;
-using store::Place;
 using store::SqlQuery;
 using store::Value;
 
@@ -171,45 +169,7 @@ SqlQuery to_sql(const FindSessions& find) {
                                             limit_to(find.limit));
 }
 
-std::string top_of_parts(const Top& top) {
-  return "SELECT value, sum(events)::VARCHAR, sum(errors)::VARCHAR, sum(total_rows)::VARCHAR, "
-         "sum(total_ns)::VARCHAR, max(last_ns)::VARCHAR FROM {parts} GROUP BY value "
-         "ORDER BY sum(events) DESC, value" +
-         limit_to(top.limit);
-}
-
-// What many events share, of those that a condition on the events' own columns leaves: grouped before it is joined.
-std::optional<SqlQuery> to_grouped_sql(const Top& top) {
-  if (store::place_of(top.by->member) != Place::kShared || top.selection.before) return std::nullopt;
-  Writer writer;
-  std::string of_events = "TRUE";
-  std::string of_shared;
-  if (top.selection.since_ns > 0) of_events += " AND time_ns >= " + writer.bind(top.selection.since_ns);
-  if (top.selection.until_ns > 0) of_events += " AND time_ns < " + writer.bind(top.selection.until_ns);
-  for (const Comparison& comparison : top.selection.filter.all_of) {
-    const Place place = store::place_of(comparison.field->member);
-    if (place == Place::kMade) return std::nullopt;
-    const std::string one = condition(comparison, writer);
-    if (place == Place::kEvent)
-      of_events += " AND " + one;
-    else
-      of_shared += (of_shared.empty() ? " WHERE " : " AND ") + one;
-  }
-  writer.use(top.by->member);
-  writer.use("outcome");
-  const std::string column(top.by->member);
-  const std::string value = top.by->type == FieldType::kList ? "unnest(" + column + ")" : column + "::VARCHAR";
-  std::string part =
-      "SELECT value, sum(events) AS events, coalesce(sum(events) FILTER (outcome = 'error'), 0) AS errors, "
-      "sum(total_rows) AS total_rows, sum(total_ns) AS total_ns, max(last_ns) AS last_ns FROM (SELECT " +
-      value + " AS value, outcome, events, total_rows, total_ns, last_ns FROM {table}" + of_shared + ") GROUP BY value";
-  SqlQuery query = writer.finish(std::move(part), top_of_parts(top));
-  query.grouped = std::move(of_events);
-  return query;
-}
-
 SqlQuery to_sql(const Top& top) {
-  if (auto grouped = to_grouped_sql(top)) return *std::move(grouped);
   Writer writer;
   const std::string column(top.by->member);
   for (const std::string_view used : {top.by->member, std::string_view("outcome"), std::string_view("result_rows"),
@@ -222,7 +182,11 @@ SqlQuery to_sql(const Top& top) {
       "sum(duration_ns) AS total_ns, max(time_ns) AS last_ns FROM (SELECT " +
       value + " AS value, outcome, result_rows, duration_ns, time_ns FROM {table}" + where(top.selection, writer) +
       ") GROUP BY value";
-  return writer.finish(std::move(part), top_of_parts(top));
+  return writer.finish(std::move(part),
+                       "SELECT value, sum(events)::VARCHAR, sum(errors)::VARCHAR, sum(total_rows)::VARCHAR, "
+                       "sum(total_ns)::VARCHAR, max(last_ns)::VARCHAR FROM {parts} GROUP BY value "
+                       "ORDER BY sum(events) DESC, value" +
+                           limit_to(top.limit));
 }
 
 SqlQuery to_sql(const LastStatus& /*last_status*/) {

@@ -124,9 +124,7 @@ Status Store::State::ask_both(const duck::Connection& connection, const SqlQuery
     for (size_t i = 0; i < names.size(); ++i) {
       if (!is_asked[i]) continue;
       if (!parts.empty()) parts += " UNION ALL ";
-      const std::string table = query.grouped.empty() ? joined_sql(names[i], rows[i], columns)
-                                                      : grouped_sql(names[i], rows[i], columns, query.grouped);
-      const std::string one = replaced(part, kTablePlace, "(" + table + ")");
+      const std::string one = replaced(part, kTablePlace, "(" + joined_sql(names[i], rows[i], columns) + ")");
       parts += "SELECT " + std::to_string(i) + " AS " + std::string(kPartColumn) + ", * FROM (" + one + ")";
     }
     return replaced(whole, kPartsPlace, "(" + parts + ")");

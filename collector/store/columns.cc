@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <set>
 #include <span>
 
 #include "collector/store/schema.h"
@@ -209,31 +208,6 @@ std::string joined_sql(const TableNames& tables, const RowsOf& rows, std::span<c
   if (needs_context) sql += " JOIN " + those_of(tables[1], rows.contexts, "*") + " c ON c.context = e.context";
   if (needs_shape) sql += " JOIN " + those_of(tables[2], rows.shapes, "*") + " s ON s.shape = e.shape";
   return sql;
-}
-
-std::string grouped_sql(const TableNames& tables, const RowsOf& rows, std::span<const std::string_view> columns,
-                        const std::string& grouped) {
-  std::string list;
-  bool needs_context = false;
-  std::set<std::string_view> listed;
-  for (const std::string_view member : columns) {
-    if (place_of(member) != Place::kShared || !listed.insert(member).second) continue;
-    const bool is_of_context = home_of(member) == Home::kContext;
-    needs_context |= is_of_context;
-    list += (is_of_context ? "c." : "s.") + std::string(member) + ", ";
-  }
-  const std::string keys = needs_context ? "context, shape" : "shape";
-  std::string sql = "SELECT " + list + "e.events, e.total_rows, e.total_ns, e.last_ns FROM (SELECT " + keys +
-                    ", count(*) AS events, sum(result_rows) AS total_rows, sum(duration_ns) AS total_ns, "
-                    "max(time_ns) AS last_ns FROM " +
-                    those_of(tables[0], rows.events, "*") + " WHERE " + grouped + " GROUP BY " + keys + ") e";
-  if (needs_context) sql += " JOIN " + those_of(tables[1], rows.contexts, "*") + " c ON c.context = e.context";
-  return sql + " JOIN " + those_of(tables[2], rows.shapes, "*") + " s ON s.shape = e.shape";
-}
-
-Place place_of(std::string_view member) {
-  if (home_of(member) == Home::kMade || !made_of(member).empty()) return Place::kMade;
-  return home_of(member) == Home::kEvent ? Place::kEvent : Place::kShared;
 }
 
 std::string up_to_segment(uint64_t segment) {

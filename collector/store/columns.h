@@ -56,9 +56,6 @@ struct RowsOf {
 };
 // A SELECT with all fields as columns, and those of schema.h. `columns`: which of them will be asked for; empty: all.
 std::string joined_sql(const TableNames& tables, const RowsOf& rows, std::span<const std::string_view> columns);
-// The same for SqlQuery::grouped, whose condition is `grouped`.
-std::string grouped_sql(const TableNames& tables, const RowsOf& rows, std::span<const std::string_view> columns,
-                        const std::string& grouped);
 // Events of segments up to this one.
 std::string up_to_segment(uint64_t segment);
 

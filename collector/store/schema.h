@@ -2,7 +2,6 @@
 // Names that queries on the store are written with.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -21,16 +20,6 @@ inline constexpr std::string_view kShapeColumn = "shape";
 
 // Which of the two tables a key is of.
 inline constexpr std::string_view kPartColumn = "part";
-
-// Where a field's column is: with each event, with what many events share, or made of both.
-enum class Place : uint8_t { kEvent, kShared, kMade };
-Place place_of(std::string_view member);
-
-// What `{table}` has instead of each event where SqlQuery::grouped is set: events, and of them counts and sums.
-inline constexpr std::string_view kEventsColumn = "events";
-inline constexpr std::string_view kRowsColumn = "total_rows";
-inline constexpr std::string_view kDurationColumn = "total_ns";
-inline constexpr std::string_view kLastTimeColumn = "last_ns";
 
 // The select list of a query for whole rows: every field's column, in the order of proto/fields.def.
 const std::string& row_columns();

@@ -33,10 +33,6 @@ using Value = std::variant<std::string, uint64_t, bool>;
 // What wants whole rows of few events asks twice. `keys` and `keys_whole` are `part` and `whole` of a question before:
 // `keys` selects what they need, `keys_whole` selects kPartColumn, kRowColumn, time_ns, kContextColumn and kShapeColumn
 // (schema.h). Of `{table}` in `part` are then only these rows, and no parameters may be used there.
-//
-// With `grouped`, `{table}` has a row for all events of one context and shape: the kShared columns that are asked for,
-// and kEventsColumn, kRowsColumn, kDurationColumn, kLastTimeColumn (schema.h). It is a condition on kEvent columns for
-// the events that count, or "TRUE". So what many events share is joined once for all of them.
 struct SqlQuery {
   std::string part;
   std::string whole;
@@ -44,7 +40,6 @@ struct SqlQuery {
   std::vector<std::string_view> columns{};  // of proto/fields.def that are asked of `{table}`; empty: all
   std::string keys{};
   std::string keys_whole{};
-  std::string grouped{};
 };
 
 class Store {
