@@ -12,7 +12,7 @@ import time
 from tests.e2e.context import log_of, require, require_contiguous, require_verified
 from tests.support import gatehouse, outages, postgres, workload
 
-ROUNDS = 8
+ROUNDS = 5
 VICTIMS = ("agent", "agent", "collector", "collector", "both")
 
 
