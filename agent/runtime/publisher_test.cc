@@ -4,10 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdlib>
-#include <filesystem>
 #include <random>
 #include <thread>
+
+#include "common/testing.h"
 
 namespace gatehouse::runtime {
 namespace {
@@ -16,14 +16,8 @@ constexpr std::string_view kBoot = "0123456789abcdef0123456789abcdef";
 
 class PublisherTest : public ::testing::Test {
  protected:
-  PublisherTest() {
-    folder_ = (std::filesystem::temp_directory_path() / "gatehouse-test-XXXXXX").string();
-    EXPECT_NE(::mkdtemp(folder_.data()), nullptr);
-  }
-  ~PublisherTest() override { std::filesystem::remove_all(folder_); }
-
   WatchMark mark() {
-    auto opened = WatchMark::open(folder_ + "/watched");
+    auto opened = WatchMark::open(folder_.path() + "/watched");
     EXPECT_TRUE(opened);
     return std::move(*opened);
   }
@@ -38,14 +32,15 @@ class PublisherTest : public ::testing::Test {
     return made;
   }
 
-  std::string folder_;
+  test::TemporaryFolder folder_;
   uint64_t next_ = 1;
   std::minstd_rand random_{7};
 };
 
 // Until what the spool refused is told by a batch that it took, the mark stays.
 TEST_F(PublisherTest, MarkNeverPassesALossThatIsNotTold) {
-  auto spool = spool::Spool::open({.folder = folder_ + "/spool", .bytes_max = 256 << 10, .segment_bytes = 64 << 10});
+  auto spool =
+      spool::Spool::open({.folder = folder_.path() + "/spool", .bytes_max = 256 << 10, .segment_bytes = 64 << 10});
   ASSERT_TRUE(spool);
   Publisher publisher(**spool, std::string(kBoot), mark());
   publisher.push(batch(100));
@@ -77,7 +72,7 @@ TEST_F(PublisherTest, MarkNeverPassesALossThatIsNotTold) {
 }
 
 TEST_F(PublisherTest, EndOfItsOwnAccordIsMarked) {
-  auto spool = spool::Spool::open({.folder = folder_ + "/spool"});
+  auto spool = spool::Spool::open({.folder = folder_.path() + "/spool"});
   ASSERT_TRUE(spool);
   {
     Publisher publisher(**spool, std::string(kBoot), mark());

@@ -3,8 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
+#include "common/testing.h"
 
 namespace gatehouse::runtime {
 namespace {
@@ -25,9 +24,8 @@ TEST(WatchMark, LineIsReadBackAndNothingElseIs) {
 }
 
 TEST(WatchMark, NextStartReadsWhatTheRunBeforeLeft) {
-  std::string folder = (std::filesystem::temp_directory_path() / "gatehouse-test-XXXXXX").string();
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  const std::string path = folder + "/watched";
+  const test::TemporaryFolder folder;
+  const std::string path = folder.path() + "/watched";
   {
     auto first = WatchMark::open(path);
     ASSERT_TRUE(first) << first.error().message();
@@ -50,7 +48,6 @@ TEST(WatchMark, NextStartReadsWhatTheRunBeforeLeft) {
   auto fourth = WatchMark::open(path);
   ASSERT_TRUE(fourth) << fourth.error().message();
   EXPECT_EQ(fourth->before(), (Watched{.until_unix_ns = 45, .is_ended = true}));
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -9,27 +9,11 @@
 #include "collector/ledger/segment_log.h"
 #include "common/check.h"
 #include "common/file.h"
+#include "common/testing.h"
 
 namespace gatehouse::ledger {
 
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "gatehouse-test-XXXXXX").string();
-    GH_CHECK(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+using test::TemporaryFolder;
 
 // `agent`/`boot`: events first … first + count - 1, with a payload that is a function of these and of `flavour`.
 struct TestBatch {

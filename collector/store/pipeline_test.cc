@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "collector/ledger/testing.h"
+#include "collector/store/store_fixture.h"
 #include "collector/store/testing.h"
 #include "common/log.h"
 
@@ -22,21 +23,6 @@ std::unique_ptr<Pipeline> open(const std::string& folder) {
   auto pipeline = Pipeline::open({.folder = folder, .log = {.segment_bytes_max = 20'000}, .store = {}});
   EXPECT_TRUE(pipeline) << pipeline.error().message();
   return *std::move(pipeline);
-}
-
-// count(*), count(distinct id)
-std::pair<uint64_t, uint64_t> counts(Pipeline& pipeline) {
-  std::pair<uint64_t, uint64_t> found;
-  const Status status =
-      pipeline.store().values({.part = "SELECT id FROM {table}",
-                               .whole = "SELECT count(*)::VARCHAR, count(DISTINCT id)::VARCHAR FROM {parts}",
-                               .parameters = {}},
-                              [&](std::vector<std::string>&& values) {
-                                found = {std::stoull(values[0]), std::stoull(values[1])};
-                                return true;
-                              });
-  EXPECT_TRUE(status) << status.error().message();
-  return found;
 }
 
 TEST(Pipeline, OneOutcomePerRequestInOrder) {
@@ -105,7 +91,7 @@ TEST(Pipeline, KilledAtAnyMomentEachEventIsThereOnce) {
   }
   const auto pipeline = open(folder.path());
   ASSERT_TRUE(pipeline->store().wait_indexed(pipeline->log().end(), std::chrono::seconds(30)));
-  const auto [rows, distinct] = counts(*pipeline);
+  const auto [rows, distinct] = counts_of(pipeline->store());
   EXPECT_EQ(rows, distinct);
   EXPECT_GE(rows, acknowledged);
   EXPECT_LE(rows, acknowledged + kEvents);

@@ -18,6 +18,20 @@
 
 namespace gatehouse::store {
 
+// count(*), count(distinct id)
+inline std::pair<uint64_t, uint64_t> counts_of(Store& store) {
+  std::pair<uint64_t, uint64_t> found;
+  const Status status = store.values({.part = "SELECT id FROM {table}",
+                                      .whole = "SELECT count(*)::VARCHAR, count(DISTINCT id)::VARCHAR FROM {parts}",
+                                      .parameters = {}},
+                                     [&](std::vector<std::string>&& values) {
+                                       found = {std::stoull(values[0]), std::stoull(values[1])};
+                                       return true;
+                                     });
+  EXPECT_TRUE(status) << status.error().message();
+  return found;
+}
+
 class StoreTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() { log::set_level(log::Level::kError); }
@@ -77,19 +91,7 @@ class StoreTest : public ::testing::Test {
     EXPECT_TRUE(status) << status.error().message();
     return rows;
   }
-  // count(*), count(distinct id)
-  std::pair<uint64_t, uint64_t> counts() {
-    std::pair<uint64_t, uint64_t> found;
-    const Status status = store_->values({.part = "SELECT id FROM {table}",
-                                          .whole = "SELECT count(*)::VARCHAR, count(DISTINCT id)::VARCHAR FROM {parts}",
-                                          .parameters = {}},
-                                         [&](std::vector<std::string>&& values) {
-                                           found = {std::stoull(values[0]), std::stoull(values[1])};
-                                           return true;
-                                         });
-    EXPECT_TRUE(status) << status.error().message();
-    return found;
-  }
+  std::pair<uint64_t, uint64_t> counts() { return counts_of(*store_); }
 
   ledger::TemporaryFolder folder_;
   std::unique_ptr<ledger::SegmentLog> log_;

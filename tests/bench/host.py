@@ -23,11 +23,9 @@ import json
 import os
 import pathlib
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
@@ -164,19 +162,9 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    if os.geteuid() != 0:
-        sys.exit("this benchmark makes cgroups and loads BPF programs: run it as root")
-    print(__doc__.split("\nusage:")[0])
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="gatehouse-bench-"))
-    os.chmod(directory, 0o755)
-    bench = Bench(directory, arguments.ports, arguments.seconds)
-    try:
-        bench.start(("plain", "watched"))
+    with Bench.opened(__doc__, arguments, ("plain", "watched")) as bench:
         host = Host(bench, arguments)
         rows = {part: measure(host, part, arguments.rounds) for part in arguments.parts}
-    finally:
-        bench.close()
-        shutil.rmtree(directory)
     if arguments.json:
         pathlib.Path(arguments.json).write_text(json.dumps({"benchmark": "host", "parts": rows}, indent=2) + "\n")
     return 0 if all(row["is_within"] for row in rows.values()) else 1

@@ -4,31 +4,9 @@
 // (counter "allocations"). What a statement costs beyond that is not the protocol's.
 #include <benchmark/benchmark.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "agent/protocol/postgres/session.h"
+#include "tests/bench/allocations.h"
 #include "tests/support/postgres_wire.h"
-
-namespace {
-
-std::atomic<uint64_t> allocations{0};
-
-}  // namespace
-
-// Not inlined: GCC would pair malloc with the library's delete and warn.
-[[gnu::noinline]] void* operator new(size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::malloc(size)) return memory;
-  std::abort();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
-  std::free(memory);
-}
 
 namespace gatehouse::test {
 namespace {

@@ -2,30 +2,8 @@
 // Budget: find() of a known key 50 ns and no allocation; a fork and its exit 1 µs. The runtime asks once per chunk.
 #include <benchmark/benchmark.h>
 
-#include <cstdlib>
-#include <new>
-
 #include "agent/identity/process_table.h"
-
-namespace {
-
-// Counts every allocation of this program.
-uint64_t g_allocations = 0;
-
-}  // namespace
-
-// Not inlined: g++ would take the malloc and free inside for a mismatch with what it knows of new and delete.
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  ++g_allocations;
-  if (void* const memory = std::malloc(bytes); memory != nullptr) return memory;
-  std::abort();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
-  std::free(memory);
-}
+#include "tests/bench/allocations.h"
 
 namespace gatehouse::identity {
 namespace {
@@ -48,12 +26,12 @@ void BM_FindKnown(benchmark::State& state) {
   const auto processes = static_cast<uint64_t>(state.range(0));
   for (uint64_t i = 0; i < processes; ++i) table.on_exec(exec_of(i));
   uint64_t at = 0;
-  const uint64_t before = g_allocations;
+  const uint64_t before = allocations.load();
   for (auto _ : state) {
     benchmark::DoNotOptimize(table.find(key_of(at)).get());
     at = (at + 7919) % processes;
   }
-  state.counters["allocations"] = static_cast<double>(g_allocations - before);
+  state.counters["allocations"] = static_cast<double>(allocations.load() - before);
 }
 BENCHMARK(BM_FindKnown)->Arg(16)->Arg(1024)->Arg(32768);
 

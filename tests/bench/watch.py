@@ -25,6 +25,7 @@ usage: watch.py [--rounds N] [--seconds S] [--arms plain,watched,…] [--modes s
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
@@ -94,6 +95,23 @@ class Bench:
         self.collector.prefix = self.groups["collector"].prefix
         self.agent = gatehouse.Agent(self.directory / "gh", self.collector, [self.server])
         self.agent.prefix = self.groups["agent"].prefix
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, text, arguments, arms):
+        """Says `text`, a module's documentation, and is there, started, with a folder that goes away."""
+        if os.geteuid() != 0:
+            sys.exit("this benchmark makes cgroups and loads BPF programs: run it as root")
+        print(text.split("\nusage:")[0])
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="gatehouse-bench-"))
+        os.chmod(directory, 0o755)
+        bench = cls(directory, arguments.ports, arguments.seconds)
+        try:
+            bench.start(arms)
+            yield bench
+        finally:
+            bench.close()
+            shutil.rmtree(directory)
 
     def start(self, arms):
         for server in (self.server, self.audited) if "pgaudit" in arms else (self.server,):
@@ -269,21 +287,11 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    if os.geteuid() != 0:
-        sys.exit("this benchmark makes cgroups and loads BPF programs: run it as root")
-    print(__doc__.split("\nusage:")[0])
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="gatehouse-bench-"))
-    os.chmod(directory, 0o755)
-    bench = Bench(directory, arguments.ports, arguments.seconds)
     tables = {}
-    try:
-        bench.start(arguments.arms)
+    with Bench.opened(__doc__, arguments, arguments.arms) as bench:
         for mode in arguments.modes:
             tables[mode] = measure(bench, arguments.arms, mode, arguments.rounds)
             print_table(mode, tables[mode], arguments.rounds)
-    finally:
-        bench.close()
-        shutil.rmtree(directory)
     if arguments.json:
         pathlib.Path(arguments.json).write_text(json.dumps(
             {"benchmark": "watch", "rounds": arguments.rounds, "budget_cpu_ratio": BUDGET_CPU_RATIO, "modes": tables},
