@@ -42,7 +42,7 @@ constexpr size_t kRingBytesMin = 64U << 10;
 // How often to look for connections that went unnoticed. Listing a thousand takes well under a millisecond.
 constexpr uint64_t kReconcileEveryNs = 1'000'000'000;
 
-// Which ring is read first matters: see take_snapshots().
+// Which ring is read first matters: see poll().
 enum RingIndex : size_t { kResponses, kRequests, kControl, kRings };
 
 // What libbpf says goes into our error, one line of it, instead of onto standard error. One source is opened at a time
