@@ -89,7 +89,7 @@ static __always_inline bool learn(const struct gh_speech *speech, __u32 seen)
 	if (seen & SEEN_UNSYNCED)
 		count(GH_COUNT_UNSYNCED);
 	if (speech->is_unix)
-		conn->seen |= seen & SEEN_BY_OTHER;
+		conn->seen |= seen & (SEEN_BY_OTHER | SEEN_TERMINATE);
 	else
 		learn_other(conn, seen);
 	if (!(seen & (SEEN_NOT_PROTOCOL | SEEN_TLS | SEEN_GSS)))

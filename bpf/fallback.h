@@ -292,7 +292,6 @@ static __always_inline bool unix_said(struct gh_scratch *s, struct gh_conn *conn
 	}
 	if (!(conn->flags & CONN_OPENED))
 		describe_unix(&s->opened, direction == GH_REQUEST ? reader : sender);
-	s->walk.seen = 0;
 	return !say_call(s, conn, bytes);
 }
 
@@ -322,7 +321,6 @@ static __always_inline void unix_taken(struct gh_scratch *s, struct gh_conn *con
 		conn->flags |= CONN_IGNORED;
 		count(GH_COUNT_SOCKETS_FORGOTTEN);
 	}
-	conn->seen |= s->walk.seen & SEEN_TERMINATE;
 	leave(conn, direction);
 }
 

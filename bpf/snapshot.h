@@ -78,9 +78,14 @@ static __always_inline void join_unsynced(struct gh_conn *conn)
 /* Says that the session exists, idle as it may be, then publishes its state: until then no other program sees it. */
 static __always_inline void publish(struct gh_join_scratch *s, struct sock *sk)
 {
+	struct gh_conn *conn;
+
 	emit_opened(&s->conn, &s->opened);
-	if (!new_conn(sk, &s->conn))
+	conn = new_conn(sk, &s->conn);
+	if (!conn)
 		count(GH_COUNT_STORAGE_FAILED);
+	else if (conn->id != s->conn.id) /* it spoke meanwhile, and goes by another number */
+		emit_closed(&s->conn, &s->conn);
 }
 
 static __always_inline void join_tcp(struct gh_join_scratch *s, struct sock *sk, struct task_struct *task,

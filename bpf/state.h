@@ -235,7 +235,12 @@ static __always_inline struct gh_conn *conn_of(const struct sock *sk)
 /* The one that there is, or a new one that begins as `first` (NULL: as zeros). NULL if there is no memory. */
 static __always_inline struct gh_conn *new_conn(const struct sock *sk, const struct gh_conn *first)
 {
-	return bpf_sk_storage_get(&gh_conns, (void *)sk, (void *)first, BPF_SK_STORAGE_GET_F_CREATE);
+	struct gh_conn *conn =
+		bpf_sk_storage_get(&gh_conns, (void *)sk, (void *)first, BPF_SK_STORAGE_GET_F_CREATE);
+
+	/* Of two CPUs that make it at once the kernel tells one that there is none: it finds the other's. */
+	return conn ? conn :
+		      bpf_sk_storage_get(&gh_conns, (void *)sk, (void *)first, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
 static __always_inline void forget_conn(const struct sock *sk)

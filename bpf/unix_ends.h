@@ -216,6 +216,9 @@ static __always_inline void unix_heard(struct sock *sk, struct sock *peer, struc
 
 	mine = conn_of(sk);
 	if (!mine) {
+		/* No request was taken yet, or none was seen: a session that nobody was told of has no answers. */
+		if (from->flags & CONN_CLIENT && !(from->flags & (CONN_OPENED | CONN_UNOPENED)))
+			return;
 		unix_fresh(s, from->flags & CONN_CLIENT ? UNIX_SERVER : UNIX_CLIENT, peer, from->id);
 		mine = new_conn(sk, &s->fresh);
 		if (!mine) {

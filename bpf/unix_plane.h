@@ -92,12 +92,10 @@ static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sende
 		if (!start && !(conn->flags & CONN_DECIDED))
 			unix_join(conn, speech.sk, skb, s);
 	}
-	s->walk.seen = 0;
 	if (!tcp_say(&speech, start)) {
 		conn->flags |= CONN_IGNORED;
 		count(GH_COUNT_SOCKETS_FORGOTTEN);
 	}
-	conn->seen |= s->walk.seen & SEEN_TERMINATE;
 }
 
 /*

@@ -13,8 +13,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstddef>
 #include <cstring>
 #include <optional>
+#include <thread>
 
 #include "tests/bpf/recorder.h"
 #include "tests/bpf/wire.h"
@@ -550,6 +553,58 @@ TEST(Losses, TheLastBytesAreCountedHoweverItEnds) {
       EXPECT_EQ(socket.closed->stream_bytes[0], startup().size() + (client_end ? text.size() : 0));
       EXPECT_EQ(socket.closed->stream_bytes[1], welcome().size() + (client_end ? 0 : text.size()));
     }
+}
+
+// A server that is told goodbye reads no more, so nothing else shows the end of a session at a Unix socket.
+TEST(UnixSessions, EndWithTheirGoodbye) {
+  Capture capture({.ports = {kPort}});
+  ASSERT_TRUE(capture.ok());
+  Pair pair(Family::kUnix, kPort, kPath);
+  pair.request(startup());
+  pair.respond(welcome());
+  pair.request(query("select 1"));
+  pair.respond(frame('C', "SELECT 1") + ready());
+  pair.request(frame('X', ""));
+  EXPECT_TRUE(capture.until([&] { return !capture.seen.at(kPath).empty() && capture.seen.at(kPath)[0]->closed; }));
+  ASSERT_EQ(capture.seen.at(kPath).size(), 1U);
+  EXPECT_EQ(imbalance(*capture.seen.at(kPath)[0], pair.requests_moved, pair.responses_moved), "");
+}
+
+// The writer's end and the reader's, on two CPUs, both come to a socket that has no state yet.
+TEST(UnixSessions, BegunByBothEndsAtOnce) {
+  constexpr size_t kSessions = 3000;
+  Capture capture({.ports = {kPort}, .control_ring_bytes = 8U << 20});
+  ASSERT_TRUE(capture.ok());
+  std::atomic<int> waiting_reader{-1};
+  std::atomic<size_t> read_count = 0;
+  std::thread reader([&] {
+    for (size_t i = 0; i < kSessions; ++i) {
+      int fd = -1;
+      while ((fd = waiting_reader.exchange(-1)) < 0) std::this_thread::yield();
+      std::array<char, 256> bytes{};
+      while (recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT) <= 0) continue;
+      read_count = i + 1;
+    }
+  });
+  for (size_t i = 0; i < kSessions; ++i) {
+    Pair pair(Family::kUnix, kPort, kPath);
+    waiting_reader = pair.server.get();
+    while (waiting_reader >= 0) std::this_thread::yield();
+    send_exactly(pair.client.get(), startup());
+    while (read_count <= i) std::this_thread::yield();
+    pair.respond(welcome());
+    pair.request(frame('X', ""));
+  }
+  reader.join();
+  EXPECT_TRUE(capture.until([&] {
+    return std::ranges::count_if(capture.seen.sockets, [](const auto& s) { return s.second.closed.has_value(); }) ==
+           static_cast<std::ptrdiff_t>(kSessions);
+  })) << standing(capture);
+  size_t wrong = 0;
+  for (SeenSocket* const socket : capture.seen.at(kPath))
+    if (socket->requests().data != startup() + frame('X', "") || socket->responses().data != welcome()) ++wrong;
+  EXPECT_EQ(wrong, 0U) << standing(capture);
+  EXPECT_EQ(capture.seen.at(kPath).size(), kSessions);
 }
 
 // A connection that ends inside a header.
