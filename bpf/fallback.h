@@ -211,7 +211,7 @@ static __always_inline void tcp_moved(struct gh_scratch *s, struct sock *sk, str
 
 /* A session at a server's well-known path that does not begin with a startup packet is older than these programs. */
 static __always_inline void unix_join(struct gh_scratch *s, struct gh_conn *conn, const struct sock *server,
-				      __u32 bytes)
+				      __u64 start, __u32 bytes)
 {
 	__u8 tag = 0;
 
@@ -220,8 +220,7 @@ static __always_inline void unix_join(struct gh_scratch *s, struct gh_conn *conn
 	s->opened.path_bytes = copy_unix_path(s->opened.path, server);
 	if (!is_named_path(s->opened.path, s->opened.path_bytes))
 		return;
-	conn->flags |= CONN_DECIDED | CONN_JOINED;
-	conn->stream[GH_REQUEST].parse.mode = MODE_UNSYNCED;
+	unix_join_at(conn, start);
 }
 
 #ifdef GH_UNTYPED
@@ -268,8 +267,11 @@ static __always_inline bool unix_said(struct gh_scratch *s, struct gh_conn *conn
 {
 	__u32 direction = s->walk.direction & 1;
 	struct gh_stream *stream = &conn->stream[direction];
-	__s32 gap = (__u32)start - stream->seq;
+	__s32 gap;
 
+	if (direction == GH_REQUEST && is_read && is_unheard(conn))
+		unix_join(s, conn, reader, start, bytes);
+	gap = (__u32)start - stream->seq;
 	if (gap > 0)
 		skip(stream, direction, gap, GH_LOST_UNSUPPORTED);
 	stream->seq = start + bytes;
@@ -287,8 +289,6 @@ static __always_inline bool unix_said(struct gh_scratch *s, struct gh_conn *conn
 			s->flags = GH_CHUNK_UNCONFIRMED;
 		if (start < conn->since && start + bytes > conn->since)
 			s->writer.pid = 0; /* several: user space knows their turns */
-		if (!start && !(conn->flags & CONN_DECIDED))
-			unix_join(s, conn, reader, bytes);
 	}
 	if (!(conn->flags & CONN_OPENED))
 		describe_unix(&s->opened, direction == GH_REQUEST ? reader : sender);

@@ -173,20 +173,6 @@ static __always_inline void tcp_receive(struct sk_buff *skb, struct sock *sk, __
 	}
 }
 
-SEC("tp_btf/skb_copy_datagram_iovec")
-int BPF_PROG(on_receive, struct sk_buff *skb, int bytes)
-{
-	struct sock *sk = skb->sk;
-
-	if (!sk || bytes <= 0)
-		return 0;
-	if (is_tcp(sk))
-		tcp_receive(skb, sk, bytes);
-	else if (is_unix_stream(sk))
-		unix_receive(skb, sk, bytes);
-	return 0;
-}
-
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(on_sent, struct sock *sk, int bytes, int flags)
 {
@@ -202,5 +188,20 @@ int BPF_PROG(on_received, struct sock *sk, int bytes, int flags)
 {
 	if (is_unix_stream(sk))
 		unix_received(sk, bytes, flags);
+	return 0;
+}
+
+/* The last to be attached: of a Unix session whose first bytes it sees, the others see everything. */
+SEC("tp_btf/skb_copy_datagram_iovec")
+int BPF_PROG(on_receive, struct sk_buff *skb, int bytes)
+{
+	struct sock *sk = skb->sk;
+
+	if (!sk || bytes <= 0)
+		return 0;
+	if (is_tcp(sk))
+		tcp_receive(skb, sk, bytes);
+	else if (is_unix_stream(sk))
+		unix_receive(skb, sk, bytes);
 	return 0;
 }

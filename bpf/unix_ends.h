@@ -86,6 +86,23 @@ static __always_inline void unix_fresh(struct gh_scratch *s, enum unix_role role
 	}
 }
 
+/* Was nothing of it seen yet that could tell what it is? */
+static __always_inline bool is_unheard(const struct gh_conn *conn)
+{
+	const struct gh_stream *requests = &conn->stream[GH_REQUEST];
+
+	return !(conn->flags & (CONN_DECIDED | CONN_OPENED | CONN_UNOPENED)) && !requests->offset &&
+	       !requests->parse.header_fill;
+}
+
+/* A session that is older than these programs, and of which nothing counts that was sent before `start`. */
+static __always_inline void unix_join_at(struct gh_conn *conn, __u64 start)
+{
+	conn->flags |= CONN_DECIDED | CONN_JOINED;
+	conn->stream[GH_REQUEST].parse.mode = MODE_UNSYNCED;
+	conn->stream[GH_REQUEST].seq = start;
+}
+
 /* Who wrote the bytes that end at `end`? False: that process is still on its way out of its send call. */
 static __always_inline bool find_writer(struct gh_conn *conn, __u64 start, __u64 end, struct gh_process *writer)
 {

@@ -6,25 +6,25 @@
 #include "tcp_plane.h"
 #include "unix_ends.h"
 
-/* A session at a server's well-known path that does not begin with a startup packet is older than these programs. */
-static __always_inline bool unix_join(struct gh_conn *conn, const struct sock *server, struct sk_buff *skb,
-				      struct gh_scratch *s)
+/*
+ * The first bytes that are seen of a session, at `start`. One at a server's well-known path that does not begin with a
+ * startup packet is older than these programs, whose first look may have been at the end of a send from before.
+ */
+static __always_inline void unix_join(struct gh_conn *conn, const struct sock *server, struct sk_buff *skb,
+				      __u64 start, struct gh_scratch *s)
 {
-	struct gh_parse *p = &conn->stream[GH_REQUEST].parse;
 	struct bpf_dynptr packet;
 	__u8 tag = 0;
 
 	if (bpf_dynptr_from_skb(skb, 0, &packet) ||
 	    bpf_dynptr_read(&tag, 1, &packet, kernel_cast(struct unix_skb_parms, skb->cb)->consumed, 0))
-		return false;
+		return;
 	if (!is_request_tag(tag))
-		return false;
+		return;
 	s->opened.path_bytes = copy_unix_path(s->opened.path, server);
 	if (!is_named_path(s->opened.path, s->opened.path_bytes))
-		return false;
-	conn->flags |= CONN_DECIDED | CONN_JOINED;
-	p->mode = MODE_UNSYNCED;
-	return true;
+		return;
+	unix_join_at(conn, start);
 }
 
 static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sender, __u32 bytes)
@@ -89,8 +89,8 @@ static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sende
 		speech.sk = kernel_cast(struct sock, peer);
 		if (!find_writer(conn, start, start + bytes, &speech.writer))
 			speech.flags = GH_CHUNK_UNCONFIRMED;
-		if (!start && !(conn->flags & CONN_DECIDED))
-			unix_join(conn, speech.sk, skb, s);
+		if (is_unheard(conn))
+			unix_join(conn, speech.sk, skb, start, s);
 	}
 	if (!tcp_say(&speech, start)) {
 		conn->flags |= CONN_IGNORED;

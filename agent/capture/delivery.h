@@ -29,7 +29,7 @@ class Delivery {
   // What the kernel side kept of a session whose records found no room: `opened` if that was lost, too; else empty.
   void deliver_late(std::span<const std::byte> opened, std::span<const std::byte> closed, RecordSink& sink);
   // Gives up waiting for what no record came to confirm, and for the end of Unix sessions whose server has exited.
-  // Call when idle.
+  // Every record from before `now_ns` has been delivered.
   void expire(uint64_t now_ns, RecordSink& sink);
   // The network namespaces of the open TCP connections.
   [[nodiscard]] std::vector<Network> networks() const;

@@ -41,6 +41,8 @@ constexpr uint32_t kWaitMsMax = 50;
 constexpr size_t kRingBytesMin = 64U << 10;
 // How often to look for connections that went unnoticed. Listing a thousand takes well under a millisecond.
 constexpr uint64_t kReconcileEveryNs = 1'000'000'000;
+// How often what is waited for in vain is given up.
+constexpr uint64_t kExpireEveryNs = 20'000'000;
 
 // Which ring is read first matters: see poll().
 enum RingIndex : size_t { kResponses, kRequests, kControl, kRings };
@@ -124,6 +126,7 @@ struct KernelSource::State {
   UniqueFd epoll;
   Delivery delivery;
   uint64_t record_count = 0;
+  uint64_t expire_at_ns = 0;
   uint32_t wait_ms = kWaitMsMin;
   bool found_records = false;
   WatchedList watched;     // until it was compared with what is known
@@ -282,10 +285,11 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
     s.delivery.reconcile(s.watched, sink);
     s.is_listed = false;
   }
-  if (count > 0)
-    s.found_records = true;
-  else
-    s.delivery.expire(boottime_ns(), sink);
+  if (drained && started_ns >= s.expire_at_ns) {
+    s.delivery.expire(started_ns, sink);
+    s.expire_at_ns = started_ns + kExpireEveryNs;
+  }
+  if (count > 0) s.found_records = true;
   return count;
 }
 
