@@ -89,7 +89,7 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path) {
   GH_ASSIGN(const auto agent, runtime::Agent::open(config));
   const runtime::LiveSource live{
       .source = *source,
-      .wait = [&](uint32_t timeout_ms) { source->wait(timeout_ms); },
+      .wait = [&](uint32_t pause_ms, uint32_t idle_ms) { source->wait(pause_ms, idle_ms); },
       .counters = [&] { return kernel_counters(*source); },
       .detach = [&] { source->detach(); },
       .positions = [&] { return positions_of(*source); },

@@ -42,7 +42,7 @@ __noinline int emit_small(struct gh_scratch *s, struct gh_conn *conn, __u64 offs
 	bytes += sizeof(struct gh_chunk) + sizeof(struct gh_piece);
 	fill_chunk(s, conn, offset, bytes);
 	s->only_piece = s->pieces[0];
-	return bpf_ringbuf_output(ring, &s->chunk, bytes, BPF_RB_NO_WAKEUP) ? -GH_LOST_RING_FULL - 1 : 0;
+	return bpf_ringbuf_output(ring, &s->chunk, bytes, wakeup_flag(ring)) ? -GH_LOST_RING_FULL - 1 : 0;
 }
 
 #endif

@@ -64,6 +64,13 @@ const volatile __u32 gh_request_bytes_max = 1 << 20;
 const volatile __u32 gh_watch_client_ends = 1; /* 0: only servers' ends are captured */
 const volatile __u64 gh_wakeup_bytes = 256 << 10; /* a ring fuller than this wakes the reader */
 
+/*
+ * Set by user space before it sleeps until something comes; taken back by what wakes it. While it reads, nothing but a
+ * full ring does: a wake-up per record halves throughput. What is written just before it is set may wait for the
+ * sleep's end.
+ */
+volatile __u32 gh_reader_sleeps;
+
 #ifndef GH_FALLBACK
 /*
  * Where the kernel has mapped the content of a struct page: at gh_page_origin +
@@ -320,10 +327,19 @@ static __always_inline void count(__u32 counter)
 		*value += 1;
 }
 
-static __always_inline __u64 wakeup_flag(void *ring)
+static __always_inline __u64 fill_flag(void *ring)
 {
 	return bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > gh_wakeup_bytes ? BPF_RB_FORCE_WAKEUP :
 									     BPF_RB_NO_WAKEUP;
+}
+
+/* Of what is live: bytes of sessions. */
+static __always_inline __u64 wakeup_flag(void *ring)
+{
+	if (!gh_reader_sleeps)
+		return fill_flag(ring);
+	gh_reader_sleeps = 0;
+	return BPF_RB_FORCE_WAKEUP;
 }
 
 /* The process that runs, as its ProcessKey and thread. */
@@ -361,9 +377,9 @@ static __always_inline bool is_named_port(__u16 port)
 /* A record of life or identity. Where its ring is full, the requests' takes it: user space reads them by time. */
 static __always_inline long tell(void *record, __u64 bytes)
 {
-	if (!bpf_ringbuf_output(&gh_control, record, bytes, BPF_RB_NO_WAKEUP))
+	if (!bpf_ringbuf_output(&gh_control, record, bytes, fill_flag(&gh_control)))
 		return 0;
-	if (!bpf_ringbuf_output(&gh_requests, record, bytes, BPF_RB_NO_WAKEUP))
+	if (!bpf_ringbuf_output(&gh_requests, record, bytes, fill_flag(&gh_requests)))
 		return 0;
 	count(GH_COUNT_CONTROL_RING_FULL);
 	return -1;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstdarg>
 #include <cstdio>
@@ -34,13 +35,11 @@
 namespace gatehouse::capture {
 namespace {
 
-// Waits: short enough that an event is live, long enough that an idle agent costs nothing. At 2000 statements a
-// second 5 ms cost 0.4 % of a core.
-constexpr uint32_t kWaitMsMin = 5;
-constexpr uint32_t kWaitMsMax = 50;
 constexpr size_t kRingBytesMin = 64U << 10;
-// How often to look for connections that went unnoticed. Listing a thousand takes well under a millisecond.
+// How often to look for connections that went unnoticed. The kernel looks into every bucket of its table, of which a
+// host with much memory has so many that it takes milliseconds: at most one part in so many of a core.
 constexpr uint64_t kReconcileEveryNs = 1'000'000'000;
+constexpr uint64_t kReconcileRest = 2000;
 // How often what is waited for in vain is given up.
 constexpr uint64_t kExpireEveryNs = 20'000'000;
 
@@ -83,7 +82,8 @@ Status configure(const Programs& programs, const CaptureConfig& config) {
   *shared.request_bytes_max = config.request_bytes_max;
   *shared.watch_client_ends = config.client_ends ? 1 : 0;
   *shared.wakeup_bytes =
-      std::min(config.wakeup_bytes, std::min(config.request_ring_bytes, config.response_ring_bytes) / 4);
+      std::min({config.wakeup_bytes, config.control_ring_bytes / 4, config.request_ring_bytes / 4,
+                config.response_ring_bytes / 4});
   const std::array<std::pair<const char*, size_t>, kRings> rings{{
       {"gh_responses", config.response_ring_bytes},
       {"gh_requests", config.request_ring_bytes},
@@ -118,6 +118,7 @@ struct KernelSource::State {
   void sweep_unclosed(uint64_t until_ns, RecordSink& sink);
   void adapt(uint64_t now_ns);
   [[nodiscard]] uint64_t fill_percent() const;
+  [[nodiscard]] bool has_records() const;
 
   Plane plane = Plane::kSocket;
   std::unique_ptr<Programs> programs;
@@ -127,10 +128,10 @@ struct KernelSource::State {
   Delivery delivery;
   uint64_t record_count = 0;
   uint64_t expire_at_ns = 0;
-  uint32_t wait_ms = kWaitMsMin;
   bool found_records = false;
   WatchedList watched;     // until it was compared with what is known
   bool is_listed = false;  // it was not yet
+  uint64_t list_at_ns = 0;
   Ladder ladder;
   bool may_degrade = true;
   std::vector<uint16_t> ports;
@@ -189,6 +190,10 @@ uint64_t KernelSource::State::fill_percent() const {
   return percent;
 }
 
+bool KernelSource::State::has_records() const {
+  return std::ranges::any_of(rings, [](const Ring& ring) { return ring.fill_bytes() > 0; });
+}
+
 void KernelSource::State::adapt(uint64_t now_ns) {
   const uint64_t percent = fill_percent();
   fill_percent_max = std::max(fill_percent_max, percent);
@@ -244,8 +249,10 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   State& s = *state_;
   const uint64_t started_ns = boottime_ns();
   s.adapt(started_ns);
-  if (!s.is_listed && started_ns >= s.watched.listed_ns + kReconcileEveryNs)
+  if (!s.is_listed && started_ns >= s.list_at_ns) {
     s.is_listed = static_cast<bool>(s.lister.list(s.delivery.networks(), s.watched));
+    s.list_at_ns = started_ns + std::max(kReconcileEveryNs, (boottime_ns() - started_ns) * kReconcileRest);
+  }
   // An answer is written after its request, and both after the record of their connection: with the effects'
   // snapshots taken first, no effect is read without its cause.
   for (Ring& ring : s.rings) ring.take_snapshot();
@@ -351,12 +358,19 @@ std::vector<ProgramCost> KernelSource::program_costs() const {
   return costs;
 }
 
-bool KernelSource::wait(uint32_t timeout_ms) {
+bool KernelSource::wait(uint32_t pause_ms, uint32_t idle_ms) {
   State& s = *state_;
-  s.wait_ms = s.found_records ? kWaitMsMin : std::min(s.wait_ms * 2, kWaitMsMax);
-  s.found_records = false;
+  const bool is_idle = !std::exchange(s.found_records, false) && idle_ms > pause_ms;
+  volatile uint32_t& sleeps = *s.programs->shared().reader_sleeps;
+  if (is_idle) {
+    sleeps = 1;
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (s.has_records()) idle_ms = 0;
+  }
   epoll_event event{};
-  return epoll_wait(s.epoll.get(), &event, 1, static_cast<int>(std::min(s.wait_ms, timeout_ms))) > 0;
+  const bool is_woken = epoll_wait(s.epoll.get(), &event, 1, static_cast<int>(is_idle ? idle_ms : pause_ms)) > 0;
+  if (is_idle) sleeps = 0;
+  return is_woken;
 }
 
 Plane KernelSource::plane() const {

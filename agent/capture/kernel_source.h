@@ -66,9 +66,9 @@ class KernelSource final : public RecordSource {
   size_t poll(RecordSink& sink, size_t records_max) override;
   [[nodiscard]] bool at_end() const override { return false; }
 
-  // Sleeps until there may be something: short while records come, longer when idle, never beyond `timeout_ms`.
-  // True if a ring is above its fill mark.
-  bool wait(uint32_t timeout_ms);
+  // Sleeps after poll(). While that finds records: for `pause_ms`, or until a ring is above its fill mark. Else until
+  // something is said in a session, at most for `idle_ms`. True if it was woken.
+  bool wait(uint32_t pause_ms, uint32_t idle_ms);
   [[nodiscard]] CaptureCounters counters() const;
   [[nodiscard]] Plane plane() const;
   // What processes send as pages is read. It is not where the kernel's memory cannot be made out.

@@ -49,6 +49,7 @@ class PlanePrograms final : public Programs {
     shared_.join_pass = &bss.gh_join_pass;
     shared_.list_pass = &bss.gh_list_pass;
     shared_.database_ports = bss.gh_database_ports;
+    shared_.reader_sleeps = &bss.gh_reader_sleeps;
     shared_.whole_bytes = &data.gh_whole_bytes;
     shared_.request_keep_bytes = &data.gh_request_keep_bytes;
     shared_.response_keep_bytes = &data.gh_response_keep_bytes;

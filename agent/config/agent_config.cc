@@ -144,8 +144,8 @@ constexpr std::array kSchema{
         .fallback = "20ms",
         .min = 1,
         .max = 1000,
-        .why = "Longest sleep of the reader when nothing happens. It adds to the delay of the first event after a "
-               "pause; shorter costs CPU on an idle host."},
+        .why = "Pause of the reader between two looks while statements come; it adds to the delay of an event. The "
+               "first one after a silence wakes it at once."},
 
     Key{.path = "spool", .type = Type::kSection, .why = "Events on disk until the collector has acknowledged them."},
     Key{.path = "spool.bytes_max",

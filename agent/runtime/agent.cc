@@ -21,6 +21,7 @@ namespace {
 constexpr size_t kRecordsPerTurnMax = 4096;                  // then housekeeping gets its turn
 constexpr uint64_t kProcessPollEveryNs = 20ULL * 1'000'000;  // well under a batch's delay, so its hashes are in it
 constexpr uint64_t kUnsyncedMaxNs = 1'000'000'000;           // twice spool::Spool::kSyncEvery, and the disk's time
+constexpr uint32_t kIdleMsMax = 200;  // while nothing happens: what a signal or doctor's question waits for
 constexpr uint64_t kMarkEveryNs = 1'000'000'000;             // while nothing happens
 // Looking for the host's sockets takes at most one part in so many of a core.
 constexpr uint64_t kSurveyRest = 1000;
@@ -315,7 +316,10 @@ Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::
     records_ += records;
     if (records < kRecordsPerTurnMax) seen_to_unix_ns_ = polled_unix_ns;
     housekeeping(live, boottime_ns());
-    if (records < kRecordsPerTurnMax) live.wait(static_cast<uint32_t>(config_.capture.poll_max.count()));
+    if (records < kRecordsPerTurnMax) {
+      const auto pause_ms = static_cast<uint32_t>(config_.capture.poll_max.count());
+      live.wait(pause_ms, builder_->empty() ? std::max(pause_ms, kIdleMsMax) : pause_ms);
+    }
   }
   // The programs go one after the other: what happens meanwhile may be seen in part.
   const uint64_t watched_unix_ns = unix_ns();

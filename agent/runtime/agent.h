@@ -32,7 +32,7 @@ using Counters = std::map<std::string, uint64_t>;
 // A source that can be slept on; agent/capture's kernel source behind it.
 struct LiveSource {
   RecordSource& source;
-  std::function<void(uint32_t timeout_ms)> wait;
+  std::function<void(uint32_t pause_ms, uint32_t idle_ms)> wait;  // as KernelSource::wait()
   std::function<Counters()> counters;
   // Ends the watching; what was recorded can still be polled. Then: where the connections still open stood.
   std::function<void()> detach;

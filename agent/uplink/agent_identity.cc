@@ -45,6 +45,7 @@ Result<AgentIdentity> AgentIdentity::open(std::string folder, const std::string&
     GH_ASSIGN(identity.certificate_pem_, read_file(in + "/cert.pem", pki::kPemBytesMax));
     auto info = pki::inspect(identity.certificate_pem_).context(in + "/cert.pem");
     if (!info) return std::move(info).error();
+    identity.certificate_ = std::move(*info);
   }
   return identity;
 }
@@ -55,13 +56,11 @@ std::string AgentIdentity::name_part() const {
 }
 
 bool AgentIdentity::is_due() const {
-  const auto info = pki::inspect(certificate_pem_);
-  return !info || info->is_due(now_s());
+  return certificate_.is_due(now_s());
 }
 
 bool AgentIdentity::is_expired() const {
-  const auto info = pki::inspect(certificate_pem_);
-  return !info || info->not_after_s <= now_s();
+  return certificate_.not_after_s <= now_s();
 }
 
 Status AgentIdentity::adopt(const std::string& certificate_pem, const std::string& authority_pem) {
@@ -72,6 +71,7 @@ Status AgentIdentity::adopt(const std::string& certificate_pem, const std::strin
   GH_TRY(write_file_atomically(folder_ + "/cert.pem", certificate_pem));
   authority_pem_ = authority_pem;
   certificate_pem_ = certificate_pem;
+  certificate_ = info;
   return {};
 }
 

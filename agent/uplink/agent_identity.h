@@ -41,6 +41,7 @@ class AgentIdentity {
   std::string agent_id_;
   std::string key_pem_;
   std::string certificate_pem_;
+  pki::CertificateInfo certificate_;  // what it says; it is asked often, and reading it takes half a millisecond
   std::string authority_pem_;
 };
 

@@ -135,7 +135,7 @@ int main(int argc, char** argv) {
     while ((*source)->poll(printer, 1024) > 0) {
     }
     std::fflush(stdout);
-    (*source)->wait(50);
+    (*source)->wait(20, 200);
   }
   while ((*source)->poll(printer, 1024) > 0) {
   }

@@ -114,7 +114,7 @@ bool Capture::until(const std::function<bool()>& done) {
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(5);
   while (!done()) {
     if (std::chrono::steady_clock::now() > give_up) return false;
-    if (source_->poll(seen, 4096) == 0) source_->wait(10);
+    if (source_->poll(seen, 4096) == 0) source_->wait(10, 10);
   }
   return true;
 }
