@@ -80,7 +80,7 @@ struct gh_scratch {
 	struct gh_process writer;
 	__u32 flags;
 	__u32 dry; /* only the framing moves on, nothing is delivered */
-	__u32 unused;
+	__u32 small_records; /* so far */
 	__u64 user; /* address: a plain number once it was stored here */
 	/* Where a send of several segments stands; in memory, so that the verifier need not follow it. */
 	__u64 send_left;

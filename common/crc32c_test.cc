@@ -25,6 +25,7 @@ TEST(Crc32c, PiecesAreTheWhole) {
   for (size_t cut = 0; cut <= text.size(); ++cut) {
     const uint32_t head = crc32c(as_bytes(std::string_view(text).substr(0, cut)));
     EXPECT_EQ(crc32c(as_bytes(std::string_view(text).substr(cut)), head), whole) << cut;
+    EXPECT_EQ(crc32c_by_table(as_bytes(std::string_view(text).substr(0, cut))), head) << cut;
   }
 }
 

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <optional>
@@ -282,7 +283,7 @@ TEST_F(Sessions, ProcessesAreKnownAsTheyExec) {
   auto& execs = capture.seen.execs;
   ASSERT_TRUE(capture.until([&] { return std::ranges::any_of(execs, is_child); }));
   const SeenExec& exec = *std::ranges::find_if(execs, is_child);
-  struct stat file{};
+  struct stat file {};
   ASSERT_EQ(stat("/usr/bin/true", &file), 0);
   EXPECT_EQ(exec.exe, "/usr/bin/true");
   EXPECT_EQ(exec.arguments, std::string("not-true\0an argument", 20));
@@ -553,6 +554,30 @@ TEST(Losses, TheLastBytesAreCountedHoweverItEnds) {
       EXPECT_EQ(socket.closed->stream_bytes[0], startup().size() + (client_end ? text.size() : 0));
       EXPECT_EQ(socket.closed->stream_bytes[1], welcome().size() + (client_end ? 0 : text.size()));
     }
+}
+
+// Nothing wakes the reader while it pauses between two looks; what is said first after a silence does.
+TEST(Wait, EndsWithTheFirstWordAfterASilence) {
+  constexpr uint32_t kPauseMs = 1, kIdleMs = 60'000;
+  Capture capture({.ports = {kPort}});
+  ASSERT_TRUE(capture.ok());
+  Pair pair(Family::kTcp4, kPort);
+  pair.request(startup());
+  pair.respond(welcome());
+  ASSERT_TRUE(capture.until(
+      [&] { return !capture.seen.at(kPort).empty() && !capture.seen.at(kPort)[0]->responses().data.empty(); }));
+  // After records it pauses; what comes meanwhile does not end that, nor is it forgotten by the wait that follows.
+  pair.request(query("select 1"));
+  capture.drain();
+  EXPECT_FALSE(capture.source().wait(kPauseMs, kIdleMs));
+  capture.drain();
+  std::thread client([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    pair.respond(frame('C', "SELECT 1") + ready());
+  });
+  EXPECT_TRUE(capture.source().wait(kPauseMs, kIdleMs));
+  client.join();
+  EXPECT_TRUE(capture.until([&] { return capture.seen.at(kPort)[0]->responses().data.ends_with(ready()); }));
 }
 
 // A server that is told goodbye reads no more, so nothing else shows the end of a session at a Unix socket.
