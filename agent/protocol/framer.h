@@ -35,7 +35,8 @@ inline constexpr size_t kReasons = 7;
 //   ---------|-------|---------------|-----------------------------------------
 //   kMore    |  -    |  -            | needs at least `hint` more bytes
 //   kHeader  | valid |  -            | body follows, unless `end`
-//   kBody    | valid | borrows `in`  | more of this body, unless `end`
+//   kBody    | valid | borrows `in`  | more of this body, unless `end`; a message that is whole in `in` is one step,
+//            |       |               | without a kHeader before it
 //   kOpaque  |  -    | borrows `in`  | never leaves kOpaque
 //   kDesync  |  -    |  -            | never leaves kDesync; see `reason`
 struct Step {

@@ -2,8 +2,6 @@
 #include "agent/runtime/batch_builder.h"
 
 #include <algorithm>
-#include <protozero/buffer_string.hpp>
-#include <protozero/pbf_writer.hpp>
 #include <utility>
 
 #include "common/check.h"
@@ -41,8 +39,9 @@ std::shared_ptr<const identity::Process> nameless(const ImageKey& key) {
 constexpr uint64_t kHashPatience = 5;
 
 std::string write_header(const BatchBuilder::Options& options) {
-  std::string header, scratch;
-  protozero::pbf_writer writer(header);
+  WireBuffer header(0);
+  std::string scratch;
+  WireWriter writer(header);
   const auto put = [&](int field, const std::string& value) {
     const std::string_view text = as_utf8(value, scratch);
     writer.add_string(static_cast<protozero::pbf_tag_type>(field), text.data(), text.size());
@@ -51,15 +50,13 @@ std::string write_header(const BatchBuilder::Options& options) {
   put(v1::Batch::kBootIdFieldNumber, options.boot_id);
   put(v1::Batch::kHostFieldNumber, options.host);
   put(v1::Batch::kAgentVersionFieldNumber, options.agent_version);
-  return header;
+  return std::string(header.view());
 }
 
 }  // namespace
 
 BatchBuilder::BatchBuilder(Options options, ProcessDirectory& processes)
-    : options_(std::move(options)), processes_(processes), header_(write_header(options_)) {
-  out_.reserve(kBatchFullBytes);
-}
+    : options_(std::move(options)), processes_(processes), header_(write_header(options_)), out_(kBatchFullBytes) {}
 
 uint64_t BatchBuilder::name_process(const ImageKey& key) {
   if (!key.known()) return 0;
@@ -152,10 +149,10 @@ EncodedBatch BatchBuilder::take() {
                      .event_count = event_count_,
                      .carries = std::exchange(carries_, std::nullopt)};
   {
-    protozero::pbf_writer writer(out_);
+    WireWriter writer(out_);
     writer.add_uint64(v1::Batch::kFirstSequenceFieldNumber, first_sequence_);
   }
-  out_ += header_;
+  out_.append(header_);
   for (const auto& session : sessions_) {
     // Who serves the session may be learned from its first answer only.
     if (session->server.known()) session->facts.server_process = name_process(session->server);
@@ -173,8 +170,8 @@ EncodedBatch BatchBuilder::take() {
     for (const auto& ancestor : ancestors) views.push_back(ancestor.get());
     write_process(out_, *process, views, time_);
   }
-  batch.bytes = std::exchange(out_, {});
-  out_.reserve(kBatchFullBytes);
+  batch.bytes = out_.view();
+  out_.clear();
   sessions_.clear();
   named_.clear();
   named_bytes_ = 0;

@@ -99,7 +99,7 @@ class BatchBuilder {
   ProcessDirectory& processes_;
   TimeBase time_;
   std::string header_;  // the constant fields, written once
-  std::string out_;
+  WireBuffer out_;
   std::string scratch_;
   std::vector<std::shared_ptr<SessionEntry>> sessions_;
   std::unordered_map<uint64_t, std::shared_ptr<const identity::Process>> named_;

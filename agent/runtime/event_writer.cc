@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/runtime/event_writer.h"
 
-#include <protozero/buffer_string.hpp>
-#include <protozero/pbf_writer.hpp>
-
 #include "agent/sql/statements.h"
 #include "common/utf8.h"
 #include "gatehouse/v1/event.pb.h"
@@ -11,7 +8,7 @@
 namespace gatehouse::runtime {
 namespace {
 
-using Writer = protozero::pbf_writer;
+using Writer = WireWriter;
 
 // proto3 leaves defaults out; so do these, which keeps events small.
 void put_number(Writer& writer, int field, uint64_t value) {
@@ -215,7 +212,7 @@ uint64_t process_id(const ProcessKey& key, uint32_t image_number) {
   return x == 0 ? 1 : x;
 }
 
-void write_activity(std::string& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
+void write_activity(WireBuffer& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
                     std::string& scratch) {
   Writer batch(out);
   Writer event = nested(batch, v1::Batch::kEventsFieldNumber);
@@ -227,7 +224,7 @@ void write_activity(std::string& out, const EventHead& head, const Activity& act
   put_body(event, activity, scratch);
 }
 
-void write_disconnect(std::string& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
+void write_disconnect(WireBuffer& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
                       const TransferTotals& totals, const CoverageReport& coverage) {
   using D = v1::Disconnect;
   Writer batch(out);
@@ -247,7 +244,7 @@ void write_disconnect(std::string& out, const EventHead& head, const Activity& a
   put_coverage(body, coverage);
 }
 
-void write_gap(std::string& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns) {
+void write_gap(WireBuffer& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns) {
   using G = v1::Gap;
   Writer batch(out);
   Writer event = nested(batch, v1::Batch::kEventsFieldNumber);
@@ -265,7 +262,7 @@ void write_gap(std::string& out, const EventHead& head, const GapReport& gap, ui
   put_number(body, G::kUntilUnixNsFieldNumber, gap.until_unix_ns);
 }
 
-void write_status(std::string& out, const StatusReport& status, uint64_t time_unix_ns) {
+void write_status(WireBuffer& out, const StatusReport& status, uint64_t time_unix_ns) {
   using A = v1::AgentStatus;
   Writer batch(out);
   Writer event = nested(batch, v1::Batch::kEventsFieldNumber);
@@ -282,7 +279,7 @@ void write_status(std::string& out, const StatusReport& status, uint64_t time_un
   if (!status.sockets.empty()) body.add_message(A::kSocketsFieldNumber, status.sockets.data(), status.sockets.size());
 }
 
-void write_process(std::string& out, const identity::Process& process,
+void write_process(WireBuffer& out, const identity::Process& process,
                    std::span<const identity::Process* const> ancestors, const TimeBase& time) {
   using P = v1::Process;
   constexpr size_t kAncestorCommandBytesMax = 256;  // enough to recognise a command line; the whole is its own Process
@@ -325,7 +322,7 @@ void write_process(std::string& out, const identity::Process& process,
   put_number(body, P::kSnapshotFieldNumber, process.snapshot ? 1 : 0);
 }
 
-void write_session(std::string& out, const SessionFacts& session) {
+void write_session(WireBuffer& out, const SessionFacts& session) {
   using S = v1::Session;
   Writer batch(out);
   Writer body = nested(batch, v1::Batch::kSessionsFieldNumber);

@@ -13,6 +13,7 @@
 
 #include "agent/identity/process.h"
 #include "agent/protocol/activity.h"
+#include "agent/runtime/wire_buffer.h"
 #include "agent/stream/records.h"
 #include "common/coverage.h"
 
@@ -37,7 +38,7 @@ struct EventHead {
 };
 
 // Each appends one `Batch.events` entry (tag, length, body) to `out`.
-void write_activity(std::string& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
+void write_activity(WireBuffer& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
                     std::string& scratch);
 
 struct TransferTotals {
@@ -60,7 +61,7 @@ struct CoverageReport {
   bool joined = false;
 };
 // For ActivityKind::kDisconnect.
-void write_disconnect(std::string& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
+void write_disconnect(WireBuffer& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
                       const TransferTotals& totals, const CoverageReport& coverage);
 
 struct GapReport {
@@ -72,17 +73,17 @@ struct GapReport {
   uint64_t since_unix_ns = 0, until_unix_ns = 0;  // for "agent-killed", "agent-stopped"
   Fidelity fidelity = Fidelity::kAfterGap;
 };
-void write_gap(std::string& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns);
+void write_gap(WireBuffer& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns);
 
 struct StatusReport {
   std::string_view phase{}, plane{}, kernel{};
   const std::map<std::string, uint64_t>& counters;
   std::string_view sockets{};  // serialized v1::HostSockets; empty for none
 };
-void write_status(std::string& out, const StatusReport& status, uint64_t time_unix_ns);
+void write_status(WireBuffer& out, const StatusReport& status, uint64_t time_unix_ns);
 
 // One `Batch.processes` entry. `ancestors`: nearest first.
-void write_process(std::string& out, const identity::Process& process,
+void write_process(WireBuffer& out, const identity::Process& process,
                    std::span<const identity::Process* const> ancestors, const TimeBase& time);
 
 // What a batch says of a session. Strings are owned; peers' bytes in them need not be UTF-8.
@@ -100,6 +101,6 @@ struct SessionFacts {
   uint64_t opener_process = 0, server_process = 0;
 };
 // One `Batch.sessions` entry.
-void write_session(std::string& out, const SessionFacts& session);
+void write_session(WireBuffer& out, const SessionFacts& session);
 
 }  // namespace gatehouse::runtime

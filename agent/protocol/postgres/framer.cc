@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/protocol/postgres/framer.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -14,6 +16,7 @@ Step Framer::push(std::span<const std::byte> in) {
   if (mode_ == Mode::kOpaque) return {.kind = Step::Kind::kOpaque, .consumed = in.size(), .body = in};
   switch (state_) {
     case State::kHeader:
+      if (Step whole; push_whole(in, whole)) return whole;
       return mode_ == Mode::kAnswer ? push_answer(in) : push_header(in);
     case State::kBody:
       return push_body(in);
@@ -21,6 +24,25 @@ Step Framer::push(std::span<const std::byte> in) {
       return {.kind = Step::Kind::kDesync, .reason = reason_, .consumed = in.size()};
   }
   __builtin_trap();
+}
+
+bool Framer::push_whole(std::span<const std::byte> in, Step& step) {
+  if (mode_ != Mode::kRegular || header_fill_ != 0 || in.size() <= kHeaderSize) return false;
+  const auto tag = std::to_integer<uint8_t>(in[0]);
+  const uint32_t body_bytes_max = (*bounds_)[tag];
+  uint32_t wire_length = 0;
+  std::memcpy(&wire_length, in.data() + 1, sizeof(wire_length));
+  wire_length = ntohl(wire_length);
+  if (body_bytes_max == kNoSuchTag || wire_length <= 4 || wire_length - 4 > body_bytes_max) return false;
+  const uint32_t body_bytes = wire_length - 4;
+  if (body_bytes > in.size() - kHeaderSize) return false;
+  frame_ = {.tag = tag, .body_size = body_bytes, .header_size = kHeaderSize};
+  step.kind = Step::Kind::kBody;
+  step.end = true;
+  step.frame = frame_;
+  step.consumed = kHeaderSize + body_bytes;
+  step.body = in.subspan(kHeaderSize, body_bytes);
+  return true;
 }
 
 Step Framer::push_header(std::span<const std::byte> in) {

@@ -55,6 +55,8 @@ class Framer {
  private:
   enum class State : uint8_t { kHeader, kBody, kDesync };
 
+  // A whole message with a body, as nearly all are. False: what is at the head of `in` is none, or makes no sense.
+  bool push_whole(std::span<const std::byte> in, Step& step);
   Step push_header(std::span<const std::byte> in);
   Step push_body(std::span<const std::byte> in);
   Step push_answer(std::span<const std::byte> in);

@@ -17,6 +17,10 @@ std::string_view sql_of(std::span<const std::byte> body) {
   return sql;
 }
 
+bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 bool has_high_byte(std::string_view text) {
   return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
 }
@@ -211,8 +215,11 @@ void Session::emit_whole(const Pending& entry, uint64_t time_ns) {
 // EXECUTE, FETCH and MOVE, also inside EXPLAIN and CREATE TABLE AS: the statement that runs.
 // `fidelity` becomes worse where that is not known, or not well known.
 TextRef Session::resolve(std::string_view sql, Fidelity& fidelity) {
+  constexpr std::string_view kInitials = "eEfFmMcC";
+  // A text that begins with a letter begins with its verb.
+  if (!sql.empty() && is_letter(sql.front()) && kInitials.find(sql.front()) == kInitials.npos) return {};
   const std::string_view verb = sql::first_verb(sql);
-  if (verb.empty() || std::string_view("eEfFmMcC").find(verb.front()) == std::string_view::npos) return {};
+  if (verb.empty() || kInitials.find(verb.front()) == kInitials.npos) return {};
   const sql::NamedCommand command = sql::parse_named_command(sql, lexical_mode());
   TextRef found;
   if (command.kind == sql::NamedCommand::Kind::kExecute) {
