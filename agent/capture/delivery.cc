@@ -20,6 +20,8 @@ constexpr uint64_t kHeldNsMax = 200'000'000;
 // The client of a Unix socket may read on after its server exited, and its end of file then ends the session. If the
 // client is gone too, nobody reads it.
 constexpr uint64_t kOrphanNsMax = 1'000'000'000;
+// An exit of one end is followed by the other's, if at all, within the same time again.
+constexpr uint64_t kEndingNsMax = 2 * kOrphanNsMax;
 
 template <typename T>
 const T* as(std::span<const std::byte> record) {
@@ -173,6 +175,7 @@ void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
     return emit_chunk(record, {}, {}, sink);
 
   Socket& socket = sockets_[r->head.socket];
+  socket.last_ns = r->head.time_ns;
   if (socket.is_unix && is_request) socket.server = key(r->process);
   if (is_request && unconfirmed && socket.is_unix && socket.held.empty() && end_of(record) <= socket.sent)
     return emit_by_turns(record, UINT64_MAX, socket, sink);
@@ -353,10 +356,17 @@ void Delivery::on_exit(std::span<const std::byte> record, RecordSink& sink) {
     ++counters_.malformed;
     return;
   }
+  const ProcessKey process = key(r->process);
   for (auto& [id, socket] : sockets_) {
-    if (!socket.is_unix || socket.server_exited_ns != 0 || socket.server != key(r->process)) continue;
-    socket.server_exited_ns = r->head.time_ns;
-    ++orphan_count_;
+    if (!socket.is_unix || socket.server_exited_ns != 0) continue;
+    if (socket.server == process) {
+      socket.server_exited_ns = r->head.time_ns;
+      ++orphan_count_;
+    } else if (socket.client_opener.process != process) {
+      continue;
+    }
+    socket.ending_ns = r->head.time_ns;
+    settled_ns_ = r->head.time_ns + kEndingNsMax;
   }
   sink.on_process_exit({.process = key(r->process), .time_ns = r->head.time_ns, .status = r->status});
 }
@@ -376,6 +386,16 @@ void Delivery::expire(uint64_t now_ns, RecordSink& sink) {
     sink.on_socket_closed({.socket = it->first, .time_ns = socket.server_exited_ns, .stream_bytes = socket.end});
     it = sockets_.erase(it);
   }
+}
+
+uint64_t Delivery::unsettled_ns(uint64_t now_ns) const {
+  uint64_t first_ns = UINT64_MAX;
+  if (held_count_ == 0 && settled_ns_ <= now_ns) return first_ns;
+  for (const auto& [id, socket] : sockets_) {
+    if (!socket.held.empty()) first_ns = std::min(first_ns, socket.held.front().since_ns);
+    if (socket.ending_ns != 0 && socket.ending_ns + kEndingNsMax > now_ns) first_ns = std::min(first_ns, socket.last_ns);
+  }
+  return first_ns;
 }
 
 std::vector<Network> Delivery::networks() const {

@@ -31,6 +31,9 @@ class Delivery {
   // Gives up waiting for what no record came to confirm, and for the end of Unix sessions whose server has exited.
   // Every record from before `now_ns` has been delivered.
   void expire(uint64_t now_ns, RecordSink& sink);
+  // What began at this time or later may not be told yet, though all records of it were delivered: it is held back, or
+  // is of a Unix session one of whose ends has exited, which shows only later that it has ended. UINT64_MAX: nothing.
+  [[nodiscard]] uint64_t unsettled_ns(uint64_t now_ns) const;
   // The network namespaces of the open TCP connections.
   [[nodiscard]] std::vector<Network> networks() const;
   // Ends what is gone without a closing record. Every record from before the list has been delivered. A list can leave
@@ -60,6 +63,8 @@ class Delivery {
     Writer client_opener{};
     ProcessKey server{};  // Unix: last reader of requests; TCP: first reader, if it is on this host
     uint64_t server_exited_ns = 0;
+    uint64_t last_ns = 0;    // Unix: of its last chunk
+    uint64_t ending_ns = 0;  // Unix: when one of its ends exited, the server's if both did
     // Unix requests: up to `sent` the writers are known, each from where its turn begins; oldest first.
     uint64_t sent = 0;
     std::vector<Turn> turns;
@@ -89,6 +94,7 @@ class Delivery {
   std::unordered_map<SocketId, Socket> sockets_;
   size_t held_count_ = 0;
   size_t orphan_count_ = 0;  // Unix sockets whose server has exited
+  uint64_t settled_ns_ = 0;  // all that were ending have ended by then
   std::vector<Piece> pieces_;
   std::string exe_, cwd_, cgroup_;
   DeliveryCounters counters_;

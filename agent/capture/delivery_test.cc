@@ -193,6 +193,33 @@ TEST_F(DeliveryTest, UnixSessionEndsWithItsServer) {
   EXPECT_EQ(log.take(), "closed:6,0 ");
 }
 
+// What was said last may be a request whose end shows only when the session's is told: until then it is not settled.
+TEST_F(DeliveryTest, AnEndingUnixSessionIsUnsettledUntilItHasEnded) {
+  constexpr uint64_t kNothing = UINT64_MAX, kLater = 10'000'000'000;
+  const auto exit_of = [&](uint32_t pid, uint64_t start_ns, uint64_t time_ns) {
+    abi::gh_exit r{};
+    r.head = {.time_ns = time_ns, .socket = 0, .kind = abi::GH_RECORD_EXIT, .flags = 0, .record_bytes = sizeof(r)};
+    r.process = {.start_ns = start_ns, .pid = pid, .tid = pid};
+    EXPECT_EQ(feed(record_of(r)), "exit ");
+  };
+  feed(opened(kUnix, "/p"));
+  const std::string request = chunk(kUnix, 0, "abc", {.writer = 100});
+  const uint64_t said_ns = reinterpret_cast<const abi::gh_head*>(request.data())->time_ns;
+  feed(request);
+  EXPECT_EQ(delivery.unsettled_ns(said_ns + 1), kNothing);
+  exit_of(499, 5, said_ns + 1);
+  EXPECT_EQ(delivery.unsettled_ns(said_ns + 2), kNothing);
+  exit_of(500, 5, said_ns + 2);
+  EXPECT_EQ(delivery.unsettled_ns(said_ns + 3), said_ns);
+  delivery.expire(kLater, log);
+  EXPECT_EQ(log.take(), "closed:6,0 ");
+  EXPECT_EQ(delivery.unsettled_ns(said_ns + 3), kNothing);
+  // What waits for its writer.
+  feed(opened(kUnix, "/p"));
+  feed(chunk(kUnix, 0, "abc", {.unconfirmed = true}));
+  EXPECT_NE(delivery.unsettled_ns(kLater), kNothing);
+}
+
 TEST_F(DeliveryTest, AConnectionThatWentUnnoticedEnds) {
   feed(opened(kTcp));
   feed(opened(kUnix, "/run/x"));

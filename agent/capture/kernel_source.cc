@@ -373,6 +373,10 @@ bool KernelSource::wait(uint32_t pause_ms, uint32_t idle_ms) {
   return is_woken;
 }
 
+uint64_t KernelSource::unsettled_ns() const {
+  return state_->delivery.unsettled_ns(boottime_ns());
+}
+
 Plane KernelSource::plane() const {
   return state_->plane;
 }

@@ -69,6 +69,8 @@ class KernelSource final : public RecordSource {
   // Sleeps after poll(). While that finds records: for `pause_ms`, or until a ring is above its fill mark. Else until
   // something is said in a session, at most for `idle_ms`. True if it was woken.
   bool wait(uint32_t pause_ms, uint32_t idle_ms);
+  // What began then or later may not be told yet, see Delivery; UINT64_MAX if all is that poll() found.
+  [[nodiscard]] uint64_t unsettled_ns() const;
   [[nodiscard]] CaptureCounters counters() const;
   [[nodiscard]] Plane plane() const;
   // What processes send as pages is read. It is not where the kernel's memory cannot be made out.

@@ -257,6 +257,14 @@ void Agent::report_degradation(const LiveSource& live, uint64_t now_ns) {
   sessions_untold_ = untold;
 }
 
+// Everything from before is in the record, or in the batch that is being made.
+void Agent::see_to(uint64_t polled_unix_ns, const LiveSource& live) {
+  const uint64_t unsettled_ns = live.unsettled_ns();
+  seen_to_unix_ns_ = polled_unix_ns;
+  if (unsettled_ns != UINT64_MAX)
+    seen_to_unix_ns_ = std::min(seen_to_unix_ns_, builder_->time_base().to_unix(unsettled_ns));
+}
+
 void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
   if (now_ns >= next_poll_ns_) {
     next_poll_ns_ = now_ns + kProcessPollEveryNs;
@@ -314,7 +322,7 @@ Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::
     const uint64_t polled_unix_ns = unix_ns();
     const size_t records = live.source.poll(sink, kRecordsPerTurnMax);
     records_ += records;
-    if (records < kRecordsPerTurnMax) seen_to_unix_ns_ = polled_unix_ns;
+    if (records < kRecordsPerTurnMax) see_to(polled_unix_ns, live);
     housekeeping(live, boottime_ns());
     if (records < kRecordsPerTurnMax) {
       const auto pause_ms = static_cast<uint32_t>(config_.capture.poll_max.count());

@@ -33,6 +33,7 @@ using Counters = std::map<std::string, uint64_t>;
 struct LiveSource {
   RecordSource& source;
   std::function<void(uint32_t pause_ms, uint32_t idle_ms)> wait;  // as KernelSource::wait()
+  std::function<uint64_t()> unsettled_ns;  // as KernelSource::unsettled_ns()
   std::function<Counters()> counters;
   // Ends the watching; what was recorded can still be polled. Then: where the connections still open stood.
   std::function<void()> detach;
@@ -73,6 +74,7 @@ class Agent {
   void report_spool_losses(uint64_t now_ns);
   void report_unwatched(uint64_t now_ns);
   void report_degradation(const LiveSource& live, uint64_t now_ns);
+  void see_to(uint64_t polled_unix_ns, const LiveSource& live);
   void housekeeping(const LiveSource& live, uint64_t now_ns);
   void finish(const LiveSource& live, uint64_t watched_unix_ns);
 

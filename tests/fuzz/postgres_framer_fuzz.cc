@@ -24,6 +24,7 @@ std::string transcript(std::span<const std::byte> wire, Direction direction, pos
     if (step.kind == Step::Kind::kMore && step.hint == 0) std::abort();
     if (!step.end) continue;
     if (step.kind == Step::Kind::kBody && body_bytes != step.frame.body_size) std::abort();
+    body_bytes = 0;
     out += static_cast<char>(step.frame.tag) + std::to_string(step.frame.body_size) + '.';
   }
   return out + (framer.at_boundary() ? '|' : '~');
