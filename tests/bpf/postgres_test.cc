@@ -134,6 +134,17 @@ class Postgres : public testing::TestWithParam<bool> {
   Capture capture;
 };
 
+// Of this session: the counters are the whole host's, where others may be busy, too.
+uint64_t lost_bytes(const SeenSocket& socket) {
+  uint64_t bytes = 0;
+  for (size_t d = 0; d < kDirections; ++d) {
+    bytes += socket.stream[d].gaps + socket.stream[d].lost;
+    if (socket.closed)
+      for (const uint64_t lost : socket.closed->lost_bytes[d]) bytes += lost;
+  }
+  return bytes;
+}
+
 TEST_P(Postgres, RowsOfAResult) {
   const std::string queries = "-c 'select g, repeat(chr(120), g % 500) from generate_series(1, 20000) g' -c 'select 1'";
   const Output output = run_watched(g_server->psql(queries, host()) + " | wc -l");
@@ -172,15 +183,15 @@ TEST_P(Postgres, EveryTransactionOfPgbench) {
       EXPECT_EQ(requests_with('B'), 20000U);
     }
     EXPECT_GE(rows(), 20000U);
-    for (SeenSocket* socket : sockets())
+    for (SeenSocket* socket : sockets()) {
       for (const SeenChunk& chunk : socket->requests().chunks) {
         ASSERT_EQ(chunk.writer, socket->opened.client_opener);
         ASSERT_NE(chunk.writer.pid, self);
       }
+      EXPECT_EQ(lost_bytes(*socket), 0U);
+    }
   }
-  const CaptureCounters counters = capture.source().counters();
-  EXPECT_EQ(counters.request_ring_full + counters.response_ring_full + counters.control_ring_full, 0U);
-  EXPECT_EQ(counters.faults + counters.unsynced + counters.malformed + counters.programs_missed, 0U);
+  EXPECT_EQ(capture.source().counters().malformed, 0U);
 }
 
 // The kernel gives the memory of a socket that is gone to the next one: each is a session of its own.
