@@ -9,13 +9,18 @@ A real gatehouse-collector in a cgroup of its own, real sockets, mutual TLS. The
   ingest   several agents as fast as they may; the CPU of the whole process until everything is indexed and loaded
   paced    a given rate, segments sealed every few seconds, retention at work: latency of acknowledgements, and how long
            an acknowledged event is not yet in the answers
-  size     events of three days are added until there are SIZE, then questions are asked (only with --size)
+  size     events of three days are added until there are SIZE, then questions are asked
+  aged     paced again, on what `size` has filled, while retention removes its oldest segments
 
 Budgets (exit code 1 if one is missed): events per CPU-second >= 120,000; acknowledged p50 <= 3 ms and p99 <= 20 ms;
 visible within 2 s; <= 130 bytes per event on disk, log and index together; <= 1 GiB resident; who and one hour, latest
 100 <= 100 ms; group by over a day <= 300 ms (medians).
 
-usage: collector.py [--events N] [--rate N] [--size N] [--json FILE] [--port N] [--parts ingest,paced,size]
+Filling 10 million events takes some minutes; --keep DIR leaves them there, and the next run with the same DIR goes on
+from what it finds.
+
+usage: collector.py [--parts ingest,paced,size,aged] [--events N] [--rate N] [--seconds N] [--size N] [--keep DIR]
+                    [--json FILE] [--port N]
 """
 
 import argparse
@@ -37,6 +42,10 @@ from tests.support.cgroup import Cgroup  # noqa: E402
 LOAD = gatehouse.BUILD / "tests/bench/collector_load"
 DAY_NS = 86_400 * 10**9
 STILL_SECONDS = 2.5  # without CPU: the collector has caught up
+FILL_EVENTS = 500_000  # of one step of filling
+ASK_ROUNDS = 7
+# Sealed about every three seconds at 20,000 events/s.
+SMALL_SEGMENTS = "segment:\n  bytes_max: 4MiB\n"
 
 
 class Bench:
@@ -69,6 +78,18 @@ class Bench:
             except (OSError, StopIteration):
                 pass
             time.sleep(0.2)
+
+    def restart(self, settings=""):
+        self.collector.stop()
+        self.collector.settings = settings
+        self.collector.start()
+        self.wait_still()
+
+    def segments(self):
+        """How many were sealed and how many removed since the log began: they are numbered from 1, the last is open."""
+        ledger = self.collector.state / "ledger"
+        return (max((int(path.stem) for path in ledger.glob("*.segment")), default=1) - 1,
+                len(list(ledger.glob("*.heads"))))
 
     def load(self, **values):
         self.seed += 1
@@ -109,6 +130,10 @@ def now_ns():
     return time.time_ns()
 
 
+def retention(bytes_max):
+    return f"retention:\n  bytes_max: {bytes_max}\n"
+
+
 def ingest(bench, events):
     before = bench.wait_still()
     result = bench.load(events=events, agents=4, window=8, first_ns=now_ns() - DAY_NS)
@@ -125,23 +150,55 @@ def ingest(bench, events):
 
 
 def paced(bench, rate, seconds):
-    return bench.load(events=rate * seconds, agents=4, window=64, rate=rate, probe=1, first_ns=now_ns() - DAY_NS)
+    """Sealing, loading and removing segments all the while; if one of them never happened, nothing was measured."""
+    sealed, removed = bench.segments()
+    result = bench.load(events=rate * seconds, agents=4, window=64, rate=rate, probe=1, first_ns=now_ns() - DAY_NS)
+    now_sealed, now_removed = bench.segments()
+    result |= {"segments_sealed": now_sealed - sealed, "segments_removed": now_removed - removed}
+    if min(result["segments_sealed"], result["segments_removed"]) < 1:
+        raise RuntimeError(f"no segment was sealed, or none removed: {result}")
+    return result
+
+
+def fill(bench, events):
+    """Adds events of three days until there are so many; what there is then."""
+    notes = bench.directory / "filled.json"
+    if notes.exists():
+        filled = json.loads(notes.read_text())
+    else:
+        filled = {"events": 0, "first_ns": now_ns() - 3 * DAY_NS, "step_ns": 3 * DAY_NS // events}
+    bench.seed = filled["events"] // FILL_EVENTS
+    started, before = time.monotonic(), filled["events"]
+    while filled["events"] < events:
+        first = filled["first_ns"] + filled["events"] * filled["step_ns"]
+        added = bench.load(events=min(FILL_EVENTS, events - filled["events"]), agents=4, window=8, first_ns=first,
+                           step_ns=filled["step_ns"])["events"]
+        filled["events"] += added
+        notes.write_text(json.dumps(filled))
+        rate = (filled["events"] - before) / (time.monotonic() - started)
+        print(f"size: {filled['events']:,} of {events:,} events, {rate:,.0f} a second, "
+              f"{(events - filled['events']) / rate:.0f} s left", file=sys.stderr, flush=True)
+    return filled
 
 
 def size(bench, events):
     """The events of three days."""
-    first = now_ns() - 3 * DAY_NS
-    started = time.monotonic()
-    loaded = bench.load(events=events, agents=4, window=8, first_ns=first, step_ns=3 * DAY_NS // events)
+    filled = fill(bench, events)
     bench.wait_still()
     disk = bench.disk_bytes()
     # A restart, so that nothing is asked from what only a long run keeps.
-    bench.collector.stop()
-    bench.collector.start()
-    bench.wait_still()
-    return {"events": loaded["events"], "seconds": round(time.monotonic() - started, 1),
-            "bytes_per_event": round(sum(disk.values()) / loaded["events"], 1),
-            "questions": bench.ask(first, loaded["last_ns"], 7)}
+    bench.restart()
+    last = filled["first_ns"] + filled["events"] * filled["step_ns"]
+    return {"events": filled["events"], "bytes_per_event": round(sum(disk.values()) / filled["events"], 1),
+            "ledger_bytes_per_event": round(disk["ledger"] / filled["events"], 1),
+            "store_bytes_per_event": round(disk["store"] / filled["events"], 1),
+            "questions": bench.ask(filled["first_ns"], last, ASK_ROUNDS)}
+
+
+def aged(bench, rate, seconds):
+    """Retention takes its first segments at once, and then one for each that is added."""
+    bench.restart(SMALL_SEGMENTS + retention(bench.disk_bytes()["ledger"]))
+    return paced(bench, rate, seconds)
 
 
 def check(results):
@@ -157,14 +214,14 @@ def check(results):
     if "ingest" in results:
         expect("events per CPU-second", results["ingest"]["events_per_cpu_second"], 120_000, at_least=True)
         expect("bytes per event on disk", results["ingest"]["bytes_per_event"], 130)
-    if "paced" in results:
-        expect("acknowledged, p50, ms", results["paced"]["ack_p50_ms"], 3)
-        expect("acknowledged, p99, ms", results["paced"]["ack_p99_ms"], 20)
-        expect("visible, max, ms", results["paced"]["visible_max_ms"], 2000)
+    for part in [p for p in ("paced", "aged") if p in results]:
+        expect(f"{part}: acknowledged, p50, ms", results[part]["ack_p50_ms"], 3)
+        expect(f"{part}: acknowledged, p99, ms", results[part]["ack_p99_ms"], 20)
+        expect(f"{part}: visible, max, ms", results[part]["visible_max_ms"], 2000)
     if "size" in results:
         questions = results["size"]["questions"]
         expect("bytes per event on disk at size", results["size"]["bytes_per_event"], 130)
-        for name in ("who_hour", "who_last_hour", "exe_and_verb_hour"):
+        for name in ("who_hour", "who_last_hour", "exe_and_verb_hour", "latest"):
             expect(f"{name}, ms", questions[name]["median_ms"], 100)
         for name in (n for n in questions if n.startswith("top_day_")):
             expect(f"{name}, ms", questions[name]["median_ms"], 300)
@@ -172,40 +229,43 @@ def check(results):
     return missed
 
 
+def run_parts(arguments, directory):
+    results = {"benchmark": "collector", "load_average": os.getloadavg()[0], "resident_mib": 0}
+    filled = pathlib.Path(arguments.keep) if arguments.keep else directory / "size"
+    for part in arguments.parts.split(","):
+        is_filled = part in ("size", "aged")
+        settings = SMALL_SEGMENTS + retention("12MiB") if part == "paced" else ""
+        bench = Bench(filled if is_filled else directory / part, arguments.port, settings)
+        try:
+            if part == "ingest":
+                results[part] = ingest(bench, arguments.events)
+            elif part == "size":
+                results[part] = size(bench, arguments.size)
+            else:
+                results[part] = {"paced": paced, "aged": aged}[part](bench, arguments.rate, arguments.seconds)
+        finally:
+            bench.close()
+        results[part]["peak_mib"] = round(bench.peak_bytes / 2**20)
+        results["resident_mib"] = max(results["resident_mib"], results[part]["peak_mib"])
+        if not is_filled:
+            shutil.rmtree(directory / part)
+        print(f"{part}: {json.dumps(results[part], indent=2)}", flush=True)
+    return results
+
+
 def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1])
+    parser.add_argument("--parts", default="ingest,paced,size,aged")
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--rate", type=int, default=20_000)
     parser.add_argument("--seconds", type=int, default=20)
-    parser.add_argument("--size", type=int, default=0)
+    parser.add_argument("--size", type=int, default=10_000_000)
+    parser.add_argument("--keep")
     parser.add_argument("--json")
     parser.add_argument("--port", type=int, default=26200)
-    parser.add_argument("--parts", default="ingest,paced,size")
     arguments = parser.parse_args()
-    parts = arguments.parts.split(",")
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="gatehouse-bench-"))
-    results = {"benchmark": "collector", "load_average": os.getloadavg()[0], "resident_mib": 0}
-    try:
-        for part in parts:
-            if part == "size" and arguments.size == 0:
-                continue
-            settings = "segment:\n  bytes_max: 4MiB\n" if part == "paced" else ""
-            bench = Bench(directory / part, arguments.port, settings)
-            try:
-                if part == "ingest":
-                    results[part] = ingest(bench, arguments.events)
-                elif part == "paced":
-                    results[part] = paced(bench, arguments.rate, arguments.seconds)
-                else:
-                    results[part] = size(bench, arguments.size)
-            finally:
-                bench.close()
-            results[part]["peak_mib"] = round(bench.peak_bytes / 2**20)
-            results["resident_mib"] = max(results["resident_mib"], results[part]["peak_mib"])
-            shutil.rmtree(directory / part)
-            print(f"{part}: {json.dumps(results[part], indent=2)}", flush=True)
-    finally:
-        shutil.rmtree(directory)
+    with tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as directory:
+        results = run_parts(arguments, pathlib.Path(directory))
     if arguments.json:
         pathlib.Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n")
     print(f"load average before: {results['load_average']:.2f}")

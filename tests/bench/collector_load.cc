@@ -36,6 +36,13 @@ double ms_since(Clock start) {
   return std::chrono::duration<double, std::milli>(steady_clock::now() - start).count();
 }
 
+// Unix time at which this program began. An agent that comes again must not number its events as it did before.
+uint64_t started_ns() {
+  using std::chrono::system_clock;
+  static const auto started = system_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::nanoseconds(started).count());
+}
+
 [[noreturn]] void die(const std::string& why) {
   std::fprintf(stderr, "collector_load: %s\n", why.c_str());
   std::exit(1);
@@ -135,7 +142,7 @@ class Agent {
       const uplink::Ending enrolled = uplink::enrol(settings.collector, *identity_, token, milliseconds(10'000));
       if (enrolled.kind != uplink::Ending::Kind::kOk) die("not enrolled: " + enrolled.reason);
     }
-    boot_id_ = "b" + std::to_string(settings["seed"]);
+    boot_id_ = "b" + std::to_string(started_ns());
     source_ = std::make_unique<EventSource>(
         EventSource::Options{.agent_id = identity_->agent_id(),
                              .boot_id = boot_id_,
