@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collector/query/duckdb_sql.h"
 
+#include <algorithm>
 #include <charconv>
 #include <string>
 #include <string_view>
@@ -37,7 +38,10 @@ class Writer {
   // A column of `{table}` is used.
   void use(std::string_view column) { columns_.push_back(column); }
   SqlQuery finish(std::string part, std::string whole) {
-    return {std::move(part), std::move(whole), std::move(parameters_), std::move(columns_)};
+    return {.part = std::move(part),
+            .whole = std::move(whole),
+            .parameters = std::move(parameters_),
+            .columns = std::move(columns_)};
   }
 
  private:
@@ -89,6 +93,12 @@ void add_sequence_of_id(const Comparison& comparison, Writer& writer, std::vecto
     all_of.push_back(std::string(kSequenceColumn) + " = " + writer.bind(sequence));
 }
 
+std::string where(const std::vector<std::string>& all_of) {
+  std::string text;
+  for (const std::string& one : all_of) text += (text.empty() ? " WHERE " : " AND ") + one;
+  return text;
+}
+
 // " WHERE …", or nothing.
 std::string where(const Selection& selection, Writer& writer) {
   std::vector<std::string> all_of;
@@ -105,9 +115,7 @@ std::string where(const Selection& selection, Writer& writer) {
     add_sequence_of_id(comparison, writer, all_of);
     all_of.push_back(condition(comparison, writer));
   }
-  std::string text;
-  for (const std::string& one : all_of) text += (text.empty() ? " WHERE " : " AND ") + one;
-  return text;
+  return where(all_of);
 }
 
 std::string order_by(bool oldest_first) {
@@ -176,17 +184,35 @@ SqlQuery to_sql(const Top& top) {
                                       std::string_view("duration_ns"), std::string_view("time_ns")})
     writer.use(used);
   const std::string value = top.by->type == FieldType::kList ? "unnest(" + column + ")" : column + "::VARCHAR";
-  std::string part =
+  const std::string part =
       "SELECT value, count(*) AS events, count(*) FILTER (outcome = 'error') AS errors, sum(result_rows) AS "
       "total_rows, "
       "sum(duration_ns) AS total_ns, max(time_ns) AS last_ns FROM (SELECT " +
       value + " AS value, outcome, result_rows, duration_ns, time_ns FROM {table}" + where(top.selection, writer) +
       ") GROUP BY value";
-  return writer.finish(std::move(part),
-                       "SELECT value, sum(events)::VARCHAR, sum(errors)::VARCHAR, sum(total_rows)::VARCHAR, "
-                       "sum(total_ns)::VARCHAR, max(last_ns)::VARCHAR FROM {parts} GROUP BY value "
-                       "ORDER BY sum(events) DESC, value" +
-                           limit_to(top.limit));
+  const bool is_from_sums =
+      store::is_summed(column) && std::ranges::all_of(top.selection.filter.all_of, [](const Comparison& comparison) {
+        return store::is_summed(comparison.field->member);
+      });
+  std::string sums;
+  if (is_from_sums) {
+    std::vector<std::string> all_of;
+    for (const Comparison& comparison : top.selection.filter.all_of) all_of.push_back(condition(comparison, writer));
+    const std::string count(store::kCountColumn);
+    sums = "SELECT " + value + " AS value, sum(" + count + ") AS events, coalesce(sum(" + count +
+           ") FILTER (outcome = 'error'), 0) AS errors, sum(result_rows) AS total_rows, sum(duration_ns) AS total_ns, "
+           "max(time_ns) AS last_ns FROM {table}" +
+           where(all_of) + " GROUP BY value";
+  }
+  SqlQuery query = writer.finish(part,
+                                 "SELECT value, sum(events)::VARCHAR, sum(errors)::VARCHAR, sum(total_rows)::VARCHAR, "
+                                 "sum(total_ns)::VARCHAR, max(last_ns)::VARCHAR FROM {parts} GROUP BY value "
+                                 "ORDER BY sum(events) DESC, value" +
+                                     limit_to(top.limit));
+  query.sums = std::move(sums);
+  query.since_ns = top.selection.since_ns;
+  query.until_ns = top.selection.until_ns;
+  return query;
 }
 
 SqlQuery to_sql(const LastStatus& /*last_status*/) {

@@ -7,6 +7,7 @@
 
 #include "collector/store/schema.h"
 #include "collector/store/store_state.h"
+#include "collector/store/sums.h"
 
 namespace gatehouse::store {
 namespace {
@@ -108,6 +109,30 @@ std::string among(const std::string& column, std::vector<uint64_t> values) {
   return between(column, values) + " AND " + column + " IN (SELECT unnest([" + list + "]))";
 }
 
+// The SQL of a question that asks once: of the file's events, or of their sums and of those that sums do not cover, and
+// of the fresh rows. `shown`: a condition on the file's events.
+std::string sql_of(const SqlQuery& query, const TableNames& fresh, const std::string& shown, uint64_t loaded_to) {
+  std::string parts;
+  const auto add = [&](const std::string& part, const std::string& from) {
+    parts += (parts.empty() ? "" : " UNION ALL ") + replaced(part, kTablePlace, "(" + from + ")");
+  };
+  const auto add_events = [&](const TableNames& tables, const std::string& which) {
+    add(query.part, joined_sql(tables, {.events = which, .contexts = {}, .shapes = {}}, query.columns));
+  };
+  const auto summed = query.sums.empty() ? std::nullopt : summed_time(query.since_ns, query.until_ns);
+  if (summed) {
+    if (query.since_ns < summed->from_ns)
+      add_events(file_tables(), shown + " AND time_ns < " + std::to_string(summed->from_ns));
+    if (query.until_ns != summed->to_ns)
+      add_events(file_tables(), shown + " AND time_ns >= " + std::to_string(summed->to_ns));
+    add(query.sums, sums_sql(*summed, loaded_to, query.columns));
+  } else {
+    add_events(file_tables(), shown);
+  }
+  add_events(fresh, "");
+  return replaced(query.whole, kPartsPlace, "(" + parts + ")");
+}
+
 }  // namespace
 
 // Asks of the file and of the fresh rows.
@@ -115,11 +140,14 @@ Status Store::State::ask_both(const duck::Connection& connection, const SqlQuery
                               const std::function<bool(duckdb_data_chunk)>& on_chunk,
                               const std::function<bool()>& is_over) {
   const FreshTables::Shown fresh(fresh_tables_, tables.fresh);
-  const std::array<TableNames, 2> names{file_tables(), fresh.names()};
   // The file may have got a segment since: it is in `tables` as a fresh one, so it must not count twice.
-  std::array<RowsOf, 2> rows{{{.events = up_to_segment(tables.loaded_to)}, {}}};
-  const auto sql_of = [&](const std::string& part, const std::string& whole, std::span<const std::string_view> columns,
-                          const std::array<bool, 2>& is_asked) {
+  const std::string shown = up_to_segment(tables.loaded_to);
+  if (query.keys.empty())
+    return ask(connection, sql_of(query, fresh.names(), shown, tables.loaded_to), query.parameters, on_chunk, is_over);
+  const std::array<TableNames, 2> names{file_tables(), fresh.names()};
+  std::array<RowsOf, 2> rows{{{.events = shown}, {}}};
+  const auto sql_of_step = [&](const std::string& part, const std::string& whole,
+                               std::span<const std::string_view> columns, const std::array<bool, 2>& is_asked) {
     std::string parts;
     for (size_t i = 0; i < names.size(); ++i) {
       if (!is_asked[i]) continue;
@@ -129,14 +157,11 @@ Status Store::State::ask_both(const duck::Connection& connection, const SqlQuery
     }
     return replaced(whole, kPartsPlace, "(" + parts + ")");
   };
-  if (query.keys.empty())
-    return ask(connection, sql_of(query.part, query.whole, query.columns, {true, true}), query.parameters, on_chunk,
-               is_over);
   // One transaction, so that rows keep their numbers.
   GH_TRY(duck::execute(connection, "BEGIN TRANSACTION"));
   std::array<Keys, 2> keys;
   GH_TRY(ask(
-      connection, sql_of(query.keys, query.keys_whole, query.columns, {true, true}), query.parameters,
+      connection, sql_of_step(query.keys, query.keys_whole, query.columns, {true, true}), query.parameters,
       [&](duckdb_data_chunk chunk) { return add_keys(chunk, keys), true; }, is_over));
   if (keys[0].rows.empty() && keys[1].rows.empty()) return {};
   for (size_t i = 0; i < keys.size(); ++i) {
@@ -145,7 +170,7 @@ Status Store::State::ask_both(const duck::Connection& connection, const SqlQuery
                .contexts = among("context", keys[i].contexts),
                .shapes = among("shape", keys[i].shapes)};
   }
-  return ask(connection, sql_of(query.part, query.whole, {}, {!keys[0].rows.empty(), !keys[1].rows.empty()}), {},
+  return ask(connection, sql_of_step(query.part, query.whole, {}, {!keys[0].rows.empty(), !keys[1].rows.empty()}), {},
              on_chunk, is_over);
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "collector/store/store_state.h"
+#include "collector/store/sums.h"
 #include "common/log.h"
 
 namespace gatehouse::store {
@@ -97,6 +98,8 @@ Status Store::State::load_segment(const ledger::SegmentInfo& segment) {
   at_step("loading");
   Status status = fresh.rows ? load_from_fresh(fresh.rows) : load_from_log(segment, rows, unreadable);
   at_step("rows-loaded");
+  if (status) status = duck::execute(load_connection_, add_sums_sql(segment.number));
+  at_step("sums-added");
   if (status)
     status =
         duck::execute(load_connection_, "INSERT INTO main.segments VALUES (" + std::to_string(segment.number) + ", '" +
@@ -136,8 +139,8 @@ bool Store::State::is_to_forget() const {
 Status Store::State::forget_removed() {
   const uint64_t first = log_.first_segment();
   const std::string below = " < " + std::to_string(first << kNumberBits);
-  const std::array<std::string, 4> deletions{"main.events WHERE context" + below, "main.contexts WHERE context" + below,
-                                             "main.shapes WHERE shape" + below,
+  const std::array<std::string, 5> deletions{"main.events WHERE context" + below, "main.contexts WHERE context" + below,
+                                             "main.shapes WHERE shape" + below, "main.sums WHERE context" + below,
                                              "main.segments WHERE number < " + std::to_string(first)};
   GH_ASSIGN(const auto gone, duck::table_of(load_connection_,
                                             "SELECT coalesce(sum(rows), 0), count(*) FROM "

@@ -18,6 +18,11 @@ inline constexpr std::string_view kRowColumn = "row_number";
 inline constexpr std::string_view kContextColumn = "context";
 inline constexpr std::string_view kShapeColumn = "shape";
 
+// Of how many events a row of sums is (SqlQuery::sums).
+inline constexpr std::string_view kCountColumn = "event_count";
+// Whether sums have the field, to select and to group by.
+bool is_summed(std::string_view member);
+
 // Which of the two tables a key is of.
 inline constexpr std::string_view kPartColumn = "part";
 

@@ -10,6 +10,7 @@
 
 #include "collector/store/schema.h"
 #include "collector/store/store_state.h"
+#include "collector/store/sums.h"
 #include "common/check.h"
 #include "common/file.h"
 #include "common/log.h"
@@ -20,10 +21,17 @@ namespace {
 // Changes when rows made by this program differ from those made before, though the columns do not.
 constexpr int kRowsVersion = 2;
 
+std::vector<std::string> create_all_sql() {
+  std::vector<std::string> all = create_tables_sql();
+  all.push_back(create_sums_sql());
+  return all;
+}
+
 std::string schema_text() {
   std::string text = std::to_string(kRowsVersion);
-  for (const std::string& sql : create_tables_sql()) text += " " + sql;
-  return text;
+  for (const std::string& sql : create_all_sql()) text += " " + sql;
+  // What sums are of.
+  return text + " " + add_sums_sql(0);
 }
 
 std::string quoted_literal(std::string_view text) {
@@ -74,16 +82,19 @@ Status Store::State::open_files() {
 // Whether the files are of this program's schema and of this log.
 Result<bool> Store::State::is_usable() {
   GH_ASSIGN(const auto tables,
-            duck::table_of(load_connection_,
-                           "SELECT table_name FROM duckdb_tables() WHERE table_name IN "
-                           "('events', 'contexts', 'shapes', 'segments', 'schema_version') AND schema_name = 'main'"));
+            duck::table_of(
+                load_connection_,
+                "SELECT table_name FROM duckdb_tables() WHERE table_name IN "
+                "('events', 'contexts', 'shapes', 'sums', 'segments', 'schema_version') AND schema_name = 'main'"));
   if (tables.empty()) return create_schema() ? Result<bool>(true) : Result<bool>(false);
-  if (tables.size() != 5) return false;
+  if (tables.size() != 6) return false;
   GH_ASSIGN(const auto version, duck::table_of(load_connection_, "SELECT version FROM schema_version"));
   if (version.size() != 1 || version[0][0] != schema_text()) return false;
   GH_ASSIGN(const auto loaded,
             duck::table_of(load_connection_, "SELECT number, chain_head, rows FROM segments ORDER BY number"));
-  GH_ASSIGN(const auto count, duck::table_of(load_connection_, "SELECT count(*) FROM events"));
+  GH_ASSIGN(const auto count,
+            duck::table_of(load_connection_, "SELECT (SELECT count(*) FROM events), (SELECT coalesce(sum(" +
+                                                 std::string(kCountColumn) + "), 0) FROM sums)"));
   const auto of_log = log_.segments();
   const uint64_t first = of_log.front().number;
   uint64_t rows = 0;
@@ -98,7 +109,7 @@ Result<bool> Store::State::is_usable() {
     const ledger::SegmentInfo& segment = of_log[number - first];
     if (!segment.is_sealed || segment.number != number || row[1] != to_hex(segment.chain_head)) return false;
   }
-  if (count[0][0] != std::to_string(rows)) return false;
+  if (count[0][0] != std::to_string(rows) || count[0][1] != std::to_string(rows)) return false;
   if (next == 0) next = first;
   // What lies between was removed before it was loaded.
   loaded_to_ = std::max(next, first) - 1;
@@ -110,7 +121,7 @@ Result<bool> Store::State::is_usable() {
 
 Status Store::State::create_schema() {
   GH_TRY(duck::execute(load_connection_, "BEGIN TRANSACTION"));
-  for (const std::string& sql : create_tables_sql()) GH_TRY(duck::execute(load_connection_, sql));
+  for (const std::string& sql : create_all_sql()) GH_TRY(duck::execute(load_connection_, sql));
   GH_TRY(
       duck::execute(load_connection_, "CREATE TABLE main.segments (number UBIGINT, chain_head VARCHAR, rows UBIGINT)"));
   GH_TRY(duck::execute(load_connection_,
@@ -207,8 +218,7 @@ std::optional<Store::Progress> Store::State::progress() {
   Progress progress;
   if (backlog_bytes_ > 0) progress.percent = static_cast<uint32_t>(done * 100 / backlog_bytes_);
   if (done > 0)
-    progress.seconds_left =
-        1 + static_cast<uint64_t>(seconds * static_cast<double>(left) / static_cast<double>(done));
+    progress.seconds_left = 1 + static_cast<uint64_t>(seconds * static_cast<double>(left) / static_cast<double>(done));
   return progress;
 }
 

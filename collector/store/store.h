@@ -33,6 +33,11 @@ using Value = std::variant<std::string, uint64_t, bool>;
 // What wants whole rows of few events asks twice. `keys` and `keys_whole` are `part` and `whole` of a question before:
 // `keys` selects what they need, `keys_whole` selects kPartColumn, kRowColumn, time_ns, kContextColumn and kShapeColumn
 // (schema.h). Of `{table}` in `part` are then only these rows, and no parameters may be used there.
+//
+// What only counts and adds up may say so with `sums`, which is then asked instead of `part` where it may be: `{table}`
+// has one row for many events that have the same of `columns`, which must all be is_summed(), and kCountColumn,
+// result_rows, duration_ns and time_ns of them (their number, sums and the latest). It answers as `part` does. `part`
+// remains to be asked of the others of the events from `since_ns` to `until_ns`, which it must not go beyond.
 struct SqlQuery {
   std::string part;
   std::string whole;
@@ -40,6 +45,9 @@ struct SqlQuery {
   std::vector<std::string_view> columns{};  // of proto/fields.def that are asked of `{table}`; empty: all
   std::string keys{};
   std::string keys_whole{};
+  std::string sums{};
+  uint64_t since_ns = 0;  // with `sums`
+  uint64_t until_ns = 0;  // 0: no bound
 };
 
 class Store {

@@ -102,7 +102,7 @@ TEST(StoreCrash, DISABLED_Child) {
 
 TEST_F(StoreCrashTest, ACrashBetweenAnyTwoStepsOfLoadingChangesNoAnswer) {
   fill();
-  for (const std::string step : {"loading", "rows-loaded", "segment-noted", "committed"}) {
+  for (const std::string step : {"loading", "rows-loaded", "sums-added", "segment-noted", "committed"}) {
     SCOPED_TRACE(step);
     ASSERT_TRUE(dies_at(step));
     open(kSegmentBytes);
