@@ -11,6 +11,7 @@
 #include "collector/ledger/log_reader.h"
 #include "collector/query/duckdb_sql.h"
 #include "collector/store/batch_reader.h"
+#include "common/clock.h"
 #include "rules/engine/match_row.h"
 
 namespace gatehouse::query {
@@ -21,6 +22,15 @@ using std::chrono::milliseconds;
 // How long a tail waits for the store to have what was durable when it began.
 constexpr milliseconds kCatchUpStep{200};
 constexpr uint32_t kTailWaitMs = 200;  // between looks at whether the client is still there
+
+// Searching for the newest rows. More are not held in memory (about 1 KiB each) to find out whether they are enough.
+constexpr uint32_t kNewestRowsMax = 10'000;
+// A busy collector has a million events of so long, which take it some 20 ms.
+constexpr uint64_t kFirstWindowNs = 60'000'000'000;
+// A step costs some 10 ms even if it finds little, so there must be few, and none that reads most of what is asked for.
+constexpr size_t kWindowGrowthMin = 4;
+constexpr size_t kWindowGrowthMax = 16;
+constexpr uint64_t kWindowNsMax = 30ULL * 86'400 * 1'000'000'000;
 
 // Sums beyond 64 bits read as the largest number.
 uint64_t number_of(std::string_view text) {
@@ -97,7 +107,36 @@ Status read_sockets(ledger::SegmentLog& log, const StatusPlaces& places, const Q
 
 }  // namespace
 
+// The newest of everything would be found by reading everything. So ever longer ends of the time that is asked for are
+// searched, until one has as many as are wanted: all of those are then newer than what was not searched.
+Status Queries::newest(const Search& search, const OnRow& on_row, const IsCancelled& is_cancelled) {
+  const uint64_t since_ns = search.selection.since_ns;
+  const uint64_t now_ns = unix_ns();
+  // Clocks of agents may be ahead: what is later than now is in every window.
+  const uint64_t end_ns = search.selection.until_ns == 0 ? now_ns : std::min(search.selection.until_ns, now_ns);
+  const uint64_t all_ns = end_ns - std::min(since_ns, end_ns);
+  uint64_t window_ns = kFirstWindowNs;
+  std::vector<v1::Row> rows;
+  for (bool is_all = false; !is_all;) {
+    is_all = window_ns > kWindowNsMax || window_ns > all_ns / kWindowGrowthMin;
+    Search part = search;
+    if (!is_all) part.selection.since_ns = end_ns - window_ns;
+    rows.clear();
+    GH_TRY(pipeline_.store().rows(
+        to_sql(part), [&](v1::Row&& row) { return rows.push_back(std::move(row)), true; }, is_cancelled));
+    if (rows.size() >= search.limit) break;
+    // As much longer as it takes if they are as frequent further back.
+    window_ns *= rows.empty() ? kWindowGrowthMax
+                              : std::clamp(2 * search.limit / rows.size(), kWindowGrowthMin, kWindowGrowthMax);
+  }
+  for (v1::Row& row : rows)
+    if (!on_row(std::move(row))) break;
+  return {};
+}
+
 Status Queries::search(const Search& search, const OnRow& on_row, const IsCancelled& is_cancelled) {
+  if (search.limit > 0 && search.limit <= kNewestRowsMax && !search.oldest_first)
+    return newest(search, on_row, is_cancelled);
   return pipeline_.store().rows(to_sql(search), on_row, is_cancelled);
 }
 

@@ -40,6 +40,8 @@ class Queries {
   [[nodiscard]] std::optional<store::Store::Progress> progress() const { return pipeline_.store().progress(); }
 
  private:
+  Status newest(const Search& search, const OnRow& on_row, const IsCancelled& is_cancelled);
+
   store::Pipeline& pipeline_;
 };
 

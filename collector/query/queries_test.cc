@@ -9,11 +9,13 @@
 #include <map>
 #include <random>
 #include <set>
+#include <span>
 #include <thread>
 
 #include "collector/ledger/testing.h"
 #include "collector/query/duckdb_sql.h"
 #include "collector/store/testing.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "rules/engine/match_row.h"
 
@@ -161,6 +163,35 @@ TEST_F(QueriesTest, EqualTimesComeInOrderOfArrival) {
   wait_indexed();
   EXPECT_THAT(sequences({.limit = 2}), ElementsAre(50, 49));
   EXPECT_THAT(sequences({.limit = 2, .oldest_first = true}), ElementsAre(1, 2));
+}
+
+// However they are come by, the newest are the first of all in that order: with clocks ahead and far behind, in file
+// and memory, with equal times.
+TEST_F(QueriesTest, TheNewestAreTheFirstOfAll) {
+  std::mt19937_64 random(11);
+  const uint64_t now = unix_ns();
+  for (uint64_t i = 0; i < 80; ++i) {
+    v1::Batch batch = store::statement_batch(1 + i * 20, 20);
+    // From an hour ahead to years ago, most of them recent.
+    for (v1::Event& event : *batch.mutable_events())
+      event.set_time_ns(now + 3'600'000'000'000 - (uint64_t{1} << (20 + random() % 38)) - random() % 3);
+    append(batch);
+  }
+  wait_indexed();
+  ASSERT_GT(pipeline_->log().segments().size(), 2U);
+  for (const char* text : {"", "outcome == \"error\"", "statement.verb == \"UPDATE\"", "result.rows == 77"}) {
+    for (const uint64_t until : {uint64_t{0}, now, now - 1'000'000'000'000}) {
+      for (const uint64_t since : {uint64_t{0}, now - 5'000'000'000'000}) {
+        const Selection selection{.filter = filter(text), .since_ns = since, .until_ns = until};
+        const std::vector<int> all = sequences({.selection = selection});
+        for (const uint32_t limit : {1U, 7U, 60U, 5000U}) {
+          const std::vector<int> newest = sequences({.selection = selection, .limit = limit});
+          ASSERT_EQ(newest.size(), std::min<size_t>(limit, all.size())) << text;
+          EXPECT_TRUE(std::ranges::equal(newest, std::span(all).first(newest.size()))) << text << " " << limit;
+        }
+      }
+    }
+  }
 }
 
 TEST_F(QueriesTest, TopGroupsOverFileAndMemory) {
