@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/runtime/publisher.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -18,9 +19,16 @@ Publisher::~Publisher() {
   thread_.join();
 }
 
+bool Publisher::has_room(size_t bytes) const {
+  return queue_.empty() || (queue_.size() < kQueueBatchesMax && queued_bytes_ + bytes <= kQueueBytesMax);
+}
+
 void Publisher::push(EncodedBatch batch) {
+  const size_t bytes = batch.bytes.size();
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return queue_.size() < kQueueBatchesMax; });
+  changed_.wait(lock, [&] { return has_room(bytes); });
+  queued_bytes_ += bytes;
+  queued_bytes_peak_ = std::max(queued_bytes_peak_, queued_bytes_);
   queue_.push_back(std::move(batch));
   changed_.notify_all();
 }
@@ -43,6 +51,11 @@ void Publisher::drain() {
 std::optional<spool::Dropped> Publisher::take_dropped() {
   const std::lock_guard lock(mutex_);
   return std::exchange(dropped_, std::nullopt);
+}
+
+size_t Publisher::queued_bytes_peak() {
+  const std::lock_guard lock(mutex_);
+  return queued_bytes_peak_;
 }
 
 void Publisher::tend_spool(std::unique_lock<std::mutex>& lock) {
@@ -88,6 +101,7 @@ void Publisher::run() {
     }
     const EncodedBatch batch = std::move(queue_.front());
     queue_.pop_front();
+    queued_bytes_ -= batch.bytes.size();
     busy_ = true;
     lock.unlock();
     changed_.notify_all();

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <random>
 #include <thread>
+#include <vector>
 
 #include "common/testing.h"
 
@@ -69,6 +70,39 @@ TEST_F(PublisherTest, MarkNeverPassesALossThatIsNotTold) {
   publisher.push(std::move(telling));
   publisher.drain();
   EXPECT_EQ(left(), (Watched{.until_unix_ns = 51'000}));
+}
+
+// Large batches fill it long before their number does; whoever pushes waits, and nothing is lost here.
+TEST_F(PublisherTest, TheQueueIsBoundedByBytes) {
+  auto spool = spool::Spool::open({.folder = folder_.path() + "/spool"});
+  ASSERT_TRUE(spool);
+  Publisher publisher(**spool, std::string(kBoot), mark());
+  constexpr size_t kBatches = 40;
+  std::vector<EncodedBatch> batches;
+  for (size_t i = 0; i < kBatches; ++i) batches.push_back(batch(3U << 20));
+  ASSERT_GT(kBatches * (3U << 20), 4 * Publisher::kQueueBytesMax);
+  for (EncodedBatch& one : batches) publisher.push(std::move(one));
+  publisher.drain();
+  EXPECT_GT(publisher.queued_bytes_peak(), 3U << 20) << "was never behind";
+  EXPECT_LE(publisher.queued_bytes_peak(), Publisher::kQueueBytesMax);
+  EXPECT_FALSE(publisher.take_dropped());
+  size_t events = 0;
+  while (const auto stored = (*spool)->next()) events += stored->event_count;
+  EXPECT_EQ(events, kBatches * 10);
+}
+
+// One that is larger than the bound must not wait for ever.
+TEST_F(PublisherTest, ABatchOfAnySizeIsTaken) {
+  auto spool = spool::Spool::open({.folder = folder_.path() + "/spool"});
+  ASSERT_TRUE(spool);
+  Publisher publisher(**spool, std::string(kBoot), mark());
+  for (int i = 0; i < 2; ++i) {
+    EncodedBatch large = batch(100);
+    large.bytes.resize(Publisher::kQueueBytesMax + 1);
+    publisher.push(std::move(large));
+  }
+  publisher.drain();
+  EXPECT_EQ(left(), (Watched{.until_unix_ns = 11'000}));
 }
 
 TEST_F(PublisherTest, EndOfItsOwnAccordIsMarked) {
