@@ -132,7 +132,7 @@ struct Client::State {
     Call call(*this);
     const auto reader = start(&call.context);
     reader->WaitForInitialMetadata();
-    note_partial(call.context);
+    note_what_is_missing(call.context);
     v1::Row row;
     bool wanted = true;
     while (wanted && reader->Read(&row)) wanted = sink(row);
@@ -150,13 +150,18 @@ struct Client::State {
     call.context.set_deadline(system_clock::now() + kAnswerTimeMax);
     Response response;
     auto status = result(ask(&call.context, &response));
-    note_partial(call.context);
+    note_what_is_missing(call.context);
     if (!status) return tl::unexpected(std::move(status).error());
     return response;
   }
 
-  void note_partial(const grpc::ClientContext& context) {
+  void note_what_is_missing(const grpc::ClientContext& context) {
     const auto& metadata = context.GetServerInitialMetadata();
+    kept_since_ns.reset();
+    if (const auto kept = metadata.find("gatehouse-kept-since"); kept != metadata.end()) {
+      kept_since_ns = 0;
+      std::from_chars(kept->second.begin(), kept->second.end(), *kept_since_ns);
+    }
     const auto found = metadata.find("gatehouse-index");
     if (found == metadata.end()) return;
     const std::string text(found->second.data(), found->second.size());
@@ -170,6 +175,7 @@ struct Client::State {
   }
 
   std::optional<Partial> partial{};
+  std::optional<uint64_t> kept_since_ns{};
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::Query::Stub> stub;
   std::mutex mutex{};
@@ -193,6 +199,10 @@ bool Client::connect() {
 
 const std::optional<Partial>& Client::partial() const {
   return state_->partial;
+}
+
+const std::optional<uint64_t>& Client::kept_since_ns() const {
+  return state_->kept_since_ns;
 }
 
 CallResult<void> Client::search(const v1::SearchRequest& request, const RowSink& sink) {

@@ -69,6 +69,9 @@ class Client {
   // Whether an answer so far was partial; known with the first row of an answer and at its end.
   [[nodiscard]] const std::optional<Partial>& partial() const;
 
+  // Of the last answer: what was received before this (Unix time) has been removed by retention, and may be missing.
+  [[nodiscard]] const std::optional<uint64_t>& kept_since_ns() const;
+
   // Ends the call that runs, and every later one, with kCancelled.
   void cancel();
 

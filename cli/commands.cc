@@ -103,6 +103,12 @@ void tell_if_partial(const Client& client, const Surroundings& to) {
   tell(to, message);
 }
 
+void tell_if_removed(const Client& client, const Surroundings& to) {
+  if (const auto& since = client.kept_since_ns())
+    tell(to, "what the collector received before " + local_timestamp(*since) +
+                 " is no longer there: its retention has removed it");
+}
+
 std::string marked(const Client& client, std::string json) {
   return client.partial() ? partial_json(std::move(json), client.partial()->percent) : json;
 }
@@ -169,6 +175,8 @@ int query(Client& client, const Options& options, const Surroundings& to) {
   printer.finish();
   if (!end) return fail(end.error(), options, to);
   tell_if_partial(client, to);
+  // The newest are there, however many older ones are not.
+  if (options.limit == 0 || rows < options.limit || options.oldest_first) tell_if_removed(client, to);
   if (to.style.terminal_width != 0 && options.limit != 0 && rows == options.limit) {
     note(to, std::string("these are the ") + (options.oldest_first ? "oldest " : "newest ") + std::to_string(rows) +
                  "; --limit 0 shows all");
@@ -262,6 +270,7 @@ int session(Client& client, const Options& options, const Surroundings& to) {
   std::vector<v1::Row> held;
   bool streaming = options.json;
   uint64_t rows = 0;
+  bool has_beginning = false;
   const auto print_held = [&](bool whole) {
     bool wanted =
         to.out.write(totals.head() + (whole ? totals.coverage() + "totals      " + totals.text() + "\n\n" : "\n"));
@@ -270,7 +279,7 @@ int session(Client& client, const Options& options, const Surroundings& to) {
     return wanted;
   };
   const auto end = client.session(request, [&](const v1::Row& row) {
-    ++rows;
+    has_beginning |= rows++ == 0 && row.kind() == "connect";
     totals.add(row);
     if (streaming) return printer.print(row);
     held.push_back(row);
@@ -280,6 +289,7 @@ int session(Client& client, const Options& options, const Surroundings& to) {
   });
   if (!end && rows == 0) return fail(end.error(), options, to);
   tell_if_partial(client, to);
+  if (!has_beginning) tell_if_removed(client, to);
   if (rows == 0) {
     tell(to, "there is no session `" + safe(options.session) +
                  "`: `gatehouse query --columns time,session.id,actor,what` shows which there are");
@@ -314,6 +324,7 @@ int top(Client& client, const Options& options, const Surroundings& to) {
   }
   to.out.flush();
   tell_if_partial(client, to);
+  tell_if_removed(client, to);
   return kExitOk;
 }
 

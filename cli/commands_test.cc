@@ -119,6 +119,35 @@ TEST_F(Commands, PartialAnswersSaySo) {
   EXPECT_THAT(problems_.text(), HasSubstr("has 0 % of what it keeps\n"));
 }
 
+TEST_F(Commands, WhatRetentionRemovedIsSaid) {
+  const std::string said = "is no longer there: its retention has removed it\n";
+  collector_->add(row(1, "SELECT 1"));
+  collector_->set_kept_since(std::to_string(kNow));
+  EXPECT_EQ(command({"query", "--since", "1h", "--limit", "1"}), 0);
+  EXPECT_EQ(problems_.text(), "") << "as many as were asked for are there";
+  EXPECT_EQ(command({"query", "--since", "1h", "--limit", "1", "--oldest-first"}), 0);
+  EXPECT_THAT(problems_.text(), HasSubstr(said));
+  EXPECT_EQ(command({"query", "--since", "1h", "--limit", "2"}), 0);
+  EXPECT_NE(problems_.text().find(said), problems_.text().rfind(said)) << "said again";
+}
+
+TEST_F(Commands, TheBeginningOfASessionMayBeGone) {
+  v1::Row first = row(1, "SELECT 1");
+  collector_->add(first);
+  collector_->set_kept_since(std::to_string(kNow));
+  EXPECT_EQ(command({"session", "2"}), 0);
+  EXPECT_THAT(problems_.text(), HasSubstr("is no longer there"));
+}
+
+TEST_F(Commands, ASessionWithItsBeginningIsWhole) {
+  v1::Row first = row(1, "");
+  first.set_kind("connect");
+  collector_->add(first);
+  collector_->set_kept_since(std::to_string(kNow));
+  EXPECT_EQ(command({"session", "2"}), 0);
+  EXPECT_THAT(problems_.text(), Not(HasSubstr("is no longer there")));
+}
+
 TEST_F(Commands, QueryAsksAndPrints) {
   collector_->add(row(1, "SELECT 1"));
   collector_->add(row(2, "SELECT 2"));

@@ -41,6 +41,7 @@ class FakeCollector::Service final : public v1::Query::Service {
   Status Search(ServerContext* context, const v1::SearchRequest* request, ServerWriter<v1::Row>* writer) override {
     const std::lock_guard lock(mutex);
     if (!index.empty()) context->AddInitialMetadata("gatehouse-index", index);
+    if (!kept_since.empty()) context->AddInitialMetadata("gatehouse-kept-since", kept_since);
     search = *request;
     const auto filter = rules::parse_filter(request->filter());
     if (!filter || request->filter().find("refuse-me") != std::string::npos)
@@ -71,6 +72,7 @@ class FakeCollector::Service final : public v1::Query::Service {
   Status Session(ServerContext* context, const v1::SessionRequest* request, ServerWriter<v1::Row>* writer) override {
     const std::lock_guard lock(mutex);
     if (!index.empty()) context->AddInitialMetadata("gatehouse-index", index);
+    if (!kept_since.empty()) context->AddInitialMetadata("gatehouse-kept-since", kept_since);
     uint32_t sent = 0;
     for (const v1::Row& row : rows) {
       if (!row.session().ends_with("/" + request->session())) continue;
@@ -105,6 +107,7 @@ class FakeCollector::Service final : public v1::Query::Service {
   std::vector<v1::Row> rows{};
   v1::SearchRequest search{};
   std::string index{};
+  std::string kept_since{};
   std::vector<v1::TailRequest> tails{};
   std::unique_ptr<grpc::Server> server{};
 };
@@ -156,6 +159,11 @@ void FakeCollector::add(const v1::Row& row) {
   const std::lock_guard lock(service_->mutex);
   service_->rows.push_back(row);
   service_->changed.notify_all();
+}
+
+void FakeCollector::set_kept_since(const std::string& unix_ns) {
+  const std::lock_guard lock(service_->mutex);
+  service_->kept_since = unix_ns;
 }
 
 void FakeCollector::set_index(const std::string& progress) {

@@ -34,6 +34,8 @@ class FakeCollector {
   void add(const v1::Row& row);
   // Search and Session say that the index is built so far: "<per cent> <seconds left>".
   void set_index(const std::string& progress);
+  // They say that what was received before this is removed.
+  void set_kept_since(const std::string& unix_ns);
   // What requests asked for, newest last.
   [[nodiscard]] v1::SearchRequest last_search() const;
   [[nodiscard]] std::vector<v1::TailRequest> tails() const;

@@ -20,6 +20,9 @@
 
 namespace gatehouse::ledger {
 
+// The number of the first segment of a log.
+inline constexpr uint64_t kFirstSegment = 1;
+
 // One batch to append; borrows everything until append() returns.
 struct Batch {
   std::string_view agent_id;

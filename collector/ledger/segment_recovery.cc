@@ -196,7 +196,7 @@ Status SegmentLog::State::recover() {
     segments_.push_back(std::move(segment));
   }
   if (segments_.empty() || segments_.back().is_sealed) {
-    const uint64_t number = segments_.empty() ? 1 : segments_.back().number + 1;
+    const uint64_t number = segments_.empty() ? kFirstSegment : segments_.back().number + 1;
     const Digest head = segments_.empty() ? Digest{} : segments_.back().chain_head;
     SegmentInfo segment;
     GH_TRY(create_segment(number, head, segment));

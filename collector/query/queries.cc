@@ -181,6 +181,15 @@ Result<v1::TopResponse> Queries::top(const Top& top, const IsCancelled& is_cance
   return response;
 }
 
+std::optional<uint64_t> Queries::kept_since_ns() const {
+  const ledger::SegmentLog& log = pipeline_.log();
+  const uint64_t first = log.first_segment();
+  if (first == ledger::kFirstSegment) return std::nullopt;
+  const auto segment = log.segment_at(first);
+  // Gone meanwhile, or without a record so far: then nothing is there that was received before now.
+  return segment && segment->records > 0 ? segment->first_received_ns : unix_ns();
+}
+
 Result<v1::AgentsResponse> Queries::agents(bool with_sockets, const IsCancelled& is_cancelled) {
   std::map<std::string, v1::Agent, std::less<>> agents;
   // By first receipt within an agent, so the last boot's id stays.

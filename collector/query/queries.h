@@ -38,6 +38,8 @@ class Queries {
   [[nodiscard]] ledger::Position now() const { return pipeline_.log().end(); }
   // None if answers are made from all that the log held when the collector started.
   [[nodiscard]] std::optional<store::Store::Progress> progress() const { return pipeline_.store().progress(); }
+  // What was received before this (Unix time) has been removed by retention. None if nothing has.
+  [[nodiscard]] std::optional<uint64_t> kept_since_ns() const;
 
  private:
   Status newest(const Search& search, const OnRow& on_row, const IsCancelled& is_cancelled);

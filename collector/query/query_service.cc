@@ -18,6 +18,7 @@ constexpr uint32_t kSessionCandidatesMax = 5;
 constexpr uint32_t kTokenSecondsDefault = 3600;
 constexpr const char* kOffsetKey = "gatehouse-filter-offset";
 constexpr const char* kPartialKey = "gatehouse-index";
+constexpr const char* kKeptSinceKey = "gatehouse-kept-since";
 
 grpc::Status denied() {
   return {grpc::StatusCode::PERMISSION_DENIED, "an operator's certificate is needed"};
@@ -54,10 +55,17 @@ void QueryService::say_if_partial(grpc::ServerContext& context) const {
                                std::to_string(behind->percent) + " " + std::to_string(behind->seconds_left));
 }
 
+// Said before the answer: some of what is asked for is not there any more. An event is received after its action began.
+void QueryService::say_if_removed(grpc::ServerContext& context, uint64_t since_ns) const {
+  if (const auto kept_since = queries_.kept_since_ns(); kept_since && since_ns < *kept_since)
+    context.AddInitialMetadata(kKeptSinceKey, std::to_string(*kept_since));
+}
+
 grpc::Status QueryService::Search(grpc::ServerContext* context, const v1::SearchRequest* request,
                                   grpc::ServerWriter<v1::Row>* writer) {
   if (!options_.is_operator(*context)) return denied();
   say_if_partial(*context);
+  say_if_removed(*context, request->since_ns());
   query::Search search{.selection = {.since_ns = request->since_ns(), .until_ns = request->until_ns()},
                        .limit = request->limit(),
                        .oldest_first = request->oldest_first()};
@@ -73,6 +81,7 @@ grpc::Status QueryService::Tail(grpc::ServerContext* context, const v1::TailRequ
   rules::Filter filter;
   if (auto wrong = parse(*context, request->filter(), filter)) return *std::move(wrong);
   // The client knows that it is connected before there is a row, and from then on misses nothing.
+  if (request->since_ns() != 0) say_if_removed(*context, request->since_ns());
   const ledger::Position start = queries_.now();
   writer->SendInitialMetadata();
   return status_of(*context, queries_.tail(
@@ -84,6 +93,7 @@ grpc::Status QueryService::Session(grpc::ServerContext* context, const v1::Sessi
                                    grpc::ServerWriter<v1::Row>* writer) {
   if (!options_.is_operator(*context)) return denied();
   say_if_partial(*context);
+  say_if_removed(*context, 0);
   if (request->session().empty()) return refused("session: its id, or the start of its last part");
   const auto is_cancelled = [&] { return context->IsCancelled(); };
   const auto found = queries_.find_sessions(request->session(), kSessionCandidatesMax, is_cancelled);
@@ -102,6 +112,7 @@ grpc::Status QueryService::Session(grpc::ServerContext* context, const v1::Sessi
 grpc::Status QueryService::Top(grpc::ServerContext* context, const v1::TopRequest* request, v1::TopResponse* response) {
   if (!options_.is_operator(*context)) return denied();
   say_if_partial(*context);
+  say_if_removed(*context, request->since_ns());
   query::Top top{.selection = {.since_ns = request->since_ns(), .until_ns = request->until_ns()},
                  .by = rules::find_field(request->by()),
                  .limit = request->limit() == 0 ? kTopGroupsDefault : std::min(request->limit(), kTopGroupsMax)};

@@ -18,7 +18,9 @@ struct Token {
 };
 
 // Thread-safe, as gRPC's threads need it. While the store builds its index, the initial metadata "gatehouse-index" of
-// Search, Session, Top and Agents says "<per cent> <seconds left, or 0>": the answer is partial.
+// Search, Session, Top and Agents says "<per cent> <seconds left, or 0>": the answer is partial. Where retention has
+// removed what may have been asked for, "gatehouse-kept-since" of Search, Tail, Session and Top says since when what was
+// received is kept (Unix ns).
 //
 //   status             | when
 //   -------------------|--------------------------------------------------------------------------------------
@@ -50,6 +52,7 @@ class QueryService final : public v1::Query::Service {
 
  private:
   void say_if_partial(grpc::ServerContext& context) const;
+  void say_if_removed(grpc::ServerContext& context, uint64_t since_ns) const;
 
   Queries queries_;
   const Options options_;

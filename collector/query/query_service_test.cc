@@ -29,8 +29,9 @@ class QueryServiceTest : public ::testing::Test {
     ASSERT_TRUE(pipeline_->append("db1", std::span{&request, 1}));
     ASSERT_TRUE(pipeline_->store().wait_indexed(pipeline_->log().end(), std::chrono::seconds(20)));
   }
-  void open(store::Store::Options options) {
-    auto pipeline = store::Pipeline::open({.folder = folder_.path(), .log = {}, .store = std::move(options)});
+  void open(store::Store::Options options, ledger::Retention retention = {}) {
+    auto pipeline =
+        store::Pipeline::open({.folder = folder_.path(), .log = {.retention = retention}, .store = std::move(options)});
     ASSERT_TRUE(pipeline) << pipeline.error().message();
     pipeline_ = *std::move(pipeline);
     service_ = std::make_unique<QueryService>(
@@ -64,8 +65,12 @@ class QueryServiceTest : public ::testing::Test {
     while (reader->Read(&row)) rows.push_back(row);
     const grpc::Status status = reader->Finish();
     const auto& initial = context.GetServerInitialMetadata();
-    const auto index = initial.find("gatehouse-index");
-    index_ = index == initial.end() ? "" : std::string(index->second.data(), index->second.size());
+    const auto said = [&](const char* key) {
+      const auto found = initial.find(key);
+      return found == initial.end() ? "" : std::string(found->second.data(), found->second.size());
+    };
+    index_ = said("gatehouse-index");
+    kept_since_ = said("gatehouse-kept-since");
     offset_.clear();
     const auto& trailers = context.GetServerTrailingMetadata();
     if (const auto found = trailers.find("gatehouse-filter-offset"); found != trailers.end())
@@ -87,6 +92,7 @@ class QueryServiceTest : public ::testing::Test {
   std::unique_ptr<v1::Query::Stub> stub_;
   std::string offset_;
   std::string index_;  // what the last answer said of the index
+  std::string kept_since_;
 };
 
 TEST_F(QueryServiceTest, SearchStreamsRows) {
@@ -115,6 +121,29 @@ TEST_F(QueryServiceTest, AnswersWhileTheIndexIsBuiltSaySo) {
   ASSERT_TRUE(pipeline_->store().wait_indexed(pipeline_->log().end(), std::chrono::seconds(20)));
   EXPECT_EQ(search("").second.size(), 50U);
   EXPECT_EQ(index_, "");
+}
+
+TEST_F(QueryServiceTest, AnswersThatMayLackWhatWasRemovedSaySo) {
+  search("");
+  EXPECT_EQ(kept_since_, "");
+  ASSERT_TRUE(pipeline_->log().seal());
+  close();
+  open({}, {.bytes_max = 1});
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (pipeline_->log().first_segment() == ledger::kFirstSegment && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  const v1::PublishRequest batch = store::sealed(store::statement_batch(51, 5));
+  ASSERT_TRUE(pipeline_->append("db1", std::span{&batch, 1}));
+  const uint64_t received_ns = pipeline_->log().segments().back().first_received_ns;
+  search("");
+  EXPECT_EQ(kept_since_, std::to_string(received_ns));
+  v1::SearchRequest request;
+  request.set_since_ns(received_ns);
+  stream(request, &v1::Query::Stub::Search);
+  EXPECT_EQ(kept_since_, "");
+  request.set_since_ns(received_ns - 1);
+  stream(request, &v1::Query::Stub::Search);
+  EXPECT_EQ(kept_since_, std::to_string(received_ns));
 }
 
 TEST_F(QueryServiceTest, WrongFilterNamesTheByte) {
