@@ -19,8 +19,8 @@ struct Token {
 
 // Thread-safe, as gRPC's threads need it. While the store builds its index, the initial metadata "gatehouse-index" of
 // Search, Session, Top and Agents says "<per cent> <seconds left, or 0>": the answer is partial. Where retention has
-// removed what may have been asked for, "gatehouse-kept-since" of Search, Tail, Session and Top says since when what was
-// received is kept (Unix ns).
+// removed what may have been asked for, "gatehouse-kept-since" of Search, Tail, Session and Top says since when (Unix
+// ns) what was received is kept.
 //
 //   status             | when
 //   -------------------|--------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from tests.e2e import (bad_input, completeness, context, coverage, crashes, hard_paths,  # noqa: E402
-                       overload, rounds, sessions, soak, sockets, tools)
+                       overload, retention, rounds, sessions, soak, sockets, tools)
 from tests.support import gatehouse, workload  # noqa: E402
 
 PORTS_EACH = 3
@@ -45,6 +45,8 @@ SCENARIOS = (
     ("crash-rounds", rounds.crash_rounds),
     ("soak", soak.soak),
     ("rebuild", crashes.rebuild),
+    ("retention-age", retention.by_age),
+    ("retention-size", retention.by_size),
     ("overload-ring", overload.ring),
     ("overload-agent", overload.stopped_agent),
     ("overload-collector", overload.stopped_collector),

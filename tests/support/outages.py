@@ -39,7 +39,7 @@ def spans(events):
         if event["kind"] != "gap" or not words or words[0] not in ("agent-killed", "agent-stopped"):
             continue
         told = dict(word.split("=", 1) for word in words[1:])
-        found.append(Span(event["id"].rpartition("/")[0], _unix(told.get("since", "")), _unix(told["until"]),
+        found.append(Span(event["id"].rpartition("/")[0], unix(told.get("since", "")), unix(told["until"]),
                           words[0] == "agent-killed"))
     return sorted(found, key=lambda span: span.since)
 
@@ -51,7 +51,8 @@ def summary(told, declared):
             f"{told['of unknown text']} of unknown text")
 
 
-def _unix(text):
+def unix(text):
+    """Seconds since 1970 of an event's time; 0 of none."""
     # Python's has six digits behind the point.
     return datetime.datetime.fromisoformat(text.rstrip("Z")[:26] + "+00:00").timestamp() if text else 0.0
 
@@ -88,7 +89,7 @@ def _by_session(sessions, statements):
         of_port[f"{session.client}:{session.client_port}"].append(session)
     found = collections.defaultdict(list)
     for event in statements:
-        at = _unix(event["time"])
+        at = unix(event["time"])
         pid = field(event, "database.pid", 0) or field(event, "session.backend_pid", 0)
         owner = _owner(of_pid[pid], at)
         if owner is None and (not pid or field(event, "fidelity") == "joined-mid-stream"):
