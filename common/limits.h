@@ -65,8 +65,9 @@ inline constexpr size_t kBatchDecodedBytesMax = 2 * kBatchBytesMax;
 inline constexpr size_t kTailRowsMax = 20000;
 // Fresh rows are shown to queries after at most this long.
 inline constexpr uint32_t kFreshDelayMsMax = 200;
-// Rows of one segment in memory, about 300 bytes each: beyond this it is sealed, so that it goes to the file.
-inline constexpr uint64_t kFreshSegmentBytesMax = 128ULL << 20;
+// Rows of one segment in memory, about 300 bytes each: beyond this it is sealed, so that it goes to the file. What the
+// vectors take is up to half as much again; with three of them and the engine's memory a collector stays below 1 GiB.
+inline constexpr uint64_t kFreshSegmentBytesMax = 64ULL << 20;
 // Of all segments together; above it the store waits for its loader and reads on from the log later.
 inline constexpr uint64_t kFreshBytesMax = 2 * kFreshSegmentBytesMax;
 // The store writes what repeats within a segment once. Of so many contents it remembers that they were written; beyond

@@ -62,8 +62,9 @@ Status Store::State::open_files() {
       {"autoload_known_extensions", "false"},
       {"enable_external_access", "false"},
       {"storage_compatibility_version", "latest"},
-      // The default rewrites the partial row group for every 16 MB. Bulk loads pass the write-ahead log by.
-      {"checkpoint_threshold", "256MB"},
+      // The default rewrites the partial row group for every 16 MB. Bulk loads pass the write-ahead log by, but for the
+      // last row group of each, so the log's size adds to what an event takes.
+      {"checkpoint_threshold", "64MB"},
       // Latest-first questions with all columns read those only of the rows that are answered.
       {"late_materialization_max_rows", "2000"},
   };

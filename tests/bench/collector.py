@@ -74,7 +74,7 @@ class Bench:
             try:
                 status = pathlib.Path(f"/proc/{self.collector.process.pid}/status").read_text()
                 peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-                self.peak_bytes = int(peak.split()[1]) * 1024
+                self.peak_bytes = max(self.peak_bytes, int(peak.split()[1]) * 1024)
             except (OSError, StopIteration):
                 pass
             time.sleep(0.2)
