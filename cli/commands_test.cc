@@ -91,7 +91,8 @@ class Commands : public testing::Test {
     words.insert(words.end(), {"--collector", collector_->address()});
     if (std::ranges::find(words, "--credentials") == words.end())
       words.insert(words.end(), {"--credentials", collector_->credentials()});
-    const auto options = parse_options(words, [](const char*) { return std::nullopt; }, kNow);
+    const auto options = parse_options(
+        words, [](const char*) { return std::nullopt; }, kNow);
     if (!options) {
       (options.error().exit_code == 0 ? out_ : problems_).write(options.error().text);
       return options.error().exit_code;
@@ -109,8 +110,9 @@ TEST_F(Commands, PartialAnswersSaySo) {
   collector_->add(row(1, "SELECT 1"));
   collector_->set_index("43 120");
   EXPECT_EQ(command({"query", "--since", "1h"}), 0);
-  EXPECT_EQ(problems_.text(), "gatehouse: this answer is partial: the collector is building its index and has 43 % of "
-                              "what it keeps, about 120 s to go\n");
+  EXPECT_EQ(problems_.text(),
+            "gatehouse: this answer is partial: the collector is building its index and has 43 % of "
+            "what it keeps, about 120 s to go\n");
   EXPECT_THAT(out_.text(), Not(HasSubstr("partial")));
   EXPECT_EQ(command({"query", "--since", "1h", "--output", "json"}), 0);
   EXPECT_THAT(out_.text(), HasSubstr(",\"partial\":43}\n"));

@@ -393,7 +393,8 @@ uint64_t Delivery::unsettled_ns(uint64_t now_ns) const {
   if (held_count_ == 0 && settled_ns_ <= now_ns) return first_ns;
   for (const auto& [id, socket] : sockets_) {
     if (!socket.held.empty()) first_ns = std::min(first_ns, socket.held.front().since_ns);
-    if (socket.ending_ns != 0 && socket.ending_ns + kEndingNsMax > now_ns) first_ns = std::min(first_ns, socket.last_ns);
+    if (socket.ending_ns != 0 && socket.ending_ns + kEndingNsMax > now_ns)
+      first_ns = std::min(first_ns, socket.last_ns);
   }
   return first_ns;
 }

@@ -81,9 +81,8 @@ Status configure(const Programs& programs, const CaptureConfig& config) {
   *shared.port_count = static_cast<uint32_t>(config.ports.size());
   *shared.request_bytes_max = config.request_bytes_max;
   *shared.watch_client_ends = config.client_ends ? 1 : 0;
-  *shared.wakeup_bytes =
-      std::min({config.wakeup_bytes, config.control_ring_bytes / 4, config.request_ring_bytes / 4,
-                config.response_ring_bytes / 4});
+  *shared.wakeup_bytes = std::min({config.wakeup_bytes, config.control_ring_bytes / 4, config.request_ring_bytes / 4,
+                                   config.response_ring_bytes / 4});
   const std::array<std::pair<const char*, size_t>, kRings> rings{{
       {"gh_responses", config.response_ring_bytes},
       {"gh_requests", config.request_ring_bytes},

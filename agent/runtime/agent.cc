@@ -21,8 +21,8 @@ namespace {
 constexpr size_t kRecordsPerTurnMax = 4096;                  // then housekeeping gets its turn
 constexpr uint64_t kProcessPollEveryNs = 20ULL * 1'000'000;  // well under a batch's delay, so its hashes are in it
 constexpr uint64_t kUnsyncedMaxNs = 1'000'000'000;           // twice spool::Spool::kSyncEvery, and the disk's time
-constexpr uint32_t kIdleMsMax = 200;  // while nothing happens: what a signal or doctor's question waits for
-constexpr uint64_t kMarkEveryNs = 1'000'000'000;             // while nothing happens
+constexpr uint32_t kIdleMsMax = 200;              // while nothing happens: what a signal or doctor's question waits for
+constexpr uint64_t kMarkEveryNs = 1'000'000'000;  // while nothing happens
 // Looking for the host's sockets takes at most one part in so many of a core.
 constexpr uint64_t kSurveyRest = 1000;
 constexpr std::chrono::milliseconds kDrainMax{3000};  // at the end: long enough for a healthy collector

@@ -33,7 +33,7 @@ using Counters = std::map<std::string, uint64_t>;
 struct LiveSource {
   RecordSource& source;
   std::function<void(uint32_t pause_ms, uint32_t idle_ms)> wait;  // as KernelSource::wait()
-  std::function<uint64_t()> unsettled_ns;  // as KernelSource::unsettled_ns()
+  std::function<uint64_t()> unsettled_ns;                         // as KernelSource::unsettled_ns()
   std::function<Counters()> counters;
   // Ends the watching; what was recorded can still be polled. Then: where the connections still open stood.
   std::function<void()> detach;

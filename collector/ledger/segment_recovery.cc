@@ -28,7 +28,7 @@ Result<std::string> read_at(int fd, const std::string& path, uint64_t offset, ui
 }
 
 Result<uint64_t> size_of(const UniqueFd& file, const std::string& path) {
-  struct stat status{};
+  struct stat status {};
   if (::fstat(file.get(), &status) != 0) return Error::system(path);
   return static_cast<uint64_t>(status.st_size);
 }
