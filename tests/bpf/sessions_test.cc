@@ -337,7 +337,7 @@ TEST(UnixSessions, EndWithTheirGoodbye) {
 
 // The writer's end and the reader's, on two CPUs, both come to a socket that has no state yet.
 TEST(UnixSessions, BegunByBothEndsAtOnce) {
-  constexpr size_t kSessions = 3000;
+  constexpr size_t kSessions = 500, kSessionsPerLook = 20;
   Capture capture({.ports = {kPort}, .control_ring_bytes = 8U << 20});
   ASSERT_TRUE(capture.ok());
   std::atomic<int> waiting_reader{-1};
@@ -359,6 +359,7 @@ TEST(UnixSessions, BegunByBothEndsAtOnce) {
     while (read_count <= i) std::this_thread::yield();
     pair.respond(welcome());
     pair.request(frame('X', ""));
+    if (i % kSessionsPerLook == 0) capture.drain();  // of the whole host, which may be busy
   }
   reader.join();
   EXPECT_TRUE(capture.until([&] {
