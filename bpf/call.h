@@ -210,6 +210,7 @@ static __always_inline bool read_call(struct gh_scratch *s, __u32 kind, const st
 	switch (kind & CALL_KIND) {
 	case CALL_BUFFER:
 		s->user = arguments->at[1];
+		call->buffers = 1;
 		if (kind & CALL_FLAGS)
 			call->flags = arguments->at[3];
 		return true;
@@ -229,11 +230,15 @@ static __always_inline bool read_call(struct gh_scratch *s, __u32 kind, const st
 	return false;
 }
 
-/* The buffer number `at` of a row of them. False: it cannot be read. */
+/* The buffer number `at`. False: it cannot be read. */
 static __always_inline bool read_buffer(const struct gh_call *call, __u32 at, __u64 *user, __u64 *bytes)
 {
 	__u64 pair[2] = {};
 
+	if (!call->vector) { /* the only one: *user is it, and it is as long as it must be */
+		*bytes = ~0ULL;
+		return true;
+	}
 	if (!call->is_32bit) {
 		if (bpf_probe_read_user(pair, sizeof(pair), (const void *)(call->vector + (__u64)at * sizeof(pair))))
 			return false;

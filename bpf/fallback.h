@@ -32,29 +32,24 @@ static __always_inline void leave(struct gh_conn *conn, __u32 direction)
 }
 
 /* Says `bytes` at s->user. True: the socket is none of ours. The position has moved on already. */
-__noinline int say_segment(struct gh_scratch *s, struct gh_conn *conn, __u32 bytes)
+static __always_inline bool say_buffer(struct gh_scratch *s, struct gh_conn *conn, __u32 bytes)
 {
-	struct gh_speech speech = { .conn = conn };
-	struct gh_stream *stream;
+	struct gh_speech speech = { .conn = conn, .port = s->port, .is_unix = s->is_unix };
+	struct gh_stream *stream = &conn->stream[s->walk.direction & 1];
 
-	if (!s || !conn)
-		return 0;
-	stream = &conn->stream[s->walk.direction & 1];
 	if (stream->parse.mode == MODE_COUNT) {
 		stream->offset += bytes;
 		if (conn->flags & CONN_OPAQUE_DUE)
 			emit_opaque(conn, conn->opaque_reason);
-		return 0;
+		return false;
 	}
-	speech.is_unix = s->is_unix;
-	speech.port = s->port;
 	return learn(&speech, say_user(s, conn, bytes));
 }
 
 /* The next buffer, or the next message. 1: that was the last. */
 __noinline int say_one_buffer(struct gh_scratch *s, struct gh_conn *conn)
 {
-	__u64 bytes, user;
+	__u64 bytes;
 
 	if (!s || !conn)
 		return 1;
@@ -65,28 +60,25 @@ __noinline int say_one_buffer(struct gh_scratch *s, struct gh_conn *conn)
 			s->send_left = message;
 		return message < 0;
 	}
-	if (!s->send_left || s->call.at >= s->call.buffers || !read_buffer(&s->call, s->call.at++, &user, &bytes))
+	if (!s->send_left || s->call.at >= s->call.buffers || !read_buffer(&s->call, s->call.at++, &s->user, &bytes))
 		return 1;
 	if (bytes > s->send_left)
 		bytes = s->send_left;
-	s->user = user;
 	s->send_left -= bytes;
 	s->bytes_left -= bytes;
 	if (bytes)
-		s->send_forget = say_segment(s, conn, bytes);
-	return s->send_forget;
+		s->send_forget = say_buffer(s, conn, bytes);
+	return s->send_forget || (!s->send_left && !s->call.messages_left);
 }
 
-/* Says `bytes` that the call in s->call has moved. True: the socket is none of ours. */
-__noinline int say_call(struct gh_scratch *s, struct gh_conn *conn, __u32 bytes)
+/* Says the bytes that are due of the call in s->call. True: the socket is none of ours. */
+__noinline int say_call(struct gh_scratch *s, struct gh_conn *conn)
 {
 	if (!s || !conn)
 		return 0;
 	s->dry = 0;
-	if (!s->call.vector && !s->call.messages_left)
-		return say_segment(s, conn, bytes);
-	s->bytes_left = bytes;
-	s->send_left = s->call.messages_left ? 0 : bytes;
+	s->bytes_left = s->call.due;
+	s->send_left = s->call.messages_left ? 0 : s->call.due;
 	s->send_forget = 0;
 	loop(step, CALL_STEPS_MAX)
 		if (say_one_buffer(s, conn))
@@ -97,16 +89,14 @@ __noinline int say_call(struct gh_scratch *s, struct gh_conn *conn, __u32 bytes)
 }
 
 /* The first bytes that the call has moved, as far as they are in its first buffer. Returns how many. */
-static __always_inline __u32 first_bytes(const struct gh_scratch *s, void *to, __u32 bytes_max, __u32 moved)
+static __always_inline __u32 first_bytes(const struct gh_scratch *s, void *to, __u32 bytes_max)
 {
-	__u64 user = s->user, bytes = moved;
+	__u64 user = s->user, bytes;
 
-	if (s->call.messages_left)
+	if (s->call.messages_left || !read_buffer(&s->call, 0, &user, &bytes))
 		return 0;
-	if (s->call.vector && !read_buffer(&s->call, 0, &user, &bytes))
-		return 0;
-	if (bytes > moved)
-		bytes = moved;
+	if (bytes > s->call.moved)
+		bytes = s->call.moved;
 	if (bytes > bytes_max)
 		bytes = bytes_max;
 	barrier_var(bytes); /* clamp the very register the helper gets */
@@ -119,7 +109,7 @@ static __always_inline __u32 first_bytes(const struct gh_scratch *s, void *to, _
  * The server's end of a captured connection reads for the first time: by now the process that serves is settled.
  * True: that is told, or of no interest, and the socket can be forgotten.
  */
-__noinline int tell_peer(struct gh_scratch *s, struct gh_conn *conn, __u32 moved, __u32 port)
+__noinline int tell_peer(struct gh_scratch *s, struct gh_conn *conn, __u32 port)
 {
 	struct gh_peer record = {};
 	__u32 startup[2] = {};
@@ -127,7 +117,7 @@ __noinline int tell_peer(struct gh_scratch *s, struct gh_conn *conn, __u32 moved
 
 	if (!s || !conn)
 		return 0;
-	bytes = first_bytes(s, startup, sizeof(startup), moved);
+	bytes = first_bytes(s, startup, sizeof(startup));
 	version = bpf_ntohl(startup[1]) >> 16;
 	/* 3: a startup message; 1234: SSLRequest and its like, or half of one. Others only at a named port. */
 	if (version == 3 || version == 1234 || conn->flags & CONN_DECIDED ||
@@ -153,9 +143,9 @@ static __always_inline __u32 tcp_end(const struct gh_conn *conn, const struct so
 	return copied - has_read_fin(sk, copied);
 }
 
-/* `bytes` up to `end`: what was said of them. True: the socket is none of ours. */
-static __always_inline bool tcp_said(struct gh_scratch *s, struct gh_conn *conn, const struct sock *sk, __u32 end,
-				     __u32 bytes, bool is_read)
+/* How many of the call's bytes, the last of which is before `end`, are to be said. */
+static __always_inline __u32 tcp_due(struct gh_scratch *s, struct gh_conn *conn, const struct sock *sk, __u32 end,
+				     bool *forget)
 {
 	__u32 direction = s->walk.direction & 1;
 	struct gh_stream *stream = &conn->stream[direction];
@@ -163,11 +153,11 @@ static __always_inline bool tcp_said(struct gh_scratch *s, struct gh_conn *conn,
 	__s32 missing = end - stream->seq;
 
 	if (missing <= 0)
-		return false;
+		return 0;
 	stream->seq = end;
-	if (missing != (__s32)bytes || !is_read) {
+	if (missing != (__s32)s->call.moved || !s->call.is_read) {
 		skip(stream, direction, missing, GH_LOST_UNSUPPORTED);
-		return false;
+		return 0;
 	}
 	s->is_unix = false;
 	s->flags = 0;
@@ -180,42 +170,58 @@ static __always_inline bool tcp_said(struct gh_scratch *s, struct gh_conn *conn,
 		__builtin_memset(&s->writer, 0, sizeof(s->writer));
 	if (response_comes_first(conn, direction)) {
 		speech.port = s->port;
-		return learn(&speech, SEEN_NOT_PROTOCOL);
+		*forget = learn(&speech, SEEN_NOT_PROTOCOL);
+		return 0;
 	}
-	return say_call(s, conn, bytes);
+	return s->call.moved;
 }
 
-/* A process has moved `bytes` through a TCP socket. `is_read`: s->call says where they are. */
-static __always_inline void tcp_moved(struct gh_scratch *s, struct sock *sk, struct gh_conn *conn, __u32 bytes,
-				      bool sends, bool is_read)
+/*
+ * Every program first makes out what was moved (tcp_moved, unix_moved), then says it (say_call), then does what follows
+ * from that (tcp_said, unix_said): one after the other and not one inside the other, since the frames of a chain of
+ * calls share 512 bytes, and older kernels round each up to 32.
+ */
+
+/* After say_call(): the call's direction is free again, and the socket forgotten if it is none of ours. */
+static __always_inline void tcp_said(struct gh_scratch *s, struct sock *sk, struct gh_conn *conn, bool forget)
 {
+	leave(conn, s->walk.direction);
+	if (!forget)
+		return;
+	forget_conn(sk);
+	count(GH_COUNT_SOCKETS_FORGOTTEN);
+}
+
+/* A process has moved s->call through a TCP socket. True: say it. */
+static __noinline bool tcp_moved(struct gh_scratch *s, struct sock *sk, struct gh_conn *conn)
+{
+	bool sends = s->call.kind & CALL_SENDS, forget = false;
 	__u32 direction;
-	bool forget;
 
 	if (conn->flags & CONN_OTHER_END) {
-		if (!sends && is_read && tell_peer(s, conn, bytes, field(sk, __sk_common.skc_num)))
+		if (!sends && s->call.is_read && tell_peer(s, conn, field(sk, __sk_common.skc_num)))
 			forget_told(conn, sk);
-		return;
+		return false;
 	}
 	direction = sends ? sending_direction(conn) : !sending_direction(conn);
+	barrier_var(direction); /* bounded where it is used: older verifiers do not follow the sum */
 	if (!enter(conn, direction))
-		return;
+		return false;
 	s->walk.direction = direction;
-	forget = tcp_said(s, conn, sk, tcp_end(conn, sk, sends), bytes, is_read);
-	leave(conn, direction);
-	if (forget) {
-		forget_conn(sk);
-		count(GH_COUNT_SOCKETS_FORGOTTEN);
-	}
+	s->call.due = tcp_due(s, conn, sk, tcp_end(conn, sk, sends), &forget);
+	if (s->call.due)
+		return true;
+	tcp_said(s, sk, conn, forget);
+	return false;
 }
 
 /* A session at a server's well-known path that does not begin with a startup packet is older than these programs. */
 static __always_inline void unix_join(struct gh_scratch *s, struct gh_conn *conn, const struct sock *server,
-				      __u64 start, __u32 bytes)
+				      __u64 start)
 {
 	__u8 tag = 0;
 
-	if (!first_bytes(s, &tag, 1, bytes) || !is_request_tag(tag))
+	if (!first_bytes(s, &tag, 1) || !is_request_tag(tag))
 		return;
 	s->opened.path_bytes = copy_unix_path(s->opened.path, server);
 	if (!is_named_path(s->opened.path, s->opened.path_bytes))
@@ -225,7 +231,7 @@ static __always_inline void unix_join(struct gh_scratch *s, struct gh_conn *conn
 
 #ifdef GH_UNTYPED
 /* Nobody tells of a Unix socket's end: only what begins as our protocol does, or is at a named path, gets a state. */
-static __always_inline bool may_be_ours(struct gh_scratch *s, const struct sock *server, __u32 moved, bool is_read)
+static __always_inline bool may_be_ours(struct gh_scratch *s, const struct sock *server)
 {
 	__u32 startup[2] = {};
 	__u32 bytes, code;
@@ -233,24 +239,24 @@ static __always_inline bool may_be_ours(struct gh_scratch *s, const struct sock 
 	s->opened.path_bytes = copy_unix_path(s->opened.path, server);
 	if (is_named_path(s->opened.path, s->opened.path_bytes))
 		return true;
-	if (!is_read || first_bytes(s, startup, sizeof(startup), moved) < sizeof(startup))
+	if (!s->call.is_read || first_bytes(s, startup, sizeof(startup)) < sizeof(startup))
 		return false;
 	bytes = bpf_ntohl(startup[0]);
 	code = bpf_ntohl(startup[1]);
 	return bytes >= 8 && bytes <= STARTUP_BYTES_MAX && (code >> 16 == 3 || code >> 16 == 1234);
 }
 #else
-#define may_be_ours(s, server, moved, is_read) true
+#define may_be_ours(s, server) true
 #endif
 
 /* The state of the end that has sent; NULL if the socket is none of ours. */
 static __always_inline struct gh_conn *unix_first_read(struct gh_scratch *s, struct sock *sender,
-						       struct sock *reader, __u32 bytes, bool is_read)
+						       struct sock *reader)
 {
 	enum unix_role role = unix_role(sender, reader);
 	struct gh_conn *conn;
 
-	if (role == UNIX_NEITHER || (role == UNIX_CLIENT && !may_be_ours(s, reader, bytes, is_read)))
+	if (role == UNIX_NEITHER || (role == UNIX_CLIENT && !may_be_ours(s, reader)))
 		return NULL;
 	unix_fresh(s, role, reader, 0);
 	if (role == UNIX_SERVER) /* nothing was asked yet: not a protocol of ours */
@@ -261,23 +267,23 @@ static __always_inline struct gh_conn *unix_first_read(struct gh_scratch *s, str
 	return conn;
 }
 
-/* `bytes` from `start` on: what was said of them. False: the socket is none of ours. */
-static __always_inline bool unix_said(struct gh_scratch *s, struct gh_conn *conn, struct sock *sender,
-				      struct sock *reader, __u64 start, __u32 bytes, bool is_read)
+/* How many of the call's bytes, which begin at `start`, are to be said. */
+static __always_inline __u32 unix_due(struct gh_scratch *s, struct gh_conn *conn, struct sock *sender,
+				      struct sock *reader, __u64 start)
 {
-	__u32 direction = s->walk.direction & 1;
+	__u32 direction = s->walk.direction & 1, bytes = s->call.moved;
 	struct gh_stream *stream = &conn->stream[direction];
 	__s32 gap;
 
-	if (direction == GH_REQUEST && is_read && is_unheard(conn))
-		unix_join(s, conn, reader, start, bytes);
+	if (direction == GH_REQUEST && s->call.is_read && is_unheard(conn))
+		unix_join(s, conn, reader, start);
 	gap = (__u32)start - stream->seq;
 	if (gap > 0)
 		skip(stream, direction, gap, GH_LOST_UNSUPPORTED);
 	stream->seq = start + bytes;
-	if (!is_read) {
+	if (!s->call.is_read) {
 		skip(stream, direction, bytes, GH_LOST_UNSUPPORTED);
-		return true;
+		return 0;
 	}
 	s->is_unix = true;
 	s->port = 0;
@@ -292,12 +298,12 @@ static __always_inline bool unix_said(struct gh_scratch *s, struct gh_conn *conn
 	}
 	if (!(conn->flags & CONN_OPENED))
 		describe_unix(&s->opened, direction == GH_REQUEST ? reader : sender);
-	return !say_call(s, conn, bytes);
+	return bytes;
 }
 
-/* `reader` has taken `bytes` that `conn`'s socket has sent. */
+/* `reader` has taken s->call, which `conn`'s socket has sent. */
 static __always_inline void unix_taken(struct gh_scratch *s, struct gh_conn *conn, struct sock *sender,
-				       struct sock *reader, __u32 bytes, bool is_read)
+				       struct sock *reader)
 {
 	__u32 direction = conn->flags & CONN_CLIENT ? GH_REQUEST : GH_RESPONSE;
 	__u64 start = conn->read, left = unix_left(conn, reader);
@@ -310,42 +316,55 @@ static __always_inline void unix_taken(struct gh_scratch *s, struct gh_conn *con
 		return;
 	}
 	/* Bytes that left the queue unseen (splice) did so before these. */
-	if (left > start + bytes)
-		start = left - bytes;
-	conn->read = start + bytes;
+	if (left > start + s->call.moved)
+		start = left - s->call.moved;
+	conn->read = start + s->call.moved;
 	conn->read_bytes = 0;
 	if (!enter(conn, direction))
 		return;
 	s->walk.direction = direction;
-	if (!unix_said(s, conn, sender, reader, start, bytes, is_read)) {
-		conn->flags |= CONN_IGNORED;
-		count(GH_COUNT_SOCKETS_FORGOTTEN);
-	}
-	leave(conn, direction);
+	s->call.due = unix_due(s, conn, sender, reader, start);
+	if (!s->call.due)
+		leave(conn, direction);
 }
 
-/* A process has received from a Unix socket: `bytes`, or the end of what the other end has sent. */
-static __always_inline void unix_received(struct gh_scratch *s, struct sock *sk, int bytes, int flags, bool is_read)
+/*
+ * A process has received s->call from a Unix socket: bytes, or the end of what the other end has sent. The state of
+ * that end; NULL if it is none of ours. If something is due of it, say it; then unix_said().
+ */
+static __noinline struct gh_conn *unix_moved(struct gh_scratch *s, struct sock *sk, struct sock *peer)
 {
-	struct sock *peer = trusted_peer(sk);
-	struct gh_conn *from;
+	struct gh_conn *from = conn_of(peer);
+	bool peeks = s->call.flags & MSG_PEEK;
 
-	if (!peer || flags & (MSG_ERRQUEUE | MSG_OOB))
-		return;
-	from = conn_of(peer);
+	s->call.due = 0;
+	if (s->call.flags & (MSG_ERRQUEUE | MSG_OOB))
+		return NULL;
 #ifdef GH_UNTYPED
-	if (from && flags & MSG_PEEK)
-		from->read_bytes -= min(from->read_bytes, (__u32)bytes); /* copied, and not taken */
+	if (from && peeks)
+		from->read_bytes -= min(from->read_bytes, s->call.moved); /* copied, and not taken */
 #endif
-	if (bytes > 0 && !(flags & MSG_PEEK)) {
+	if (s->call.moved && !peeks) {
 		if (!from)
-			from = unix_first_read(s, peer, sk, bytes, is_read);
+			from = unix_first_read(s, peer, sk);
 		if (from && !(from->flags & CONN_IGNORED))
-			unix_taken(s, from, peer, sk, bytes, is_read);
+			unix_taken(s, from, peer, sk);
 	}
-	if (!from || from->flags & CONN_IGNORED)
+	return !from || from->flags & CONN_IGNORED ? NULL : from;
+}
+
+/* What `sk` has received means for both ends, once it is said. */
+static __noinline void unix_said(struct gh_scratch *s, struct sock *sk, struct sock *peer, struct gh_conn *from,
+				 bool forget)
+{
+	if (s->call.due)
+		leave(from, s->walk.direction);
+	if (forget) {
+		from->flags |= CONN_IGNORED;
+		count(GH_COUNT_SOCKETS_FORGOTTEN);
 		return;
-	unix_heard(sk, peer, from, s, bytes);
+	}
+	unix_heard(sk, peer, from, s, s->call.moved);
 }
 
 #endif

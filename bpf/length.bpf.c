@@ -16,7 +16,7 @@ char LICENSE[] SEC("license") = "GPL";
  * a request that is completed on the way out of another call (io_uring): then the call has its result already, or is
  * about another file.
  */
-static __always_inline bool find_call(struct gh_scratch *s, const struct sock *sk, bool sends)
+static __always_inline bool find_call(struct gh_scratch *s, const struct sock *sk)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	const struct pt_regs *regs = (const struct pt_regs *)bpf_task_pt_regs(task);
@@ -29,35 +29,48 @@ static __always_inline bool find_call(struct gh_scratch *s, const struct sock *s
 		return false;
 	s->call.is_32bit = is_32bit_call(task);
 	kind = read_arguments(regs, s->call.is_32bit, arguments);
-	if (!kind || (kind & CALL_SENDS) != (sends ? CALL_SENDS : 0))
+	if (!kind || (kind & CALL_SENDS) != s->call.kind)
 		return false;
 	file = file_of(task, arguments->at[0]);
 	socket = BPF_CORE_READ(file, private_data);
-	if (BPF_CORE_READ(socket, sk) != sk)
+	if (BPF_CORE_READ(socket, sk) != sk || !read_call(s, kind, arguments, 1))
 		return false;
+	if (!s->call.messages_left)
+		return true;
 	/* Of several messages nobody tells which this is. */
-	if ((kind & CALL_KIND) == CALL_MESSAGES && arguments->at[2] == 1)
-		return read_message(&s->call, arguments->at[1]) && !(s->call.at = s->call.messages_left = 0);
-	return read_call(s, kind, arguments, 0);
+	s->call.messages_left = 0;
+	return arguments->at[2] == 1 && read_message(&s->call, arguments->at[1]);
+}
+
+/* Makes out what was moved: a function of its own, see fallback.h. */
+static __noinline void moved(struct gh_scratch *s, const struct sock *sk, int bytes, __u32 kind)
+{
+	s->call.kind = kind;
+	s->call.moved = bytes;
+	s->call.is_read = bytes && find_call(s, sk);
 }
 
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(on_sent, struct sock *sk, int bytes, int flags)
 {
-	struct gh_scratch *s;
+	struct gh_scratch *s = scratch();
 	struct gh_conn *conn;
 
-	if (bytes <= 0)
+	if (bytes <= 0 || !s)
 		return 0;
 	if (is_unix_stream(sk)) {
 		unix_sent(sk, bytes, true);
 		return 0;
 	}
 	conn = is_tcp(sk) ? conn_of(sk) : NULL;
-	s = scratch();
+	if (!conn || !conn->id)
+		return 0;
+	moved(s, sk, bytes, CALL_SENDS);
 	/* An urgent byte is not what the server reads: a gap, and no statement that was never said. */
-	if (conn && conn->id && s)
-		tcp_moved(s, sk, conn, bytes, true, find_call(s, sk, true) && !(s->call.flags & MSG_OOB));
+	if (s->call.is_read && s->call.flags & MSG_OOB)
+		s->call.is_read = false;
+	if (tcp_moved(s, sk, conn))
+		tcp_said(s, sk, conn, say_call(s, conn));
 	return 0;
 }
 
@@ -66,17 +79,30 @@ int BPF_PROG(on_received, struct sock *sk, int bytes, int flags)
 {
 	struct gh_scratch *s = scratch();
 	struct gh_conn *conn;
+	struct sock *peer;
 
-	if (!s)
+	if (bytes < 0 || !s)
 		return 0;
 	if (is_unix_stream(sk)) {
-		unix_received(s, sk, bytes, flags, bytes > 0 && find_call(s, sk, false));
+		peer = trusted_peer(sk);
+		if (!peer)
+			return 0;
+		moved(s, sk, bytes, 0);
+		s->call.flags = flags;
+		conn = unix_moved(s, sk, peer);
+		if (conn)
+			unix_said(s, sk, peer, conn, s->call.due && say_call(s, conn));
 		return 0;
 	}
-	if (bytes <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) || !is_tcp(sk))
+	if (!bytes || flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) || !is_tcp(sk))
 		return 0;
 	conn = conn_of(sk);
-	if (conn && conn->id)
-		tcp_moved(s, sk, conn, bytes, false, find_call(s, sk, false) && !(flags & MSG_TRUNC));
+	if (!conn || !conn->id)
+		return 0;
+	moved(s, sk, bytes, 0);
+	if (flags & MSG_TRUNC)
+		s->call.is_read = false;
+	if (tcp_moved(s, sk, conn))
+		tcp_said(s, sk, conn, say_call(s, conn));
 	return 0;
 }

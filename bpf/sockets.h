@@ -24,7 +24,10 @@ struct {
 
 static __always_inline bool is_database_port(__u16 port)
 {
-	return gh_database_ports[(port / 64) & (PORT_WORDS - 1)] >> (port % 64) & 1;
+	__u64 word = port / 64;
+
+	barrier_var(word); /* bound the very register that addresses */
+	return gh_database_ports[word & (PORT_WORDS - 1)] >> (port % 64) & 1;
 }
 
 static __always_inline __u64 socket_inode_of(const struct sock *sk)

@@ -14,24 +14,20 @@ char LICENSE[] SEC("license") = "GPL";
 
 #define CALL_MESSAGES_MAX 1024 /* UIO_MAXIOV */
 
-static __always_inline void tcp_called(struct gh_scratch *s, struct sock *sk, __u32 kind, __u32 moved, bool is_read)
+/* The state of a TCP socket of which s->call is to be said; else NULL. */
+static __always_inline struct gh_conn *tcp_called(struct gh_scratch *s, struct sock *sk)
 {
 	struct gh_conn *conn = conn_of(sk);
+	struct gh_call *call = &s->call;
 
 	if (!conn || !conn->id)
-		return;
-	if (!(kind & CALL_SENDS) && s->call.flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB))
-		return;
+		return NULL;
+	if (!(call->kind & CALL_SENDS) && call->flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB))
+		return NULL;
 	/* An urgent byte is not what the server reads: a gap, and no statement that was never said. */
-	tcp_moved(s, sk, conn, moved, kind & CALL_SENDS, is_read && !(s->call.flags & (MSG_OOB | MSG_TRUNC)));
-}
-
-static __always_inline void unix_called(struct gh_scratch *s, struct sock *sk, __u32 kind, __u32 moved, bool is_read)
-{
-	if (!(kind & CALL_SENDS))
-		unix_received(s, sk, moved, s->call.flags, is_read);
-	else if (moved)
-		unix_sent(sk, moved, is_read && may_be_ours(s, unix_peer(sk), moved, is_read));
+	if (call->flags & (MSG_OOB | MSG_TRUNC))
+		call->is_read = false;
+	return tcp_moved(s, sk, conn) ? conn : NULL;
 }
 
 /* Adds the bytes of one message to s->bytes_left; 1 after the last. */
@@ -73,6 +69,39 @@ static __always_inline struct sock *sock_of_call(struct task_struct *task, __u32
 }
 
 /*
+ * The socket that the call has moved bytes of, and s->call; NULL if it has none. Nothing moved is of interest as the
+ * end of what a Unix socket receives. A function of its own, see fallback.h.
+ */
+static __noinline struct sock *find_call(struct gh_scratch *s, const struct pt_regs *regs, __u32 result)
+{
+	struct task_struct *task = current_task();
+	struct gh_call *call = &s->call;
+	struct sock *sk;
+
+	call->is_32bit = is_32bit_call(task);
+	call->kind = read_arguments(regs, call->is_32bit, &s->arguments);
+	if (!call->kind || (!result && call->kind & CALL_SENDS))
+		return NULL;
+	sk = sock_of_call(task, &call->kind, &s->arguments);
+	if (!sk)
+		return NULL;
+	call->is_read = read_call(s, call->kind, &s->arguments, result);
+	call->moved = result;
+	if ((call->kind & CALL_KIND) == CALL_MESSAGES && call->is_read)
+		call->moved = bytes_of_messages(s);
+	if (!call->moved)
+		call->is_read = false;
+	return sk;
+}
+
+/* A process has sent to a Unix socket. */
+static __noinline void unix_called(struct gh_scratch *s, struct sock *sk, struct sock *peer)
+{
+	if (s->call.moved)
+		unix_sent(sk, s->call.moved, s->call.is_read && may_be_ours(s, peer));
+}
+
+/*
  * Why here: whatever reads from a Unix socket, io_uring for one, copies; what no call has read is then known to be a
  * gap. TCP's own numbers tell that.
  */
@@ -97,31 +126,31 @@ int BPF_PROG(on_copied, struct sk_buff *skb, int bytes)
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_call, const struct pt_regs *regs, long result)
 {
-	struct task_struct *task;
 	struct gh_scratch *s;
-	__u32 kind, moved;
-	struct sock *sk;
-	bool is_read;
+	struct gh_conn *conn;
+	struct sock *sk, *peer;
 
 	if (result < 0 || result > 0x7fffffff || !may_move_bytes(regs->orig_ax))
 		return 0;
-	task = current_task();
 	s = scratch();
 	if (!s)
 		return 0;
-	s->call.is_32bit = is_32bit_call(task);
-	kind = read_arguments(regs, s->call.is_32bit, &s->arguments);
-	/* Nothing moved: of interest only as the end of what a Unix socket receives. */
-	if (!kind || (!result && kind & CALL_SENDS))
-		return 0;
-	sk = sock_of_call(task, &kind, &s->arguments);
+	sk = find_call(s, regs, result);
 	if (!sk)
 		return 0;
-	is_read = read_call(s, kind, &s->arguments, result);
-	moved = (kind & CALL_KIND) == CALL_MESSAGES && is_read ? bytes_of_messages(s) : result;
-	if (is_unix_stream(sk))
-		unix_called(s, sk, kind, moved, is_read && moved);
-	else if (moved && is_tcp(sk))
-		tcp_called(s, sk, kind, moved, is_read);
+	if (!is_unix_stream(sk)) {
+		conn = s->call.moved && is_tcp(sk) ? tcp_called(s, sk) : NULL;
+		if (conn)
+			tcp_said(s, sk, conn, say_call(s, conn));
+		return 0;
+	}
+	peer = unix_peer(sk);
+	if (s->call.kind & CALL_SENDS) {
+		unix_called(s, sk, peer);
+		return 0;
+	}
+	conn = peer ? unix_moved(s, sk, peer) : NULL;
+	if (conn)
+		unix_said(s, sk, peer, conn, s->call.due && say_call(s, conn));
 	return 0;
 }

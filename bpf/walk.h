@@ -70,6 +70,10 @@ struct gh_call {
 	__u32 messages_left;
 	__u32 is_32bit; /* by the 32-bit ABI's layout */
 	__u32 flags;	/* MSG_ */
+	__u32 kind;	/* CALL_ */
+	__u32 moved;	/* bytes, */
+	__u32 is_read;	/* which can be read; */
+	__u32 due;	/* of which so many are to be said */
 };
 #endif
 
