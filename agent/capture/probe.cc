@@ -87,8 +87,9 @@ struct BtfDeleter {
   void operator()(btf* types) const { btf__free(types); }
 };
 
+// From the kernel's history; the last is the oldest that is known to load that plane (docs/bpf-hooks.md).
 std::string kernel_of(Plane plane) {
-  return plane == Plane::kSocket ? "Linux 6.16" : plane == Plane::kLength ? "Linux 6.3" : "Linux 5.12";
+  return plane == Plane::kSocket ? "Linux 6.16" : plane == Plane::kLength ? "Linux 6.3" : "Linux 6.1";
 }
 
 // The fallback planes read registers, and know only these.

@@ -200,7 +200,9 @@ TEST(Losses, LookingAheadAtAnOffset) {
     send_exactly(pair.server.get(), first);
     send_exactly(pair.server.get(), second);
     const int zero = 0, off = -1;
-    ASSERT_EQ(setsockopt(pair.client.get(), SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof(zero)), 0);
+    const int result = setsockopt(pair.client.get(), SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof(zero));
+    if (result != 0 && errno == EOPNOTSUPP && family == Family::kTcp4) continue;  // TCP has it from Linux 6.9 on
+    ASSERT_EQ(result, 0);
     std::string ahead(first.size(), '\0');
     ASSERT_EQ(recv(pair.client.get(), ahead.data(), first.size(), MSG_PEEK), static_cast<ssize_t>(first.size()));
     EXPECT_EQ(ahead, first);
