@@ -347,6 +347,10 @@ static __noinline struct gh_conn *unix_moved(struct gh_scratch *s, struct sock *
 	if (s->call.moved && !peeks) {
 		if (!from)
 			from = unix_first_read(s, peer, sk);
+#ifndef GH_UNTYPED
+		if (from)
+			__sync_fetch_and_add(&from->read_bytes, s->call.moved); /* what was spliced stands there */
+#endif
 		if (from && !(from->flags & CONN_IGNORED))
 			unix_taken(s, from, peer, sk);
 	}

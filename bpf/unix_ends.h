@@ -136,8 +136,10 @@ static __always_inline __u64 unix_left(const struct gh_conn *conn, const struct 
 	__u64 sent = *(volatile __u64 *)&conn->sent;
 	__u32 waits;
 
-	if (!reader || !bpf_core_field_exists(struct unix_sock, inq_len))
+	if (!reader)
 		return 0;
+	if (!bpf_core_field_exists(struct unix_sock, inq_len))
+		return conn->read + conn->read_bytes; /* as far as anybody counts them, see on_spliced() */
 	waits = kernel_field(struct unix_sock, reader, inq_len);
 	return sent > waits ? sent - waits : 0;
 }

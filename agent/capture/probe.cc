@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <sstream>
 #include <string_view>
 #include <unordered_map>
@@ -227,6 +228,17 @@ std::vector<Requirement> probe_requirements(Plane plane) {
     if (is_of(named, plane))
       result.push_back(probe_name(types.get(), named, "kernel function", named.name, BTF_KIND_FUNC, plane));
   return result;
+}
+
+bool unix_queue_tells_its_length() {
+  const std::unique_ptr<btf, BtfDeleter> types(btf__load_vmlinux_btf());
+  const int id = types ? btf__find_by_name_kind(types.get(), "unix_sock", BTF_KIND_STRUCT) : -1;
+  if (id < 0) return false;
+  const btf_type* const type = btf__type_by_id(types.get(), static_cast<uint32_t>(id));
+  const std::span members(btf_members(type), btf_vlen(type));
+  return std::ranges::any_of(members, [&](const btf_member& member) {
+    return std::string_view(btf__name_by_offset(types.get(), member.name_off)) == "inq_len";
+  });
 }
 
 Status check_requirements(Plane plane) {

@@ -22,6 +22,8 @@ struct Requirement {
 
 // Everything that the plane needs, in the order in which it is worth mending. Loads nothing.
 std::vector<Requirement> probe_requirements(Plane plane);
+// Whether a Unix socket says how much waits to be read from it: from Linux 6.17 on.
+bool unix_queue_tells_its_length();
 // An error with the first missing requirement as one line.
 Status check_requirements(Plane plane);
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "agent/capture/probe.h"
 #include "gatehouse.skel.h"
 #include "length.skel.h"
 #include "syscall.skel.h"
@@ -24,6 +25,7 @@ class PlanePrograms final : public Programs {
   explicit PlanePrograms(Skeleton* skeleton) : skeleton_(skeleton) {
     for (const char* const name : kRunByUs)
       if (bpf_program* const one = program(name)) bpf_program__set_autoattach(one, false);
+    if (bpf_program* const one = program("on_spliced")) bpf_program__set_autoload(one, !unix_queue_tells_its_length());
     share();
   }
   ~PlanePrograms() override { Skeleton::destroy(skeleton_); }
