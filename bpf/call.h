@@ -164,17 +164,16 @@ static __always_inline __u32 read_arguments(const struct pt_regs *regs, bool is_
 
 static __always_inline bool is_32bit_call(struct task_struct *task)
 {
-	return field(task, thread_info.status) & TS_COMPAT;
+	return task->thread_info.status & TS_COMPAT;
 }
 
 /* What the file number means to the process that runs. */
 static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
 {
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	struct file **files = BPF_CORE_READ(table, fd);
+	struct fdtable *table = task->files->fdt;
 	struct file *file = NULL;
 
-	if (fd >= BPF_CORE_READ(table, max_fds) || bpf_probe_read_kernel(&file, sizeof(file), &files[fd]))
+	if (fd >= table->max_fds || bpf_probe_read_kernel(&file, sizeof(file), &table->fd[fd]))
 		return NULL;
 	return file;
 }

@@ -32,8 +32,8 @@ static __always_inline bool find_call(struct gh_scratch *s, const struct sock *s
 	if (!kind || (kind & CALL_SENDS) != s->call.kind)
 		return false;
 	file = file_of(task, arguments->at[0]);
-	socket = BPF_CORE_READ(file, private_data);
-	if (BPF_CORE_READ(socket, sk) != sk || !read_call(s, kind, arguments, 1))
+	socket = kernel_field(struct file, file, private_data);
+	if (kernel_field(struct socket, socket, sk) != sk || !read_call(s, kind, arguments, 1))
 		return false;
 	if (!s->call.messages_left)
 		return true;

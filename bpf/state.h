@@ -44,18 +44,16 @@ extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
 
 #ifdef GH_UNTYPED
 #define field(object, member) BPF_CORE_READ(object, member)
-#define field2(object, pointer, member) BPF_CORE_READ(object, pointer, member)
 #define kernel_field(type, object, member) BPF_CORE_READ((const type *)(object), member)
-#define current_task() ((struct task_struct *)bpf_get_current_task())
 #else
 extern void *bpf_rdonly_cast(const void *object, __u32 type_id) __ksym;
 
 #define kernel_cast(type, pointer) ((type *)bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(type)))
 #define field(object, member) ((object)->member)
-#define field2(object, pointer, member) ((object)->pointer->member)
 #define kernel_field(type, object, member) (kernel_cast(type, object)->member)
-#define current_task() bpf_get_current_task_btf()
 #endif
+/* A typed pointer for every plane, and so is what it points to: plain loads. */
+#define current_task() bpf_get_current_task_btf()
 
 /* Set by user space before the object is loaded. */
 const volatile __u16 gh_ports[GH_PORTS_MAX];
@@ -345,16 +343,16 @@ static __always_inline __u64 wakeup_flag(void *ring)
 /* The process that runs, as its ProcessKey and thread. */
 static __always_inline void process_of(struct gh_process *process, struct task_struct *task)
 {
-	process->start_ns = field2(task, group_leader, start_boottime);
-	process->pid = field(task, tgid);
-	process->tid = field(task, pid);
+	process->start_ns = task->group_leader->start_boottime;
+	process->pid = task->tgid;
+	process->tid = task->pid;
 }
 
 static __always_inline void writer_of(struct gh_process *process, struct task_struct *task)
 {
-	process->start_ns = field2(task, group_leader, start_boottime);
-	process->pid = field(task, tgid);
-	process->uid = field2(task, cred, uid.val);
+	process->start_ns = task->group_leader->start_boottime;
+	process->pid = task->tgid;
+	process->uid = task->cred->uid.val;
 }
 
 static __always_inline void head_of(struct gh_head *head, __u32 kind, __u32 bytes, __u64 socket)
