@@ -98,13 +98,6 @@ constexpr std::array kSchema{
         .min = 1,
         .max = 256,
         .why = "Threads of one query or load. More answer sooner and take from the databases beside it."},
-    Key{.path = "store.fresh_interval_ms",
-        .type = Type::kDuration,
-        .fallback = "1s",
-        .min = 100,
-        .max = 60'000,
-        .why = "How often events of the unsealed segment are brought into the store: the age at which a query sees "
-               "them."},
 
     Key{.path = "log", .type = Type::kSection, .why = "Messages on standard error."},
     Key{.path = "log.level",
@@ -127,7 +120,6 @@ CollectorConfig from_settings(const config::Settings& settings) {
   config.retention.bytes_max = settings.bytes("retention.bytes_max");
   config.store.memory_bytes_max = settings.bytes("store.memory_limit");
   config.store.threads = settings.count("store.threads");
-  config.store.fresh_interval = settings.duration("store.fresh_interval_ms");
   config.log_level = config::log_level(settings.text("log.level"));
   return config;
 }

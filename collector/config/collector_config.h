@@ -38,7 +38,6 @@ struct CollectorConfig {
     Engine engine = Engine::kDuckdb;
     uint64_t memory_bytes_max = 0;
     uint64_t threads = 0;
-    std::chrono::milliseconds fresh_interval{};
   } store;
 
   log::Level log_level = log::Level::kInfo;

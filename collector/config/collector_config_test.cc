@@ -28,7 +28,6 @@ TEST(CollectorConfig, AnEmptyFileIsEveryDefault) {
   EXPECT_EQ(config->segment.age_max, milliseconds(600'000));
   EXPECT_EQ(config->store.memory_bytes_max, 512U << 20);
   EXPECT_EQ(config->store.threads, 2U);
-  EXPECT_EQ(config->store.fresh_interval, milliseconds(1000));
   EXPECT_EQ(config->log_level, log::Level::kInfo);
 }
 
