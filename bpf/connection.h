@@ -68,6 +68,8 @@ static __always_inline void learn_other(struct gh_conn *other, __u32 seen)
 		return;
 	if (seen & SEEN_SSL_REQUEST)
 		other->stream[GH_RESPONSE].parse.mode = MODE_SSL_ANSWER;
+	if (seen & SEEN_READY)
+		other->idle = 1;
 	/* Idle: whatever the client sends next begins a frame. */
 	if (seen & SEEN_READY && (p->mode == MODE_RAW || p->mode == MODE_UNSYNCED))
 		p->mode = MODE_FRAMES;
@@ -80,18 +82,32 @@ static __always_inline void learn_other(struct gh_conn *other, __u32 seen)
 	}
 }
 
-/* What a walk found changes the connection. True: forget the socket. */
-static __always_inline bool learn(const struct gh_speech *speech, __u32 seen)
+#define TERMINATE_BYTES 5
+
+/* A span of requests was walked. Its goodbye ends the session, unless answers are still on their way. */
+static __always_inline __u32 unix_goodbye(struct gh_conn *conn, __u32 bytes, __u32 seen)
+{
+	bool is_idle = conn->idle;
+
+	conn->idle = 0;
+	return is_idle && bytes == TERMINATE_BYTES ? seen & SEEN_TERMINATE : 0;
+}
+
+/* What a walk of `bytes` found changes the connection. True: forget the socket. */
+static __always_inline bool learn(const struct gh_speech *speech, __u32 seen, __u32 bytes)
 {
 	struct gh_conn *conn = speech->conn;
 	__u32 reason = GH_OPAQUE_NOT_PROTOCOL;
 
 	if (seen & SEEN_UNSYNCED)
 		count(GH_COUNT_UNSYNCED);
-	if (speech->is_unix)
-		conn->seen |= seen & (SEEN_BY_OTHER | SEEN_TERMINATE);
-	else
+	if (speech->is_unix) {
+		conn->seen |= seen & SEEN_BY_OTHER;
+		if (conn->flags & CONN_CLIENT)
+			conn->seen |= unix_goodbye(conn, bytes, seen);
+	} else {
 		learn_other(conn, seen);
+	}
 	if (!(seen & (SEEN_NOT_PROTOCOL | SEEN_TLS | SEEN_GSS)))
 		return false;
 	if (seen & (SEEN_TLS | SEEN_DIRECT_TLS))

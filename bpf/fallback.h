@@ -43,7 +43,7 @@ static __always_inline bool say_buffer(struct gh_scratch *s, struct gh_conn *con
 			emit_opaque(conn, conn->opaque_reason);
 		return false;
 	}
-	return learn(&speech, say_user(s, conn, bytes));
+	return learn(&speech, say_user(s, conn, bytes), bytes);
 }
 
 /* The next buffer, or the next message. 1: that was the last. */
@@ -170,7 +170,7 @@ static __always_inline __u32 tcp_due(struct gh_scratch *s, struct gh_conn *conn,
 		__builtin_memset(&s->writer, 0, sizeof(s->writer));
 	if (response_comes_first(conn, direction)) {
 		speech.port = s->port;
-		*forget = learn(&speech, SEEN_NOT_PROTOCOL);
+		*forget = learn(&speech, SEEN_NOT_PROTOCOL, 0);
 		return 0;
 	}
 	return s->call.moved;

@@ -29,7 +29,7 @@ __noinline int send_segment(struct sock *sk __arg_trusted, struct gh_conn *conn,
 	if (!(conn->flags & CONN_DECIDED))
 		speech.port = server_port(conn, sk);
 	if (response_comes_first(conn, speech.direction))
-		return learn(&speech, SEEN_NOT_PROTOCOL);
+		return learn(&speech, SEEN_NOT_PROTOCOL, 0);
 	return !tcp_say(&speech, s->send_seq);
 }
 
@@ -164,7 +164,7 @@ static __always_inline void tcp_receive(struct sk_buff *skb, struct sock *sk, __
 	if (!(conn->flags & CONN_DECIDED))
 		speech.port = server_port(conn, sk);
 	if (response_comes_first(conn, speech.direction))
-		ours = !learn(&speech, SEEN_NOT_PROTOCOL);
+		ours = !learn(&speech, SEEN_NOT_PROTOCOL, 0);
 	else
 		ours = tcp_say(&speech, copied);
 	if (!ours) {

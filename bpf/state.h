@@ -133,6 +133,7 @@ struct gh_conn {
 	__u32 read_bytes; /* Unix: bytes copied so far by the read call that runs; syscall plane: since the last */
 	__u32 seen;	  /* Unix: SEEN_ flags that the other end's state has yet to learn */
 	__u32 opaque_reason; /* of CONN_OPAQUE_DUE */
+	__u32 idle;	  /* Unix, the client's end: it has read ReadyForQuery, and nothing was asked since */
 	/* TCP: the last span of a request as it began, to go back to when its send is cut short. */
 	struct gh_parse before;
 	__u32 before_seq;

@@ -64,7 +64,7 @@ static __always_inline bool tcp_say(struct gh_speech *speech, __u32 seq)
 		}
 		seen = say_user(s, speech->conn, speech->bytes);
 	}
-	return !learn(speech, seen);
+	return !learn(speech, seen, speech->bytes);
 }
 
 /*

@@ -335,6 +335,24 @@ TEST(UnixSessions, EndWithTheirGoodbye) {
   EXPECT_EQ(imbalance(*capture.seen.at(kPath)[0], pair.requests_moved, pair.responses_moved), "");
 }
 
+// A client may say goodbye before it has its answer.
+TEST(UnixSessions, EndAfterTheAnswersThatAreOnTheirWay) {
+  for (const bool at_once : {true, false}) {
+    Capture capture({.ports = {kPort}});
+    ASSERT_TRUE(capture.ok());
+    Pair pair(Family::kUnix, kPort, kPath);
+    pair.request(startup());
+    pair.respond(welcome());
+    pair.request(query("select 1") + (at_once ? frame('X', "") : ""));
+    if (!at_once) pair.request(frame('X', ""));
+    pair.respond(frame('C', "SELECT 1") + ready());
+    pair.close();
+    ASSERT_TRUE(capture.until([&] { return !capture.seen.at(kPath).empty(); }));
+    capture.drain();
+    EXPECT_EQ(capture.seen.at(kPath)[0]->responses().data, welcome() + frame('C', "SELECT 1") + ready()) << at_once;
+  }
+}
+
 // The writer's end and the reader's, on two CPUs, both come to a socket that has no state yet.
 TEST(UnixSessions, BegunByBothEndsAtOnce) {
   constexpr size_t kSessions = 500, kSessionsPerLook = 20;

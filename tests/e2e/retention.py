@@ -164,7 +164,7 @@ def _require_whole_since(stack, server, load):
     events = gatehouse.events_of(stack.collector, server)
     oldest = min(outages.unix(e["time"]) for e in events)
     sessions = [s for s in log_of(server) if s.opened > oldest + 1]
-    require(len(sessions) > 20, f"only {len(sessions)} sessions began within the limit")
+    require(len(sessions) > 5, f"only {len(sessions)} sessions began within the limit")
     pids = {s.pid for s in sessions}
     ours = [e for e in events if field(e, "session.backend_pid", 0) in pids]
     require_clean(oracle.compare(sessions, ours, load.executables))
