@@ -20,6 +20,9 @@ constexpr uint64_t kHeldNsMax = 200'000'000;
 // The client of a Unix socket may read on after its server exited, and its end of file then ends the session. If the
 // client is gone too, nobody reads it.
 constexpr uint64_t kOrphanNsMax = 1'000'000'000;
+// A server's read comes at most this long before the end of its client's send. More of them than that are no sessions.
+constexpr uint64_t kEarlyPeerNsMax = 1'000'000'000;
+constexpr size_t kEarlyPeersMax = 1024;
 // An exit of one end is followed by the other's, if at all, within the same time again.
 constexpr uint64_t kEndingNsMax = 2 * kOrphanNsMax;
 
@@ -149,6 +152,11 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
                              .client_opener = {.process = opened.client_opener}};
   // Who listens is not who serves; of a session that was open already the kernel side tells who serves.
   if (opened.joined) sockets_[opened.socket].server = opened.server_opener;
+  if (const auto early = std::ranges::find(early_peers_, opened.socket, &EarlyPeer::socket);
+      early != early_peers_.end()) {
+    sockets_[opened.socket].server = early->server;
+    early_peers_.erase(early);
+  }
   sink.on_socket_opened(opened);
 }
 
@@ -158,7 +166,14 @@ void Delivery::on_peer(std::span<const std::byte> record) {
     ++counters_.malformed;
     return;
   }
-  if (const auto found = sockets_.find(r->head.socket); found != sockets_.end()) found->second.server = key(r->server);
+  if (const auto found = sockets_.find(r->head.socket); found != sockets_.end()) {
+    found->second.server = key(r->server);
+    return;
+  }
+  const uint64_t now_ns = r->head.time_ns;
+  std::erase_if(early_peers_, [&](const EarlyPeer& p) { return p.time_ns + kEarlyPeerNsMax < now_ns; });
+  if (early_peers_.size() == kEarlyPeersMax) early_peers_.erase(early_peers_.begin());
+  early_peers_.push_back({.socket = r->head.socket, .time_ns = now_ns, .server = key(r->server)});
 }
 
 void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {

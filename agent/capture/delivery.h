@@ -72,6 +72,13 @@ class Delivery {
     std::vector<Held> held;
   };
 
+  // Who serves a connection whose opening is not told yet: its server may have read before its client's send returned.
+  struct EarlyPeer {
+    SocketId socket;
+    uint64_t time_ns;
+    ProcessKey server;
+  };
+
   void on_opened(std::span<const std::byte> record, RecordSink& sink);
   void on_chunk(std::span<const std::byte> record, RecordSink& sink);
   void on_peer(std::span<const std::byte> record);
@@ -92,6 +99,7 @@ class Delivery {
   void release_all(Socket& socket, RecordSink& sink);
 
   std::unordered_map<SocketId, Socket> sockets_;
+  std::vector<EarlyPeer> early_peers_;  // oldest first
   size_t held_count_ = 0;
   size_t orphan_count_ = 0;  // Unix sockets whose server has exited
   uint64_t settled_ns_ = 0;  // all that were ending have ended by then

@@ -122,6 +122,17 @@ TEST_F(DeliveryTest, ALocalServerWritesTheAnswers) {
   EXPECT_EQ(feed(chunk(kTcp, 0, "xyz", {.is_response = true})), "response@0:xyz(3)/400 ");
 }
 
+// In the fallback planes a send is told when it returns, and by then the server may have read.
+TEST_F(DeliveryTest, AServerIsToldBeforeItsSession) {
+  abi::gh_peer r{};
+  r.head = {.time_ns = 1, .socket = kTcp, .kind = abi::GH_RECORD_PEER, .flags = 0, .record_bytes = sizeof(r)};
+  r.server = {.start_ns = 4, .pid = 400, .tid = 400};
+  EXPECT_EQ(feed(record_of(r)), "");
+  feed(opened(kTcp));
+  feed(chunk(kTcp, 0, "abc", {.writer = 100}));
+  EXPECT_EQ(feed(chunk(kTcp, 0, "xyz", {.is_response = true})), "response@0:xyz(3)/400 ");
+}
+
 TEST_F(DeliveryTest, UnsentBytesAreForgotten) {
   feed(opened(kTcp));
   EXPECT_EQ(feed(chunk(kTcp, 0, "abcdef", {.unconfirmed = true, .writer = 100})), "");

@@ -39,7 +39,9 @@ constexpr size_t kRingBytesMin = 64U << 10;
 // How often to look for connections that went unnoticed. The kernel looks into every bucket of its table, of which a
 // host with much memory has so many that it takes milliseconds: at most one part in so many of a core.
 constexpr uint64_t kReconcileEveryNs = 1'000'000'000;
-constexpr uint64_t kReconcileRest = 2000;
+constexpr uint64_t kReconcileRest = 500;
+constexpr uint64_t kReconcileRestQuiet = 2000;  // while nothing happens
+constexpr uint64_t kQuietNs = 3 * kReconcileEveryNs;
 // How often what is waited for in vain is given up.
 constexpr uint64_t kExpireEveryNs = 20'000'000;
 
@@ -130,7 +132,7 @@ struct KernelSource::State {
   bool found_records = false;
   WatchedList watched;     // until it was compared with what is known
   bool is_listed = false;  // it was not yet
-  uint64_t list_at_ns = 0;
+  uint64_t list_at_ns = 0, found_at_ns = 0;
   Ladder ladder;
   bool may_degrade = true;
   std::vector<uint16_t> ports;
@@ -250,7 +252,9 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   s.adapt(started_ns);
   if (!s.is_listed && started_ns >= s.list_at_ns) {
     s.is_listed = static_cast<bool>(s.lister.list(s.delivery.networks(), s.watched));
-    s.list_at_ns = started_ns + std::max(kReconcileEveryNs, (boottime_ns() - started_ns) * kReconcileRest);
+    const bool is_quiet = s.found_at_ns + kQuietNs < started_ns;
+    const uint64_t rest_ns = (boottime_ns() - started_ns) * (is_quiet ? kReconcileRestQuiet : kReconcileRest);
+    s.list_at_ns = started_ns + std::max(kReconcileEveryNs, rest_ns);
   }
   // An answer is written after its request, and both after the record of their connection: with the effects'
   // snapshots taken first, no effect is read without its cause.
@@ -295,7 +299,10 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
     s.delivery.expire(started_ns, sink);
     s.expire_at_ns = started_ns + kExpireEveryNs;
   }
-  if (count > 0) s.found_records = true;
+  if (count > 0) {
+    s.found_records = true;
+    s.found_at_ns = started_ns;
+  }
   return count;
 }
 
