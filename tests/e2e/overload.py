@@ -185,8 +185,8 @@ def full_collector(context):
 
 
 def _require_said_once(collector, agent, is_first_run):
-    """One line for what is wrong, however often it is tried. Another file is another line: a segment may be sealed as the
-    disk fills, and the next one is it then that has no room."""
+    """One line for what is wrong, however often it is tried. Another file is another line: a segment may be sealed as
+    the disk fills, and the next one is it then that has no room."""
     said = collector.text().splitlines()
     for line, most in (("cannot write, so nothing is acknowledged", 2), ("segment not loaded", 1),
                        ("segment not sealed", 1)):
