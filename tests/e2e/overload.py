@@ -157,7 +157,7 @@ def full_collector(context):
         workload.prepare(server)
         stack = context.stack(server)
         collector = stack.collector
-        collector.settings = "segment:\n  bytes_max: 1MiB\n  age_max: 1s\n"
+        collector.settings = "segment:\n  bytes_max: 1MiB\n  age_max: 1min\n"
         collector.state.mkdir()
         with small_disk(collector.state, "48m") as disk, stack:
             load = context.workload(server)
