@@ -5,7 +5,7 @@ import copy
 import json
 import unittest
 
-from tests.support import oracle, serverlog
+from tests.support import losses, oracle, serverlog
 
 EXECUTABLES = {"psql": "/usr/bin/psql"}
 
@@ -117,6 +117,33 @@ class OracleTest(unittest.TestCase):
     def test_rows_that_the_client_knows(self):
         verdict = self.judge(EVENTS, [{"tag": "a.1", "rows": 2, "sqlstate": ""}])
         self.assertEqual(verdict.counts["wrong rows"], 1)
+
+
+def lossless(session, second, text):
+    """The events of a session of port 5 that sent a startup packet of 80 bytes, `text` and Terminate."""
+    common = {"id": "agent/boot/1", "time": f"2026-01-02T03:04:{second:02d}.5Z",
+              "session": {"id": session, "client": "127.0.0.1:5"}}
+    request = 80 + len(text) + 6 + 5
+    return [{**common, "kind": "statement", "fidelity": "complete", "statement": {"text": text}},
+            {**common, "kind": "disconnect", "request": {"bytes": request}, "result": {"bytes": 9},
+             "coverage": {"verdict": "full", "decoded_bytes": request + 9}}]
+
+
+class LossesTest(unittest.TestCase):
+    def judge(self, *events):
+        sessions = [serverlog.LogSession(70 + at, f"s.{at}", client="127.0.0.1", client_port=5, opened=float(at),
+                                         statements=[serverlog.LogStatement(1, "simple", f"select {at}")])
+                    for at in range(2)]
+        return losses.compare(sessions, [e for found in events for e in found])
+
+    def test_a_port_that_is_used_again(self):
+        first, second = lossless("b", 3, "select 0"), lossless("a", 5, "select 1")
+        self.assertTrue(self.judge(first, second).is_clean)
+        self.assertTrue(self.judge(second, first).is_clean)
+        self.assertEqual(self.judge(second).counts["sessions not told of"], 2)
+        self.assertEqual(self.judge(first, second, lossless("c", 6, "select 2")).counts["sessions not told of"], 2)
+        swapped = self.judge(lossless("b", 3, "select 1"), lossless("a", 5, "select 0")).counts
+        self.assertEqual((swapped["missing"], swapped["unexpected"]), (2, 2))
 
 
 if __name__ == "__main__":
