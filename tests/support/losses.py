@@ -50,7 +50,7 @@ def of_sessions(log_sessions, events):
             ports[field(event, "session.client")].add(session)
     logged = collections.defaultdict(list)
     for session in sorted(log_sessions, key=lambda s: s.opened):
-        logged[f"{session.client}:{session.client_port}"].append(session)
+        logged[session.address].append(session)
     for port, sessions in logged.items():
         found = sorted((recorded[i] for i in ports[port]), key=lambda l: min(e["time"] for e in l))
         yield from zip(sessions, found if len(found) == len(sessions) else [None] * len(sessions))
@@ -63,7 +63,7 @@ def compare(log_sessions, events):
     for session, found in of_sessions(log_sessions, events):
         verdict.sessions += 1
         if found is None:
-            verdict.wrong("sessions not told of", f"{session.client}:{session.client_port}")
+            verdict.wrong("sessions not told of", session.address)
             continue
         startup_bytes[session.application].add(_compare_session(verdict, session, found))
     for application, found in startup_bytes.items():

@@ -120,9 +120,9 @@ class OracleTest(unittest.TestCase):
 
 
 def lossless(session, second, text):
-    """The events of a session of port 5 that sent a startup packet of 80 bytes, `text` and Terminate."""
+    """The events of a session of [::1]:5 that sent a startup packet of 80 bytes, `text` and Terminate."""
     common = {"id": "agent/boot/1", "time": f"2026-01-02T03:04:{second:02d}.5Z",
-              "session": {"id": session, "client": "127.0.0.1:5"}}
+              "session": {"id": session, "client": "[::1]:5"}}
     request = 80 + len(text) + 6 + 5
     return [{**common, "kind": "statement", "fidelity": "complete", "statement": {"text": text}},
             {**common, "kind": "disconnect", "request": {"bytes": request}, "result": {"bytes": 9},
@@ -131,7 +131,7 @@ def lossless(session, second, text):
 
 class LossesTest(unittest.TestCase):
     def judge(self, *events):
-        sessions = [serverlog.LogSession(70 + at, f"s.{at}", client="127.0.0.1", client_port=5, opened=float(at),
+        sessions = [serverlog.LogSession(70 + at, f"s.{at}", client="::1", client_port=5, opened=float(at),
                                          statements=[serverlog.LogStatement(1, "simple", f"select {at}")])
                     for at in range(2)]
         return losses.compare(sessions, [e for found in events for e in found])

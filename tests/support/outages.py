@@ -86,7 +86,7 @@ def _by_session(sessions, statements):
     of_statement = {(s.application, _key_of_log(t)): s for s in sessions for t in s.statements}
     for session in sorted(sessions, key=lambda s: s.opened):
         of_pid[session.pid].append(session)
-        of_port[f"{session.client}:{session.client_port}"].append(session)
+        of_port[session.address].append(session)
     found = collections.defaultdict(list)
     for event in statements:
         at = unix(event["time"])

@@ -59,6 +59,11 @@ class LogSession:
     last_seen: float = 0.0
     statements: list = dataclasses.field(default_factory=list)
 
+    @property
+    def address(self):
+        """The client's, as events have it."""
+        return f"[{self.client}]:{self.client_port}" if ":" in self.client else f"{self.client}:{self.client_port}"
+
 
 def parse_parameters(detail):
     """The values of a "Parameters: $1 = 'it''s', $2 = NULL" detail, in order."""
