@@ -35,6 +35,8 @@ using __u64 = uint64_t;
 #define GH_PIECES_MAX 256
 /* Reads and writes up to this long take the short way: one copy, nothing left out. */
 #define GH_SMALL_BYTES_MAX 1024
+/* Of the short way, per CPU. */
+#define GH_LANE_BYTES_MIN (64 << 10)
 /* Longest of the protocol's frame headers: StartupMessage's length and code. */
 #define GH_HEADER_BYTES_MAX 8
 #define GH_UNIX_PATH_BYTES_MAX 108
@@ -126,6 +128,28 @@ struct gh_chunk {
 	/* struct gh_piece pieces[piece_count]; then the bytes of the GH_PIECE_DATA ones */
 };
 GH_SIZE(struct gh_chunk, 72);
+
+/* A chunk in a lane: one piece, all of it kept. */
+struct gh_small_record {
+	struct gh_chunk chunk;
+	struct gh_piece piece;
+	__u8 data[GH_SMALL_BYTES_MAX];
+};
+GH_LAYOUT(struct gh_small_record, data, 80);
+
+/*
+ * Where one CPU's short chunks stand: bytes of all so far, modulo the lane's size. Records follow this head, each at a
+ * multiple of 8 bytes and in one piece: behind the lane's last byte there is room for one. The two counts are apart, as
+ * different CPUs write them.
+ */
+struct gh_lane {
+	__u64 produced; /* by the kernel side */
+	__u64 unused_by_kernel[7];
+	__u64 consumed; /* by user space */
+	__u64 unused_by_user[7];
+};
+GH_LAYOUT(struct gh_lane, consumed, 64);
+GH_SIZE(struct gh_lane, 128);
 
 /* Captured bytes beyond `sent` were not sent: forget them. */
 #define GH_SENT_CUT 1

@@ -27,8 +27,6 @@ static __always_inline void emit(struct gh_scratch *s, struct gh_conn *conn,
 		result = 0;
 	else if (!(conn->flags & CONN_OPENED) && !emit_opened(conn, &s->opened))
 		result = -GH_LOST_RING_FULL - 1;
-	else if (w->small && w->piece_count == 1 && s->pieces[0].kind == GH_PIECE_DATA && !w->prefix_bytes)
-		result = emit_small(s, conn, stream->offset);
 	else
 		result = emit_span(s, conn, span, stream->offset, from);
 	if (result) {
@@ -183,28 +181,33 @@ static __always_inline int say_whole(struct gh_scratch *s, struct gh_conn *conn,
 {
 	__u32 direction = s->walk.direction & 1;
 	struct gh_stream *stream = &conn->stream[direction];
-	__u64 bytes = span->bytes;
+	struct gh_lane *lane = lane_of_cpu();
+	struct gh_small_record *room, *record;
+	__u64 bytes = span->bytes, record_bytes;
 	int seen;
 
 	if (stream->parse.mode != MODE_FRAMES || stream->parse.frame_left || stream->parse.header_fill || s->dry ||
-	    !(conn->flags & CONN_OPENED) || gh_request_bytes_max < GH_SMALL_BYTES_MAX)
+	    !(conn->flags & CONN_OPENED) || gh_request_bytes_max < GH_SMALL_BYTES_MAX || !lane)
 		return -1;
 	barrier_var(bytes); /* clamp the very register the helper gets */
-	if (bytes > GH_SMALL_BYTES_MAX || bytes > gh_whole_bytes || span_read(span, s->window, bytes, 0))
+	if (bytes > GH_SMALL_BYTES_MAX || bytes > gh_whole_bytes)
 		return -1;
-	seen = walk_whole(s, bytes, direction);
+	record_bytes = sizeof(struct gh_chunk) + sizeof(struct gh_piece) + bytes;
+	room = lane_room(lane, record_bytes, direction);
+	record = room ? room : &s->spare; /* what is lost moves the framing on, too */
+	if (span_read(span, record->data, bytes, 0))
+		return -1;
+	seen = walk_whole(record, bytes, direction);
 	if (seen < 0)
 		return seen;
-	s->pieces[0].bytes = bytes;
-	s->pieces[0].rows = 0;
-	s->pieces[0].kind = GH_PIECE_DATA;
-	s->walk.piece_count = 1;
-	s->walk.data_bytes = bytes;
-	if (emit_small(s, conn, stream->offset)) {
+	if (room) {
+		fill_chunk(&record->chunk, s, conn, stream->offset, record_bytes, 1);
+		record->piece = (struct gh_piece){ .bytes = bytes, .kind = GH_PIECE_DATA };
+		lane_publish(s, lane, record_bytes);
+		stream->lost_reasons = 0;
+	} else {
 		lose(stream, GH_LOST_RING_FULL, bytes);
 		count(direction == GH_REQUEST ? GH_COUNT_REQUEST_RING_FULL : GH_COUNT_RESPONSE_RING_FULL);
-	} else {
-		stream->lost_reasons = 0;
 	}
 	stream->offset += bytes;
 	return seen;

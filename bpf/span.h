@@ -94,7 +94,7 @@ static __always_inline long emit_pieces(struct gh_scratch *s, struct gh_conn *co
 
 	if (table > sizeof(s->pieces))
 		return -GH_LOST_RING_FULL - 1;
-	fill_chunk(s, conn, offset, bytes);
+	fill_chunk(&s->chunk, s, conn, offset, bytes, w->piece_count);
 	if (bpf_ringbuf_reserve_dynptr(ring, bytes, 0, &record)) {
 		bpf_ringbuf_discard_dynptr(&record, 0);
 		return -GH_LOST_RING_FULL - 1;

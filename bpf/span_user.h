@@ -108,8 +108,8 @@ __noinline int emit_pieces(struct gh_scratch *s, struct gh_conn *conn, __u64 off
 	barrier_var(table);
 	if (table > COPY_TABLE_BYTES_MAX)
 		return -GH_LOST_RING_FULL - 1;
-	fill_chunk(s, conn, offset, sizeof(struct gh_chunk) + table + s->walk.data_bytes);
-	copy->chunk = s->chunk;
+	fill_chunk(&copy->chunk, s, conn, offset, sizeof(struct gh_chunk) + table + s->walk.data_bytes,
+		   s->walk.piece_count);
 	bpf_probe_read_kernel(copy->bytes, table, s->pieces);
 	s->copy_from = from;
 	s->copy_to = table;

@@ -84,7 +84,7 @@ struct gh_scratch {
 	struct gh_process writer;
 	__u32 flags;
 	__u32 dry; /* only the framing moves on, nothing is delivered */
-	__u32 small_records; /* so far */
+	__u32 lane_records; /* so far */
 	__u64 user; /* address: a plain number once it was stored here */
 	/* Where a send of several segments stands; in memory, so that the verifier need not follow it. */
 	__u64 send_left;
@@ -104,9 +104,8 @@ struct gh_scratch {
 #endif
 	struct gh_opened opened;
 	struct gh_conn fresh; /* the first value of a Unix socket's state */
-	/* A small span's record, whole: the window is its data. */
 	struct gh_chunk chunk;
-	struct gh_piece only_piece;
+	struct gh_small_record spare; /* for what finds no room in its lane */
 	__u8 window[WINDOW_BYTES];
 	struct gh_piece pieces[GH_PIECES_MAX];
 };
@@ -382,17 +381,17 @@ static __always_inline long walk_step(struct gh_scratch *s)
 #define WHOLE_FRAMES_MAX 64
 
 /*
- * The hot path: does the window hold whole frames and nothing else, none of
+ * The hot path: are the record's data whole frames and nothing else, none of
  * which may be left out? Returns SEEN_ flags, or -1 where the long way must
  * look. Plain loads and no state: a tenth of what walk_window() costs.
  */
-__noinline int walk_whole(struct gh_scratch *s, __u32 bytes, __u32 direction)
+__noinline int walk_whole(struct gh_small_record *record, __u32 bytes, __u32 direction)
 {
 	bool is_response = direction == GH_RESPONSE;
 	__u64 at = 0, end = bytes; /* 64 bits, as the verifier bounds the very register that addresses */
 	int seen = 0;
 
-	if (!s || end > GH_SMALL_BYTES_MAX)
+	if (!record || end > GH_SMALL_BYTES_MAX)
 		return -1;
 	for (int i = 0; i < WHOLE_FRAMES_MAX; i++) {
 		__u32 body;
@@ -403,8 +402,8 @@ __noinline int walk_whole(struct gh_scratch *s, __u32 bytes, __u32 direction)
 		barrier_var(at);
 		if (at > GH_SMALL_BYTES_MAX - 5 || at + 5 > end)
 			return -1;
-		tag = s->window[at];
-		__builtin_memcpy(&body, &s->window[at + 1], sizeof(body));
+		tag = record->data[at];
+		__builtin_memcpy(&body, &record->data[at + 1], sizeof(body));
 		body = bpf_ntohl(body) - 4;
 		if (body > GH_SMALL_BYTES_MAX || !(is_response ? is_response_tag(tag) : is_request_tag(tag)))
 			return -1;

@@ -21,6 +21,7 @@
 
 #include "agent/capture/delivery.h"
 #include "agent/capture/iterator.h"
+#include "agent/capture/lane.h"
 #include "agent/capture/page_lessons.h"
 #include "agent/capture/probe.h"
 #include "agent/capture/programs.h"
@@ -45,7 +46,6 @@ constexpr uint64_t kQuietNs = 3 * kReconcileEveryNs;
 // How often what is waited for in vain is given up.
 constexpr uint64_t kExpireEveryNs = 20'000'000;
 
-// Which ring is read first matters: see poll().
 enum RingIndex : size_t { kResponses, kRequests, kControl, kRings };
 
 // What libbpf says goes into our error, one line of it, instead of onto standard error. One source is opened at a time
@@ -77,6 +77,16 @@ Status check_config(const CaptureConfig& config) {
   return {};
 }
 
+size_t cpus() {
+  return static_cast<size_t>(std::max(1, libbpf_num_possible_cpus()));
+}
+
+// The lanes take as much memory as the rings of the data: what goes one way does not go the other.
+size_t lane_bytes(const CaptureConfig& config) {
+  return std::max(std::bit_floor((config.request_ring_bytes + config.response_ring_bytes) / cpus()),
+                  size_t{GH_LANE_BYTES_MIN});
+}
+
 Status configure(const Programs& programs, const CaptureConfig& config) {
   const SharedVariables& shared = programs.shared();
   std::ranges::copy(config.ports, shared.ports);
@@ -93,9 +103,14 @@ Status configure(const Programs& programs, const CaptureConfig& config) {
   for (const auto& [name, bytes] : rings)
     if (bpf_map__set_max_entries(programs.map(name), static_cast<uint32_t>(bytes)) != 0)
       return Error::system("sizing a ring");
+  *shared.lane_mask = lane_bytes(config) - 1;
+  bpf_map* const lanes = programs.map("gh_lanes");
+  if (bpf_map__set_max_entries(lanes, static_cast<uint32_t>(cpus())) != 0 ||
+      bpf_map__set_value_size(lanes, static_cast<uint32_t>(Lanes::value_bytes(lane_bytes(config)))) != 0)
+    return Error::system("sizing the lanes");
   // Only the fallback planes have these.
   if (bpf_map* const copies = programs.map("gh_copies"))
-    if (bpf_map__set_max_entries(copies, static_cast<uint32_t>(std::max(1, libbpf_num_possible_cpus()))) != 0)
+    if (bpf_map__set_max_entries(copies, static_cast<uint32_t>(cpus())) != 0)
       return Error::system("sizing the buffers of the CPUs");
   return {};
 }
@@ -114,17 +129,30 @@ Status join_open_sockets(const Programs& programs) {
 
 }  // namespace
 
+// The next record of a lane.
+struct Front {
+  uint64_t time_ns = UINT64_MAX;  // there is none
+  std::span<const std::byte> record;
+
+  void look(Lane& lane) {
+    time_ns = lane.front(record) ? reinterpret_cast<const abi::gh_head*>(record.data())->time_ns : UINT64_MAX;
+  }
+};
+
 struct KernelSource::State {
   void sweep_images(RecordSink& sink);
   void sweep_unclosed(uint64_t until_ns, RecordSink& sink);
   void adapt(uint64_t now_ns);
   [[nodiscard]] uint64_t fill_percent() const;
   [[nodiscard]] bool has_records() const;
+  size_t read(RecordSink& sink, size_t records_max, uint64_t before_ns, bool& is_drained);
 
   Plane plane = Plane::kSocket;
   std::unique_ptr<Programs> programs;
   WatchedLister lister;
   std::array<Ring, kRings> rings;
+  Lanes lanes;
+  std::vector<Front> fronts;  // of each lane
   UniqueFd epoll;
   Delivery delivery;
   uint64_t record_count = 0;
@@ -188,11 +216,13 @@ uint64_t KernelSource::State::fill_percent() const {
   size_t percent = 0;
   for (const RingIndex data : {kResponses, kRequests})
     percent = std::max(percent, rings[data].fill_bytes() * 100 / rings[data].bytes());
+  for (const Lane& lane : lanes.all()) percent = std::max(percent, lane.fill_bytes() * 100 / lane.bytes());
   return percent;
 }
 
 bool KernelSource::State::has_records() const {
-  return std::ranges::any_of(rings, [](const Ring& ring) { return ring.fill_bytes() > 0; });
+  const auto holds_any = [](const auto& buffer) { return buffer.fill_bytes() > 0; };
+  return std::ranges::any_of(lanes.all(), holds_any) || std::ranges::any_of(rings, holds_any);
 }
 
 void KernelSource::State::adapt(uint64_t now_ns) {
@@ -237,6 +267,8 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
     if (epoll_ctl(state->epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) return Error::system("capture: epoll");
   }
+  GH_ASSIGN(state->lanes, Lanes::map(bpf_map__fd(programs.map("gh_lanes")), cpus(), lane_bytes(config)));
+  state->fronts.resize(cpus());
   if (config.read_pages && programs.shared().page_origin != nullptr)
     *programs.shared().page_origin = learn_page_origin(programs);
   if (state->programs->attach() != 0) return library_error("capture: attaching the BPF programs");
@@ -244,6 +276,54 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   if (config.join_open_sockets) GH_TRY(join_open_sockets(programs));
   *programs.shared().join_pass = kJoinDone;
   return std::unique_ptr<KernelSource>(new KernelSource(std::move(state)));
+}
+
+// Everything in the order of its time, up to `before_ns`, a moment before this call. What had an effect that is read
+// here had been written itself when that was seen, so no effect is read without its cause, wherever the two stand: both
+// are from before the moment, and the cause was there when the snapshots were taken.
+size_t KernelSource::State::read(RecordSink& sink, size_t records_max, uint64_t before_ns, bool& is_drained) {
+  for (Ring& ring : rings) ring.take_snapshot();
+  for (size_t i = 0; i < fronts.size(); ++i) {
+    lanes.all()[i].take_snapshot();
+    fronts[i].look(lanes.all()[i]);
+  }
+  size_t count = 0;
+  while (count < records_max) {
+    const auto lane = std::ranges::min_element(fronts, {}, &Front::time_ns);
+    Ring* ring = nullptr;
+    std::span<const std::byte> next = lane->record;
+    uint64_t next_ns = lane->time_ns;
+    bool is_busy = false;
+    for (Ring& one : rings) {
+      std::span<const std::byte> record;
+      const Ring::Front front = one.front(record);
+      if (front == Ring::Front::kBusy) is_busy = true;
+      if (front != Ring::Front::kRecord) continue;
+      const uint64_t time_ns = reinterpret_cast<const abi::gh_head*>(record.data())->time_ns;
+      if (time_ns >= next_ns) continue;
+      ring = &one;
+      next = record;
+      next_ns = time_ns;
+    }
+    // The unwritten record may be older than the others'. It is a matter of nanoseconds.
+    if (is_busy) break;
+    if (next_ns >= before_ns) {
+      is_drained = true;
+      break;
+    }
+    delivery.deliver(next, sink);
+    if (ring != nullptr) {
+      ring->pop();
+    } else {
+      Lane& from = lanes.all()[static_cast<size_t>(lane - fronts.begin())];
+      from.pop();
+      lane->look(from);
+    }
+    ++count;
+  }
+  for (Ring& ring : rings) ring.release();
+  for (Lane& lane : lanes.all()) lane.release();
+  return count;
 }
 
 size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
@@ -256,39 +336,9 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
     const uint64_t rest_ns = (boottime_ns() - started_ns) * (is_quiet ? kReconcileRestQuiet : kReconcileRest);
     s.list_at_ns = started_ns + std::max(kReconcileEveryNs, rest_ns);
   }
-  // An answer is written after its request, and both after the record of their connection: with the effects'
-  // snapshots taken first, no effect is read without its cause.
-  for (Ring& ring : s.rings) ring.take_snapshot();
   s.sweep_images(sink);
-  size_t count = 0;
-  bool drained = false;  // of everything from before the snapshots
-  while (count < records_max) {
-    Ring* next = nullptr;
-    std::span<const std::byte> next_record;
-    uint64_t next_ns = UINT64_MAX;
-    bool busy = false;
-    for (size_t i = kRings; i-- > 0;) {
-      std::span<const std::byte> record;
-      const Ring::Front front = s.rings[i].front(record);
-      if (front == Ring::Front::kBusy) busy = true;
-      if (front != Ring::Front::kRecord) continue;
-      const uint64_t time_ns = reinterpret_cast<const abi::gh_head*>(record.data())->time_ns;
-      if (time_ns >= next_ns) continue;
-      next = &s.rings[i];
-      next_record = record;
-      next_ns = time_ns;
-    }
-    // The unwritten record may be older than the others'. It is a matter of nanoseconds.
-    if (busy) break;
-    if (next == nullptr) {
-      drained = true;
-      break;
-    }
-    s.delivery.deliver(next_record, sink);
-    next->pop();
-    ++count;
-  }
-  for (Ring& ring : s.rings) ring.release();
+  bool drained = false;  // of everything from before this turn
+  const size_t count = s.read(sink, records_max, started_ns, drained);
   s.record_count += count;
   if (drained) s.sweep_unclosed(started_ns, sink);
   if (s.is_listed && drained) {

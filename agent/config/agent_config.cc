@@ -130,15 +130,16 @@ constexpr std::array kSchema{
         .min = 64 * kKiB,
         .max = kGiB,
         .power_of_two = true,
-        .why = "Buffer for what clients send. It must hold what arrives between two polls, 5 ms when busy. Larger "
-               "than the processor's cache it makes every statement slower."},
+        .why = "Buffer for what clients send in long writes; short ones, and short answers, have buffers of their own, "
+               "one per CPU, which take as much memory together as this ring and the next. It must hold what arrives "
+               "between two polls."},
     Key{.path = "capture.response_ring_bytes",
         .type = Type::kBytes,
         .fallback = "2MiB",
         .min = 64 * kKiB,
         .max = kGiB,
         .power_of_two = true,
-        .why = "Buffer for what servers answer, already reduced to what the decoder needs."},
+        .why = "Buffer for what servers answer at length, already reduced to what the decoder needs."},
     Key{.path = "capture.poll_ms_max",
         .type = Type::kDuration,
         .fallback = "20ms",
