@@ -127,10 +127,11 @@ void SegmentLog::State::lead(std::unique_lock<std::mutex>& lock) {
   }
   SegmentInfo segment = segments_.back();
   lock.unlock();
-  const bool was_sealed = segment.is_sealed;  // its successor could not be made at the time
-  Status status = was_sealed ? create_segment(segment.number + 1, segment.chain_head, segment) : Status{};
+  const bool has_records = std::ranges::any_of(group, [](const Pending& pending) { return pending.batch != nullptr; });
+  const bool is_to_start = segment.is_sealed && has_records;  // its successor could not be made at the time
+  Status status = is_to_start ? create_segment(segment.number + 1, segment.chain_head, segment) : Status{};
   if (status) {
-    if (was_sealed) {
+    if (is_to_start) {
       lock.lock();
       segments_.push_back(segment);
       lock.unlock();
@@ -142,7 +143,7 @@ void SegmentLog::State::lead(std::unique_lock<std::mutex>& lock) {
     fail_queue(std::move(group), std::move(status).error());
   } else {
     settle(group, segment);
-    if (segment.durable_bytes >= options_.segment_bytes_max) {
+    if (!segment.is_sealed && segment.durable_bytes >= options_.segment_bytes_max) {
       done_.notify_all();  // what is durable need not wait for this
       lock.unlock();
       const Status sealed = write_footer_and_next(segment);
@@ -298,10 +299,14 @@ Status SegmentLog::State::create_segment(uint64_t number, const Digest& previous
       .number = number, .path = path_of(number), .durable_bytes = bytes.size(), .chain_head = sha256(as_bytes(bytes))};
   GH_ASSIGN(UniqueFd file, open_file(made.path, O_RDWR | O_CREAT | O_TRUNC));
   at_step("file-made");
-  GH_TRY(write_all(file.get(), as_bytes(bytes)).context(made.path));
-  GH_TRY(sync_data(file.get()).context(made.path));
+  Status status = write_all(file.get(), as_bytes(bytes)).context(made.path);
+  if (status) status = sync_data(file.get()).context(made.path);
   at_step("header-written");
-  GH_TRY(sync_directory(options_.folder));
+  if (status) status = sync_directory(options_.folder);
+  if (!status) {
+    ::unlink(made.path.c_str());
+    return status;
+  }
   file_ = std::move(file);
   footer_ = {};
   footer_sources_.clear();

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <functional>
 #include <map>
 #include <random>
 #include <set>
@@ -297,36 +298,81 @@ TEST_F(SegmentLogTest, ConcurrentCallersShareCommitsAndNothingIsLostOrDoubled) {
   EXPECT_EQ(first_bad(), "");
 }
 
+// No file grows beyond `bytes`, as on a full disk; RLIM_INFINITY: there is room again.
+bool limit_files(rlim_t bytes) {
+  ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{bytes, RLIM_INFINITY};
+  return ::setrlimit(RLIMIT_FSIZE, &limit) == 0;
+}
+
+// Runs `body` in a process of its own, since the limit is the process's; 0 or the number of the step that failed.
+int in_child(const std::function<int()>& body) {
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(body());
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 // A full disk: the caller is told, nothing of it is there, and the log goes on when there is room again.
 TEST_F(SegmentLogTest, FailedWriteLeavesTheLogAsItWas) {
   open();
   append({.first = 1});
   const auto end = log_->end();
   TestBatch large{.first = 11, .payload = std::string(100'000, 'p')};
-  std::fflush(nullptr);
-  // RLIMIT_FSIZE is the process's, so this happens in a child.
   log_.reset();
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    ::signal(SIGXFSZ, SIG_IGN);
-    auto log = SegmentLog::open({.folder = folder_.path()});
-    rlimit limit{50'000, RLIM_INFINITY};
-    if (!log || ::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(1);
-    const Batch view = large.view();
-    if ((*log)->append(std::span{&view, 1})) ::_exit(2);
-    if ((*log)->end() != end) ::_exit(3);
-    limit.rlim_cur = RLIM_INFINITY;
-    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(4);
-    const auto again = (*log)->append(std::span{&view, 1});
-    ::_exit(again && again->at(0).kind == Kind::kAppended && (*log)->verify()->first_bad.empty() ? 0 : 5);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status));
-  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_EQ(in_child([&] {
+              auto log = SegmentLog::open({.folder = folder_.path()});
+              if (!log || !limit_files(50'000)) return 1;
+              const Batch view = large.view();
+              if ((*log)->append(std::span{&view, 1})) return 2;
+              if ((*log)->end() != end) return 3;
+              if (!limit_files(RLIM_INFINITY)) return 4;
+              const auto again = (*log)->append(std::span{&view, 1});
+              return again && again->at(0).kind == Kind::kAppended && (*log)->verify()->first_bad.empty() ? 0 : 5;
+            }),
+            0);
   open();
   EXPECT_EQ(read_all().size(), 2U);
+}
+
+// A disk without room for the next segment's header, with and without a file that an earlier try has left.
+TEST_F(SegmentLogTest, OpensWhereNoSegmentCanBeMadeAndGoesOnWhenThereIsRoom) {
+  for (const bool has_empty_file : {false, true}) {
+    SCOPED_TRACE(has_empty_file);
+    open();
+    const uint64_t first = has_empty_file ? 21 : 1;
+    append({.first = first});
+    ASSERT_TRUE(log_->seal());
+    const size_t sealed = log_->segments().size() - 1;
+    const std::string next = segment_path(sealed);
+    const auto before = read_all();
+    log_.reset();
+    std::filesystem::remove(next);
+    if (has_empty_file) {
+      ASSERT_TRUE(open_file(next, O_WRONLY | O_CREAT));
+    }
+    EXPECT_EQ(in_child([&] {
+                if (!limit_files(0)) return 1;
+                auto opened = SegmentLog::open({.folder = folder_.path()});
+                if (!opened) return 2;
+                log_ = *std::move(opened);
+                if (read_all() != before || log_->segments().size() != sealed || !first_bad().empty()) return 3;
+                if (std::filesystem::exists(next)) return 4;
+                TestBatch batch{.first = first + 10};
+                const Batch view = batch.view();
+                if (log_->append(std::span{&view, 1}) || !log_->seal_if_due()) return 5;
+                if (append({.first = first}).kind != Kind::kDuplicate) return 6;
+                if (!limit_files(RLIM_INFINITY)) return 7;
+                const auto again = log_->append(std::span{&view, 1});
+                return again && again->at(0).kind == Kind::kAppended && first_bad().empty() ? 0 : 8;
+              }),
+              0);
+    open();
+    EXPECT_EQ(read_all().size(), before.size() + 1);
+    EXPECT_EQ(first_bad(), "");
+  }
 }
 
 // The child appends and tells each acknowledgement through a pipe; it is killed at a random moment.

@@ -28,7 +28,7 @@ Result<std::string> read_at(int fd, const std::string& path, uint64_t offset, ui
 }
 
 Result<uint64_t> size_of(const UniqueFd& file, const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.get(), &status) != 0) return Error::system(path);
   return static_cast<uint64_t>(status.st_size);
 }
@@ -125,7 +125,8 @@ Status SegmentLog::State::set_tail_aside(const SegmentInfo& segment, std::span<c
   return write_file_atomically(report_.damaged_path, {reinterpret_cast<const char*>(tail.data()), tail.size()});
 }
 
-// The segment that was being written: keeps the records that are whole and cuts what follows them.
+// The segment that was being written: keeps the records that are whole and cuts what follows them. It stays without
+// durable bytes if it does not have its header: the writer died, or the disk was full, while it was made.
 Status SegmentLog::State::recover_open(SegmentInfo& segment) {
   GH_ASSIGN(const std::string content, read_file(segment.path, SIZE_MAX - 1));
   const SegmentScan scan = scan_segment(as_bytes(content));
@@ -136,11 +137,7 @@ Status SegmentLog::State::recover_open(SegmentInfo& segment) {
     report_.torn_bytes = tail.size();
     if (has_record_within(tail)) GH_TRY(set_tail_aside(segment, tail));
   }
-  if (!has_header) {
-    // Died while it made the file.
-    const Digest head = segments_.empty() ? Digest{} : segments_.back().chain_head;
-    return create_segment(segment.number, head, segment);
-  }
+  if (!has_header) return {};
   GH_ASSIGN(file_, open_file(segment.path, O_RDWR));
   if (!tail.empty()) {
     if (::ftruncate(file_.get(), static_cast<off_t>(segment.durable_bytes)) != 0) return Error::system(segment.path);
@@ -193,14 +190,19 @@ Status SegmentLog::State::recover() {
       return Error(path_of(segments_.back().number + 1) + ": missing, though " + segment.path +
                    " is there; restore it, or move the later ones away");
     GH_TRY(recover_sealed(segment, number == numbers.back(), removed_head));
-    segments_.push_back(std::move(segment));
+    if (segment.is_sealed || segment.durable_bytes > 0) segments_.push_back(std::move(segment));
   }
-  if (segments_.empty() || segments_.back().is_sealed) {
-    const uint64_t number = segments_.empty() ? kFirstSegment : segments_.back().number + 1;
-    const Digest head = segments_.empty() ? Digest{} : segments_.back().chain_head;
+  if (segments_.empty()) {
     SegmentInfo segment;
-    GH_TRY(create_segment(number, head, segment));
+    GH_TRY(create_segment(numbers.empty() ? kFirstSegment : numbers.back(), removed_head.value_or(Digest{}), segment));
     segments_.push_back(std::move(segment));
+  } else if (segments_.back().is_sealed) {
+    SegmentInfo segment;
+    const Status made = create_segment(segments_.back().number + 1, segments_.back().chain_head, segment);
+    if (made) segments_.push_back(std::move(segment));
+    // What is there can be read and verified; whoever leads the next append tries again.
+    if (!made)
+      log::error("ledger", "no segment to write to; tried again with each batch", {{"error", made.error().message()}});
   }
   report_.segments = segments_.size();
   for (const SegmentInfo& segment : segments_) {
