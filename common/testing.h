@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests: a folder that goes away.
+// For tests: a folder that goes away, and files that cannot grow.
 #pragma once
 
+#include <sys/resource.h>
+
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -28,5 +31,12 @@ class TemporaryFolder {
  private:
   std::string path_;
 };
+
+// No file of this process grows beyond `bytes`, as on a full disk; RLIM_INFINITY: there is room again.
+inline void limit_files(rlim_t bytes) {
+  ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{bytes, RLIM_INFINITY};
+  GH_CHECK(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
 
 }  // namespace gatehouse::test

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -298,13 +297,6 @@ TEST_F(SegmentLogTest, ConcurrentCallersShareCommitsAndNothingIsLostOrDoubled) {
   EXPECT_EQ(first_bad(), "");
 }
 
-// No file grows beyond `bytes`, as on a full disk; RLIM_INFINITY: there is room again.
-bool limit_files(rlim_t bytes) {
-  ::signal(SIGXFSZ, SIG_IGN);
-  const rlimit limit{bytes, RLIM_INFINITY};
-  return ::setrlimit(RLIMIT_FSIZE, &limit) == 0;
-}
-
 // Runs `body` in a process of its own, since the limit is the process's; 0 or the number of the step that failed.
 int in_child(const std::function<int()>& body) {
   std::fflush(nullptr);
@@ -324,13 +316,14 @@ TEST_F(SegmentLogTest, FailedWriteLeavesTheLogAsItWas) {
   log_.reset();
   EXPECT_EQ(in_child([&] {
               auto log = SegmentLog::open({.folder = folder_.path()});
-              if (!log || !limit_files(50'000)) return 1;
+              if (!log) return 1;
+              test::limit_files(50'000);
               const Batch view = large.view();
               if ((*log)->append(std::span{&view, 1})) return 2;
               if ((*log)->end() != end) return 3;
-              if (!limit_files(RLIM_INFINITY)) return 4;
+              test::limit_files(RLIM_INFINITY);
               const auto again = (*log)->append(std::span{&view, 1});
-              return again && again->at(0).kind == Kind::kAppended && (*log)->verify()->first_bad.empty() ? 0 : 5;
+              return again && again->at(0).kind == Kind::kAppended && (*log)->verify()->first_bad.empty() ? 0 : 4;
             }),
             0);
   open();
@@ -354,19 +347,19 @@ TEST_F(SegmentLogTest, OpensWhereNoSegmentCanBeMadeAndGoesOnWhenThereIsRoom) {
       ASSERT_TRUE(open_file(next, O_WRONLY | O_CREAT));
     }
     EXPECT_EQ(in_child([&] {
-                if (!limit_files(0)) return 1;
+                test::limit_files(0);
                 auto opened = SegmentLog::open({.folder = folder_.path()});
-                if (!opened) return 2;
+                if (!opened) return 1;
                 log_ = *std::move(opened);
-                if (read_all() != before || log_->segments().size() != sealed || !first_bad().empty()) return 3;
-                if (std::filesystem::exists(next)) return 4;
+                if (read_all() != before || log_->segments().size() != sealed || !first_bad().empty()) return 2;
+                if (std::filesystem::exists(next)) return 3;
                 TestBatch batch{.first = first + 10};
                 const Batch view = batch.view();
-                if (log_->append(std::span{&view, 1}) || !log_->seal_if_due()) return 5;
-                if (append({.first = first}).kind != Kind::kDuplicate) return 6;
-                if (!limit_files(RLIM_INFINITY)) return 7;
+                if (log_->append(std::span{&view, 1}) || !log_->seal_if_due()) return 4;
+                if (append({.first = first}).kind != Kind::kDuplicate) return 5;
+                test::limit_files(RLIM_INFINITY);
                 const auto again = log_->append(std::span{&view, 1});
-                return again && again->at(0).kind == Kind::kAppended && first_bad().empty() ? 0 : 8;
+                return again && again->at(0).kind == Kind::kAppended && first_bad().empty() ? 0 : 6;
               }),
               0);
     open();

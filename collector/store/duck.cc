@@ -15,6 +15,12 @@ struct QueryResult {
   ~QueryResult() { duckdb_destroy_result(&raw); }
 };
 
+// The first line: a fatal error's stack trace follows.
+Error error_of(const char* message) {
+  const std::string_view text = message != nullptr ? message : "no reason given";
+  return Error("DuckDB: " + std::string(text.substr(0, text.find('\n'))));
+}
+
 }  // namespace
 
 Result<Database> open(const std::string& path, const std::vector<std::pair<std::string, std::string>>& settings) {
@@ -40,16 +46,18 @@ Result<Connection> connect(const Database& database) {
 }
 
 Status execute(const Connection& connection, const std::string& sql) {
+  if (!connection) return error_of("not open");
   QueryResult result;
   if (duckdb_query(connection.get(), sql.c_str(), &result.raw) != DuckDBSuccess)
-    return Error(std::string("DuckDB: ") + duckdb_result_error(&result.raw));
+    return error_of(duckdb_result_error(&result.raw));
   return {};
 }
 
 Result<std::vector<std::vector<std::string>>> table_of(const Connection& connection, const std::string& sql) {
+  if (!connection) return error_of("not open");
   QueryResult result;
   if (duckdb_query(connection.get(), sql.c_str(), &result.raw) != DuckDBSuccess)
-    return Error(std::string("DuckDB: ") + duckdb_result_error(&result.raw));
+    return error_of(duckdb_result_error(&result.raw));
   std::vector<std::vector<std::string>> rows(duckdb_row_count(&result.raw));
   for (idx_t row = 0; row < rows.size(); ++row) {
     for (idx_t column = 0; column < duckdb_column_count(&result.raw); ++column) {

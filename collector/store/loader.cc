@@ -2,6 +2,7 @@
 // The loader thread: sealed segments into the file, each in one transaction with its row in `segments`.
 #include <array>
 #include <chrono>
+#include <filesystem>
 #include <utility>
 
 #include "collector/store/store_state.h"
@@ -42,6 +43,12 @@ class FileSink final : public ChunkSink {
 };
 
 constexpr std::chrono::milliseconds kRetryDelay{5000};
+// Where a disk is full the engine may lose its footing, so nothing is begun that might not fit, with a margin for those
+// who fill it meanwhile. A loaded segment writes up to four times its size, most of it to the write-ahead log.
+constexpr uint64_t kLoadedFactor = 8;
+constexpr uint64_t kWalBytes = 4ULL << 20;
+// A checkpoint writes a third of the write-ahead log's size, each table's last row group anew, and where all are.
+constexpr uint64_t kCheckpointBytes = 32ULL << 20;
 constexpr std::chrono::seconds kProgressPeriod{5};
 constexpr std::chrono::milliseconds kPollDelay{200};  // sealing is the log's news, which does not reach changed_
 
@@ -170,10 +177,36 @@ Status Store::State::forget_removed() {
     }
     changed_.notify_all();
   }
-  // Gives the room back to later rows. Refused while a question runs: then a later checkpoint does it.
-  [[maybe_unused]] const Status compacted = duck::execute(load_connection_, "CHECKPOINT");
-  at_step("compacted");
   return {};
+}
+
+Status Store::State::require_room(uint64_t bytes) const {
+  std::error_code failure;
+  const auto disk = std::filesystem::space(options_.folder, failure);
+  if (failure || disk.available >= bytes) return {};
+  constexpr uint64_t kMega = 1'000'000;
+  return Error(options_.folder + ": fewer than " + std::to_string(bytes / kMega) + " MB of its disk are free");
+}
+
+// What is committed goes from the write-ahead log into the file, and the room of deleted rows to later ones. Where the
+// disk has no room for that, or the engine refuses, a later call does it: the log holds it as well.
+Status Store::State::checkpoint(uint64_t wal_bytes_max) {
+  std::error_code failure;
+  const uint64_t wal_bytes = std::filesystem::file_size(file_path() + ".wal", failure);
+  if (failure || wal_bytes <= wal_bytes_max || !require_room(wal_bytes / 2 + kCheckpointBytes)) return {};
+  Status status = duck::execute(load_connection_, "CHECKPOINT");
+  return status || duck::execute(load_connection_, "SELECT 1") ? Status{} : status;
+}
+
+// Told once, however often it is tried: queries go on, and memory holds what the file does not. mutex_ held.
+void Store::State::note_load(const Status& status, std::string_view failure, uint64_t segment) {
+  if (status) {
+    if (!failed_load_.empty()) log::info("store", "segments are loaded again");
+    failed_load_.clear();
+  } else if (failed_load_ != status.error().message()) {
+    failed_load_ = status.error().message();
+    log::error("store", failure, {{"segment", segment}, {"error", failed_load_}});
+  }
 }
 
 // Brings the file on by one step. False if there was nothing to do. Entered and left with the mutex.
@@ -181,20 +214,24 @@ bool Store::State::load_next(std::unique_lock<std::mutex>& lock) {
   const bool is_forgetting = is_to_forget();
   const auto segment = is_forgetting ? std::nullopt : next_to_load();
   if (!is_forgetting && !segment) return false;
+  const uint64_t number = segment ? segment->number : first_loaded_;
+  std::string_view failure =
+      is_forgetting ? "rows of removed segments not deleted; tried again" : "segment not loaded; tried again";
   lock.unlock();
-  const Status status = is_forgetting ? forget_removed() : load_segment(*segment);
-  lock.lock();
+  Status status = require_room(kWalBytes + (segment ? kLoadedFactor * segment->durable_bytes : 0));
+  const bool is_tried = status.has_value();
+  if (status) status = is_forgetting ? forget_removed() : load_segment(*segment);
   if (status) {
-    if (!failed_load_.empty()) log::info("store", "segments are loaded again");
-    failed_load_.clear();
-    return true;
+    status = checkpoint(is_forgetting ? 0 : options_.wal_bytes_max);
+    failure = "the index's write-ahead log stays; tried again";
+    if (is_forgetting) at_step("compacted");
   }
-  // Told once, however often it is tried: queries go on, and memory holds what the file does not.
-  if (failed_load_ != status.error().message())
-    log::error("store",
-               is_forgetting ? "rows of removed segments not deleted; tried again" : "segment not loaded; tried again",
-               {{"segment", segment ? segment->number : first_loaded_}, {"error", status.error().message()}});
-  failed_load_ = status.error().message();
+  lock.lock();
+  note_load(status, failure, number);
+  if (status) return true;
+  if (is_tried)
+    if (const Status opened = reopen(lock); !opened)
+      note_load(opened, "the index cannot be opened; tried again", number);
   changed_.wait_for(lock, kRetryDelay, [&] { return is_closing_; });
   return true;
 }

@@ -20,6 +20,7 @@ namespace {
 
 // Changes when rows made by this program differ from those made before, though the columns do not.
 constexpr int kRowsVersion = 2;
+constexpr std::chrono::milliseconds kInterruptPeriod{10};
 
 std::vector<std::string> create_all_sql() {
   std::vector<std::string> all = create_tables_sql();
@@ -62,9 +63,9 @@ Status Store::State::open_files() {
       {"autoload_known_extensions", "false"},
       {"enable_external_access", "false"},
       {"storage_compatibility_version", "latest"},
-      // The default rewrites the partial row group for every 16 MB. Bulk loads pass the write-ahead log by, but for the
-      // last row group of each, so the log's size adds to what an event takes.
-      {"checkpoint_threshold", "64MB"},
+      // Checkpoints are the loader's: one that fails within a commit makes the commit an error, although it has taken
+      // effect.
+      {"checkpoint_threshold", "1TB"},
       // Latest-first questions with all columns read those only of the rows that are answered.
       {"late_materialization_max_rows", "2000"},
   };
@@ -129,6 +130,7 @@ Status Store::State::create_schema() {
                        "CREATE TABLE main.schema_version AS SELECT " + quoted_literal(schema_text()) + " AS version"));
   first_loaded_ = log_.first_segment();
   loaded_to_ = first_loaded_ - 1;
+  counters_.rows_loaded = counters_.segments_loaded = 0;
   return duck::execute(load_connection_, "COMMIT");
 }
 
@@ -141,7 +143,8 @@ void Store::State::remove_files() {
   std::filesystem::remove_all(options_.folder + "/spill", ignored);
 }
 
-Status Store::State::open() {
+// The engine on files that are of this log, made anew if need be. mutex_ held once the threads run.
+Status Store::State::open_index() {
   GH_TRY(make_directories(options_.folder));
   const bool was_there = std::filesystem::exists(file_path());
   std::string why;
@@ -159,13 +162,34 @@ Status Store::State::open() {
     GH_ASSIGN(const bool is_made, is_usable());
     GH_CHECK(is_made);
   } else if (!why.empty()) {
-    return Error(why);
+    return Error("no index can be made: " + why +
+                 "; the segment log is not touched, and `gatehouse verify` reads it without a collector");
   }
   counters_.rebuilt = !was_there || !why.empty();
   GH_TRY(fresh_tables_.open(load_connection_));
   GH_TRY(duck::execute(load_connection_, "SET lock_configuration = true"));
   backlog_end_ = log_.end();
   backlog_bytes_ = bytes_behind();
+  has_caught_up_ = false;
+  opened_ = std::chrono::steady_clock::now();
+  return {};
+}
+
+// After a failed commit or checkpoint what the engine has in memory may be wrong, or it refuses everything. Its files
+// hold what was committed. mutex_ held.
+Status Store::State::reopen(std::unique_lock<std::mutex>& lock) {
+  while (!is_closing_ && !asking_.empty()) {
+    for (const duckdb_connection connection : asking_) duckdb_interrupt(connection);
+    changed_.wait_for(lock, kInterruptPeriod);
+  }
+  if (is_closing_) return {};
+  at_step("reopening");
+  log::warn("store", "the index is opened anew");
+  return open_index();
+}
+
+Status Store::State::open() {
+  GH_TRY(open_index());
   indexer_ = std::thread([this] {
     run_behind();
     index();

@@ -53,6 +53,8 @@ class Store::State {
                   const std::function<bool(duckdb_data_chunk)>& on_chunk, const std::function<bool()>& is_over);
 
   // store.cc
+  Status open_index();
+  Status reopen(std::unique_lock<std::mutex>& lock);
   Status open_files();
   Result<bool> is_usable();
   Status create_schema();
@@ -76,7 +78,10 @@ class Store::State {
   Status load_from_fresh(const std::shared_ptr<FreshRows>& fresh);
   [[nodiscard]] bool is_to_forget() const;  // mutex_ held
   Status forget_removed();
+  [[nodiscard]] Status require_room(uint64_t bytes) const;
+  Status checkpoint(uint64_t wal_bytes_max);
   bool load_next(std::unique_lock<std::mutex>& lock);
+  void note_load(const Status& status, std::string_view failure, uint64_t segment);
   void tell_progress();  // mutex_ held
   void at_step(std::string_view step) const {
     if (options_.at_step) options_.at_step(step);

@@ -124,9 +124,9 @@ def small_disk(folder, size):
 
 
 def fill_disk(folder, room):
-    """A file that leaves about `room` bytes."""
+    """A file that leaves about `room` bytes; it grows if it is there."""
     ballast = folder / "ballast"
-    with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as out:
+    with contextlib.suppress(OSError), open(ballast, "ab", buffering=0) as out:
         while True:
             out.write(bytes(64 << 10))
     os.truncate(ballast, ballast.stat().st_size - room)
@@ -171,7 +171,10 @@ def full_collector(context):
                 _require_said_once(collector, stack.agent, restart)
                 if restart:
                     collector.kill()
+                    fill_disk(disk, room=0)
                     collector.start()
+            require(gatehouse.events_of(collector, server), "no answer while nothing can be written")
+            require_verified(stack)
             ballast.unlink()
             load.wait()
             sessions = log_of(server)
