@@ -36,7 +36,7 @@ bool take_flag(const WireReader& reader, bool& flag) {
 
 }  // namespace
 
-bool WireReader::read_varint(uint64_t& value) {
+bool WireReader::read_long_varint(uint64_t& value) {
   value = 0;
   for (unsigned shift = 0; shift < 64; shift += 7) {
     if (at_ == end_) return fail();
@@ -47,17 +47,10 @@ bool WireReader::read_varint(uint64_t& value) {
   return fail();
 }
 
-bool WireReader::next() {
-  if (at_ == end_ || !ok_) return false;
-  uint64_t tag = 0;
-  if (!read_varint(tag)) return false;
-  if (tag > UINT32_MAX || (tag >> 3) == 0) return fail();
-  field_ = static_cast<uint32_t>(tag >> 3);
-  type_ = static_cast<uint32_t>(tag & 7);
+// What is no varint.
+bool WireReader::read_rest() {
   uint64_t size = 0;
   switch (type_) {
-    case 0:
-      return read_varint(number_);
     case 1:
       size = 8;
       break;

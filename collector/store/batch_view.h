@@ -17,7 +17,15 @@ class WireReader {
  public:
   explicit WireReader(std::string_view bytes) : at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
   // Reads the next field; false at the end, or when the bytes are not a message: then ok() is false.
-  bool next();
+  bool next() {
+    if (at_ == end_ || !ok_) return false;
+    uint64_t tag = 0;
+    if (!read_varint(tag)) return false;
+    if (tag > UINT32_MAX || (tag >> 3) == 0) return fail();
+    field_ = static_cast<uint32_t>(tag >> 3);
+    type_ = static_cast<uint32_t>(tag & 7);
+    return type_ == 0 ? read_varint(number_) : read_rest();
+  }
   [[nodiscard]] bool ok() const { return ok_; }
   [[nodiscard]] uint32_t field() const { return field_; }
   [[nodiscard]] bool is_varint() const { return type_ == 0; }
@@ -26,7 +34,14 @@ class WireReader {
   [[nodiscard]] std::string_view bytes() const { return bytes_; }  // of text, bytes and messages
 
  private:
-  bool read_varint(uint64_t& value);
+  // Most are of one byte.
+  bool read_varint(uint64_t& value) {
+    if (at_ == end_ || static_cast<uint8_t>(*at_) >= 0x80) return read_long_varint(value);
+    value = static_cast<uint8_t>(*at_++);
+    return true;
+  }
+  bool read_long_varint(uint64_t& value);
+  bool read_rest();
   bool fail() { return ok_ = false; }
   const char* at_;
   const char* end_;
