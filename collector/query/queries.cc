@@ -23,11 +23,12 @@ using std::chrono::milliseconds;
 constexpr milliseconds kCatchUpStep{200};
 constexpr uint32_t kTailWaitMs = 200;  // between looks at whether the client is still there
 
-// Searching for the newest rows. More are not held in memory (about 1 KiB each) to find out whether they are enough.
+// Searching for the newest rows. Who wants more than so many wants most of them, which takes long in any case.
 constexpr uint32_t kNewestRowsMax = 10'000;
 // A busy collector has a million events of so long, which take it some 20 ms.
 constexpr uint64_t kFirstWindowNs = 60'000'000'000;
-// A step costs some 10 ms even if it finds little, so there must be few, and none that reads most of what is asked for.
+// A step costs some milliseconds even if it finds little, so there must be few, and none that reads most of what is
+// asked for.
 constexpr size_t kWindowGrowthMin = 4;
 constexpr size_t kWindowGrowthMax = 16;
 constexpr uint64_t kWindowNsMax = 30ULL * 86'400 * 1'000'000'000;
@@ -116,21 +117,20 @@ Status Queries::newest(const Search& search, const OnRow& on_row, const IsCancel
   const uint64_t end_ns = search.selection.until_ns == 0 ? now_ns : std::min(search.selection.until_ns, now_ns);
   const uint64_t all_ns = end_ns - std::min(since_ns, end_ns);
   uint64_t window_ns = kFirstWindowNs;
-  std::vector<v1::Row> rows;
-  for (bool is_all = false; !is_all;) {
-    is_all = window_ns > kWindowNsMax || window_ns > all_ns / kWindowGrowthMin;
+  for (bool is_last = false; !is_last;) {
+    const bool is_all = window_ns > kWindowNsMax || window_ns > all_ns / kWindowGrowthMin;
     Search part = search;
     if (!is_all) part.selection.since_ns = end_ns - window_ns;
-    rows.clear();
-    GH_TRY(pipeline_.store().rows(
-        to_sql(part), [&](v1::Row&& row) { return rows.push_back(std::move(row)), true; }, is_cancelled));
-    if (rows.size() >= search.limit) break;
-    // As much longer as it takes if they are as frequent further back.
-    window_ns *= rows.empty() ? kWindowGrowthMax
-                              : std::clamp(2 * search.limit / rows.size(), kWindowGrowthMin, kWindowGrowthMax);
+    store::SqlQuery query = to_sql(part);
+    query.on_keys = [&](size_t found) {
+      is_last = is_all || found >= search.limit;
+      // As much longer as it takes if they are as frequent further back.
+      window_ns *=
+          found == 0 ? kWindowGrowthMax : std::clamp(2 * search.limit / found, kWindowGrowthMin, kWindowGrowthMax);
+      return is_last;
+    };
+    GH_TRY(pipeline_.store().rows(query, on_row, is_cancelled));
   }
-  for (v1::Row& row : rows)
-    if (!on_row(std::move(row))) break;
   return {};
 }
 

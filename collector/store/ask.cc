@@ -163,7 +163,8 @@ Status Store::State::ask_both(const duck::Connection& connection, const SqlQuery
   GH_TRY(ask(
       connection, sql_of_step(query.keys, query.keys_whole, query.columns, {true, true}), query.parameters,
       [&](duckdb_data_chunk chunk) { return add_keys(chunk, keys), true; }, is_over));
-  if (keys[0].rows.empty() && keys[1].rows.empty()) return {};
+  const size_t found = keys[0].rows.size() + keys[1].rows.size();
+  if ((query.on_keys && !query.on_keys(found)) || found == 0) return {};
   for (size_t i = 0; i < keys.size(); ++i) {
     if (keys[i].rows.empty()) continue;
     rows[i] = {.events = between("time_ns", keys[i].times) + " AND " + among("rowid", keys[i].rows),

@@ -45,6 +45,8 @@ struct SqlQuery {
   std::vector<std::string_view> columns{};  // of proto/fields.def that are asked of `{table}`; empty: all
   std::string keys{};
   std::string keys_whole{};
+  // Told how many there are; false: their rows are not wanted.
+  std::function<bool(size_t found)> on_keys{};
   std::string sums{};
   uint64_t since_ns = 0;  // with `sums`
   uint64_t until_ns = 0;  // 0: no bound
