@@ -54,12 +54,7 @@ Status ask(const duck::Connection& connection, const std::string& sql, const std
   duck::Pending pending;
   if (duckdb_pending_prepared_streaming(prepared.get(), pending.out()) != DuckDBSuccess)
     return Error(std::string("DuckDB: ") + duckdb_pending_error(pending.get()));
-  for (;;) {
-    if (is_cancelled()) return Error("cancelled");
-    const duckdb_pending_state state = duckdb_pending_execute_task(pending.get());
-    if (state == DUCKDB_PENDING_ERROR) return Error(std::string("DuckDB: ") + duckdb_pending_error(pending.get()));
-    if (duckdb_pending_execution_is_finished(state)) break;
-  }
+  GH_TRY(duck::finish(pending, is_cancelled));
   StreamedResult result;
   if (duckdb_execute_pending(pending.get(), &result.raw) != DuckDBSuccess)
     return Error(std::string("DuckDB: ") + duckdb_result_error(&result.raw));

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collector/store/duck.h"
 
+#include <chrono>
+#include <thread>
+
 #include "common/check.h"
 
 namespace gatehouse::store::duck {
@@ -45,10 +48,35 @@ Result<Connection> connect(const Database& database) {
   return connection;
 }
 
+Status finish(const Pending& pending, const std::function<bool()>& is_over) {
+  constexpr std::chrono::microseconds kTaskWait{100};
+  for (;;) {
+    if (is_over()) return Error("cancelled");
+    switch (duckdb_pending_execute_task(pending.get())) {
+      case DUCKDB_PENDING_RESULT_READY:
+        return {};
+      case DUCKDB_PENDING_RESULT_NOT_READY:
+        break;
+      case DUCKDB_PENDING_NO_TASKS_AVAILABLE:
+        std::this_thread::sleep_for(kTaskWait);
+        break;
+      case DUCKDB_PENDING_ERROR:
+        return error_of(duckdb_pending_error(pending.get()));
+    }
+  }
+}
+
 Status execute(const Connection& connection, const std::string& sql) {
   if (!connection) return error_of("not open");
+  Prepared prepared;
+  if (duckdb_prepare(connection.get(), sql.c_str(), prepared.out()) != DuckDBSuccess)
+    return error_of(duckdb_prepare_error(prepared.get()));
+  Pending pending;
+  if (duckdb_pending_prepared(prepared.get(), pending.out()) != DuckDBSuccess)
+    return error_of(duckdb_pending_error(pending.get()));
+  GH_TRY(finish(pending, [] { return false; }));
   QueryResult result;
-  if (duckdb_query(connection.get(), sql.c_str(), &result.raw) != DuckDBSuccess)
+  if (duckdb_execute_pending(pending.get(), &result.raw) != DuckDBSuccess)
     return error_of(duckdb_result_error(&result.raw));
   return {};
 }

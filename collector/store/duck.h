@@ -4,6 +4,7 @@
 
 #include <duckdb.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -62,6 +63,10 @@ using Database = Handle<duckdb_database, duckdb_close>;
 // `settings`: DuckDB's configuration options by name.
 Result<Database> open(const std::string& path, const std::vector<std::pair<std::string, std::string>>& settings);
 Result<Connection> connect(const Database& database);
+// Brings a statement to where its result can be fetched; an Error "cancelled" when `is_over`. Sleeps while all that is
+// left is with the engine's own threads, for which the engine would spin.
+Status finish(const Pending& pending, const std::function<bool()>& is_over);
+// One statement whose result is of no interest.
 Status execute(const Connection& connection, const std::string& sql);
 // A small result whole: rows of columns, as text.
 Result<std::vector<std::vector<std::string>>> table_of(const Connection& connection, const std::string& sql);
