@@ -61,7 +61,7 @@ class Store {
     // DuckDB's write-ahead log, above which it goes into the file. DuckDB's own 16 MB rewrites the partial row group
     // too often. Bulk loads pass the log by, but for the last row group of each, so its size adds to what an event
     // takes.
-    uint64_t wal_bytes_max = 64ULL << 20;
+    uint64_t wal_bytes_max = 48ULL << 20;
     // For tests: called between the steps of loading and of forgetting, each of which a crash may be the last of.
     std::function<void(std::string_view step)> at_step{};
   };
