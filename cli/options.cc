@@ -324,8 +324,10 @@ tl::expected<Options, Answered> parse_options(std::vector<std::string> arguments
     std::ostringstream problems;
     const int code = app.exit(error, out, problems);
     if (code == 0) return tl::unexpected(Answered{kExitOk, out.str()});
+    const auto parsed = app.get_subcommands();
+    const std::string command = parsed.empty() ? "" : parsed.front()->get_name() + " ";
     return tl::unexpected(
-        mistake(parse_problem(app, arguments, error) + "; `gatehouse --help` shows how it is written"));
+        mistake(parse_problem(app, arguments, error) + "; `gatehouse " + command + "--help` shows how it is written"));
   }
   if (commands.version->parsed()) return tl::unexpected(Answered{kExitOk, std::string("gatehouse ") + kVersion + "\n"});
   Options out;

@@ -16,9 +16,9 @@ std::string counted(uint64_t count, const std::string& thing) {
 }
 
 std::string sources_table(const ledger::FolderCheck& check, const TableStyle& style) {
-  std::vector<TableColumn> columns{{.title = "AGENT", .takes_rest = true}, {.title = "BOOT", .max_width = 32},
-                                   {.title = "BATCHES", .right = true},    {.title = "EVENTS", .right = true},
-                                   {.title = "MISSING", .right = true},    {.title = "UNCHAINED", .right = true}};
+  std::vector<TableColumn> columns{{.title = "agent", .takes_rest = true}, {.title = "boot", .max_width = 32},
+                                   {.title = "batches", .right = true},    {.title = "events", .right = true},
+                                   {.title = "missing", .right = true},    {.title = "unchained", .right = true}};
   std::vector<std::vector<Cell>> rows;
   const auto bad_number = [](uint64_t number) {
     return Cell{std::to_string(number), number == 0 ? Tone::kPlain : Tone::kBad};
@@ -62,7 +62,8 @@ std::string render_check(const ledger::FolderCheck& check, const TableStyle& sty
   if (!check.sources.empty()) text += sources_table(check, style) + "\n";
   for (const std::string& problem : check.problems)
     text += toned("wrong       ", Tone::kBad, style.colour) + safe(problem) + "\n";
-  text += check.is_whole() ? toned("whole", Tone::kGood, style.colour) : toned("not whole", Tone::kBad, style.colour);
+  text += check.is_whole() ? toned("whole", Tone::kGood, style.colour) + ": every hash holds, and no event is missing"
+                           : toned("not whole", Tone::kBad, style.colour);
   return text + "\n";
 }
 

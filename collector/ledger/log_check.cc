@@ -33,7 +33,8 @@ class Checker {
     GH_ASSIGN(const auto removed, list_segment_files(folder_, kHeadsSuffix));
     std::set<uint64_t> numbers(sealed.begin(), sealed.end());
     numbers.insert(removed.begin(), removed.end());
-    if (numbers.empty()) return Error(folder_ + ": holds no segments");
+    if (numbers.empty())
+      return Error(folder_ + ": holds no segments; a collector's are in the folder `ledger` of its state_dir");
     uint64_t expected = 1;
     for (const uint64_t number : numbers) {
       if (number != expected)
