@@ -312,7 +312,7 @@ void Delivery::on_closed(std::span<const std::byte> record, RecordSink& sink) {
   }
   if (const auto found = sockets_.find(r->head.socket); found != sockets_.end()) {
     release_all(found->second, sink);
-    if (found->second.server_exited_ns != 0) --orphan_count_;
+    if (found->second.is_orphan) --orphan_count_;
     sockets_.erase(found);
   }
   SocketClosed closed{.socket = r->head.socket, .time_ns = r->head.time_ns};
@@ -373,9 +373,9 @@ void Delivery::on_exit(std::span<const std::byte> record, RecordSink& sink) {
   }
   const ProcessKey process = key(r->process);
   for (auto& [id, socket] : sockets_) {
-    if (!socket.is_unix || socket.server_exited_ns != 0) continue;
+    if (!socket.is_unix || socket.is_orphan) continue;
     if (socket.server == process) {
-      socket.server_exited_ns = r->head.time_ns;
+      socket.is_orphan = true;
       ++orphan_count_;
     } else if (socket.client_opener.process != process) {
       continue;
@@ -392,13 +392,13 @@ void Delivery::expire(uint64_t now_ns, RecordSink& sink) {
     Socket& socket = it->second;
     if (socket.is_unix && !socket.held.empty() && socket.held.front().since_ns + kHeldNsMax < now_ns)
       release_all(socket, sink);
-    if (socket.server_exited_ns == 0 || socket.server_exited_ns + kOrphanNsMax > now_ns) {
+    if (!socket.is_orphan || socket.ending_ns + kOrphanNsMax > now_ns) {
       ++it;
       continue;
     }
     release_all(socket, sink);
     --orphan_count_;
-    sink.on_socket_closed({.socket = it->first, .time_ns = socket.server_exited_ns, .stream_bytes = socket.end});
+    sink.on_socket_closed({.socket = it->first, .time_ns = socket.ending_ns, .stream_bytes = socket.end});
     it = sockets_.erase(it);
   }
 }

@@ -62,9 +62,9 @@ class Delivery {
     uint32_t netns = 0;
     Writer client_opener{};
     ProcessKey server{};  // Unix: last reader of requests; TCP: first reader, if it is on this host
-    uint64_t server_exited_ns = 0;
-    uint64_t last_ns = 0;    // Unix: of its last chunk
+    bool is_orphan = false;  // Unix: its server has exited
     uint64_t ending_ns = 0;  // Unix: when one of its ends exited, the server's if both did
+    uint64_t last_ns = 0;    // Unix: of its last chunk
     // Unix requests: up to `sent` the writers are known, each from where its turn begins; oldest first.
     uint64_t sent = 0;
     std::vector<Turn> turns;
@@ -101,7 +101,7 @@ class Delivery {
   std::unordered_map<SocketId, Socket> sockets_;
   std::vector<EarlyPeer> early_peers_;  // oldest first
   size_t held_count_ = 0;
-  size_t orphan_count_ = 0;  // Unix sockets whose server has exited
+  size_t orphan_count_ = 0;
   uint64_t settled_ns_ = 0;  // all that were ending have ended by then
   std::vector<Piece> pieces_;
   std::string exe_, cwd_, cgroup_;

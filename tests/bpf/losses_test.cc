@@ -20,6 +20,14 @@ namespace {
 constexpr uint16_t kPort = 15408;
 const std::string kPath = "/tmp/.gatehouse-losses-" + std::to_string(getpid());
 
+// As pages of a file, which are sent without a copy.
+void send_as_file(const UniqueFd& socket, const std::string& bytes) {
+  const UniqueFd file(memfd_create("bytes", MFD_CLOEXEC));
+  ASSERT_EQ(write(file.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  off_t from = 0;
+  ASSERT_EQ(sendfile(socket.get(), file.get(), &from, bytes.size()), static_cast<ssize_t>(bytes.size()));
+}
+
 // Rings far too small, and nobody reads them: what is lost is lost, but every byte of it is told.
 TEST(Losses, EveryLostByteIsCounted) {
   for (const Family family : {Family::kTcp4, Family::kUnix}) {
@@ -88,10 +96,7 @@ TEST(Losses, AGapHasItsReason) {
   pair.request(startup());
   pair.respond(welcome());
   const std::string text = query(pattern(3000));
-  const UniqueFd file(memfd_create("statement", MFD_CLOEXEC));
-  ASSERT_EQ(write(file.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
-  off_t from = 0;
-  ASSERT_EQ(sendfile(pair.client.get(), file.get(), &from, text.size()), static_cast<ssize_t>(text.size()));
+  send_as_file(pair.client, text);
   EXPECT_EQ(read_exactly(pair.server.get(), text.size()), text);
   pair.respond(frame('C', "SELECT 1") + ready());
   pair.request(query("select 1"));
@@ -141,11 +146,8 @@ TEST(Losses, BytesOfAFileAreCounted) {
   pair.request(startup());
   pair.respond(welcome());
   const std::string text = query(pattern(3000));
-  const UniqueFd file(memfd_create("statement", MFD_CLOEXEC));
-  ASSERT_EQ(write(file.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
   for (int i = 0; i < 2; ++i) {
-    off_t from = 0;
-    ASSERT_EQ(sendfile(pair.client.get(), file.get(), &from, text.size()), static_cast<ssize_t>(text.size()));
+    send_as_file(pair.client, text);
     EXPECT_EQ(read_exactly(pair.server.get(), text.size()), text);
     pair.requests_moved += text.size();
     if (i == 0) {
@@ -245,10 +247,7 @@ TEST(Losses, TheLastBytesAreCountedHoweverItEnds) {
       UniqueFd& speaker = client_end ? pair.client : pair.server;
       UniqueFd& listener = client_end ? pair.server : pair.client;
       const std::string text = client_end ? query("the last") : frame('N', "the last");
-      const UniqueFd file(memfd_create("last", MFD_CLOEXEC));
-      ASSERT_EQ(write(file.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
-      off_t from = 0;
-      ASSERT_EQ(sendfile(speaker.get(), file.get(), &from, text.size()), static_cast<ssize_t>(text.size()));
+      send_as_file(speaker, text);
       read_exactly(listener.get(), text.size());
       const linger abort{.l_onoff = 1, .l_linger = 0};
       char byte = 0;
