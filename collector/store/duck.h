@@ -47,15 +47,10 @@ class Handle {
   T raw_ = nullptr;
 };
 
-inline void free_appender(duckdb_appender* appender) {
-  duckdb_appender_destroy(appender);
-}
-
 using Connection = Handle<duckdb_connection, duckdb_disconnect>;
 using Config = Handle<duckdb_config, duckdb_destroy_config>;
 using Prepared = Handle<duckdb_prepared_statement, duckdb_destroy_prepare>;
 using Pending = Handle<duckdb_pending_result, duckdb_destroy_pending>;
-using Appender = Handle<duckdb_appender, free_appender>;
 using Chunk = Handle<duckdb_data_chunk, duckdb_destroy_data_chunk>;
 using Type = Handle<duckdb_logical_type, duckdb_destroy_logical_type>;
 using Database = Handle<duckdb_database, duckdb_close>;

@@ -41,11 +41,22 @@ Status FreshRows::take(Table table, std::shared_ptr<duck::Chunk> chunk, size_t r
   return {};
 }
 
-void FreshRows::publish(const RowFeed& feed) {
-  const std::lock_guard lock(published_mutex_);
+void FreshRows::show_full() {
   for (size_t i = 0; i < kTableCount; ++i) {
     std::vector<Part>& shown = published_[i];
     shown.insert(shown.end(), full_[i].begin() + static_cast<ptrdiff_t>(shown.size()), full_[i].end());
+  }
+}
+
+void FreshRows::publish_full() {
+  const std::lock_guard lock(published_mutex_);
+  show_full();
+}
+
+void FreshRows::publish(const RowFeed& feed) {
+  const std::lock_guard lock(published_mutex_);
+  show_full();
+  for (size_t i = 0; i < kTableCount; ++i) {
     const ChunkWriter& writer = feed.writer(static_cast<Table>(i));
     open_[i] = {writer.chunk(), writer.row_count()};
   }

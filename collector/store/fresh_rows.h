@@ -29,6 +29,8 @@ class FreshRows final : public ChunkSink {
   Status take(Table table, std::shared_ptr<duck::Chunk> chunk, size_t rows) override;
   // What `feed` has added so far may be shown.
   void publish(const RowFeed& feed);
+  // What was taken may be.
+  void publish_full();
   // Of full chunks, about.
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
 
@@ -38,6 +40,8 @@ class FreshRows final : public ChunkSink {
     std::shared_ptr<duck::Chunk> chunk;
     size_t rows = 0;
   };
+  void show_full();  // published_mutex_ held
+
   std::mutex filling_;
   std::array<std::vector<Part>, kTableCount> full_;
   uint64_t bytes_ = 0;

@@ -3,6 +3,8 @@
 #include <array>
 #include <chrono>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <utility>
 
 #include "collector/store/store_state.h"
@@ -12,34 +14,24 @@
 namespace gatehouse::store {
 namespace {
 
-// To the tables of the store's file.
-class FileSink final : public ChunkSink {
+// Rows that go to the file in parts, so that a segment of any size takes little memory.
+class PartSink final : public ChunkSink {
  public:
-  Status open(const duck::Connection& connection) {
-    for (size_t i = 0; i < kTableCount; ++i) {
-      const std::string table(kTableNames[i]);
-      if (duckdb_appender_create_ext(connection.get(), nullptr, "main", table.c_str(), appenders_[i].out()) !=
-          DuckDBSuccess)
-        return Error("DuckDB: no appender for " + table);
-    }
-    return {};
-  }
-  Status take(Table table, std::shared_ptr<duck::Chunk> chunk, size_t /*rows*/) override {
-    const duck::Appender& appender = appenders_[static_cast<size_t>(table)];
-    return duckdb_append_data_chunk(appender.get(), chunk->get()) == DuckDBSuccess ? Status{} : error_of(appender);
+  using Load = std::function<Status(const std::shared_ptr<FreshRows>& part)>;
+  explicit PartSink(Load load) : load_(std::move(load)) {}
+  Status take(Table table, std::shared_ptr<duck::Chunk> chunk, size_t rows) override {
+    GH_TRY(part_->take(table, std::move(chunk), rows));
+    return part_->bytes() < kPartBytes ? Status{} : flush();
   }
   Status flush() {
-    for (const duck::Appender& appender : appenders_)
-      if (duckdb_appender_flush(appender.get()) != DuckDBSuccess) return error_of(appender);
-    return {};
+    part_->publish_full();
+    return load_(std::exchange(part_, std::make_shared<FreshRows>()));
   }
 
  private:
-  static Error error_of(const duck::Appender& appender) {
-    const char* const message = duckdb_appender_error(appender.get());
-    return Error(std::string("DuckDB: ") + (message != nullptr ? message : "rows refused"));
-  }
-  std::array<duck::Appender, kTableCount> appenders_;
+  static constexpr uint64_t kPartBytes = 16ULL << 20;
+  Load load_;
+  std::shared_ptr<FreshRows> part_ = std::make_shared<FreshRows>();
 };
 
 constexpr std::chrono::milliseconds kRetryDelay{5000};
@@ -62,8 +54,7 @@ std::optional<ledger::SegmentInfo> Store::State::next_to_load() const {
 }
 
 Status Store::State::load_from_log(const ledger::SegmentInfo& segment, uint64_t& rows, uint64_t& unreadable) {
-  FileSink file;
-  GH_TRY(file.open(load_connection_));
+  PartSink file([this](const std::shared_ptr<FreshRows>& part) { return load_from_fresh(part); });
   RowFeed feed;
   feed.start_segment(segment.number);
   ledger::LogReader reader(log_, {segment.number, 0, 0});
