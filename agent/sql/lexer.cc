@@ -48,34 +48,33 @@ Charset charset_of(std::string_view client_encoding) {
   return Charset::kAsciiSafe;
 }
 
+size_t character_end(std::string_view text, size_t at, Charset charset) {
+  const auto lead = static_cast<unsigned char>(text[at]);
+  if (lead < 0x80) return at + 1;
+  switch (charset) {
+    case Charset::kAsciiSafe:
+      return at + 1;
+    case Charset::kShiftJis:
+      return at + (lead >= 0xa1 && lead <= 0xdf ? 1 : 2);
+    case Charset::kDoubleByte:
+      return at + 2;
+    case Charset::kGb18030:
+      return at + (at + 1 < text.size() && is_digit(text[at + 1]) ? 4 : 2);
+  }
+  return at + 1;
+}
+
 bool Token::is_word(std::string_view lower) const {
   return kind == Kind::kWord && std::ranges::equal(text, lower, {}, to_lower);
 }
 
-// Behind the character at `at`, so that a later byte of it is never taken for a quote or a backslash.
-size_t Lexer::character_end(size_t at) const {
-  const auto lead = static_cast<unsigned char>(text_[at]);
-  size_t size = 1;
-  if (lead >= 0x80) {
-    switch (mode_.charset) {
-      case Charset::kAsciiSafe:
-        break;
-      case Charset::kShiftJis:
-        size = lead >= 0xa1 && lead <= 0xdf ? 1 : 2;
-        break;
-      case Charset::kDoubleByte:
-        size = 2;
-        break;
-      case Charset::kGb18030:
-        size = at + 1 < text_.size() && is_digit(text_[at + 1]) ? 4 : 2;
-        break;
-    }
-  }
-  return std::min(at + size, text_.size());
+// So that a later byte is never taken for a quote or a backslash.
+size_t Lexer::end_of_character(size_t at) const {
+  return std::min(character_end(text_, at, mode_.charset), text_.size());
 }
 
 void Lexer::advance() {
-  at_ = character_end(at_);
+  at_ = end_of_character(at_);
 }
 
 Token Lexer::finish(Token::Kind kind, size_t start) {
@@ -240,7 +239,8 @@ bool Lexer::skip_quoted_identifier() {
 size_t Lexer::dollar_tag_size() const {
   const size_t first = at_ + 1;
   size_t at = first;
-  while (at < text_.size() && (is_word_start(text_[at]) || (at > first && is_digit(text_[at])))) at = character_end(at);
+  while (at < text_.size() && (is_word_start(text_[at]) || (at > first && is_digit(text_[at]))))
+    at = end_of_character(at);
   return at < text_.size() && text_[at] == '$' ? at + 1 - at_ : 0;
 }
 

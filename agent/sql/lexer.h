@@ -19,6 +19,8 @@ enum class Charset : uint8_t {
 };
 // By PostgreSQL's encoding name, as client_encoding reports it.
 Charset charset_of(std::string_view client_encoding);
+// Behind the character at `at`; beyond the end if the text is cut within it.
+size_t character_end(std::string_view text, size_t at, Charset charset);
 
 // What changes the meaning of text.
 struct LexicalMode {
@@ -49,7 +51,7 @@ struct Token {
 
 class Lexer {
  public:
-  Lexer(std::string_view text, LexicalMode mode) : text_(text), mode_(mode) {}
+  Lexer(std::string_view text, LexicalMode mode, size_t offset = 0) : text_(text), mode_(mode), at_(offset) {}
   Token next();
   [[nodiscard]] size_t offset() const { return at_; }
 
@@ -64,7 +66,7 @@ class Lexer {
   bool skip_quoted_identifier();
   bool skip_dollar_quote();
   size_t dollar_tag_size() const;
-  [[nodiscard]] size_t character_end(size_t at) const;
+  [[nodiscard]] size_t end_of_character(size_t at) const;
   void skip_word();
   void advance();  // one character
   Token finish(Token::Kind kind, size_t start);

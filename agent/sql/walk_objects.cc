@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+// Statements that make, change, drop or grant objects.
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "agent/sql/utilities.h"
+#include "agent/sql/walk.h"
+
+namespace gatehouse::sql {
+
+void Walk::visit_drop(const TreeNode& node) {
+  const ObjectType type = object_type(tree_.raw_text(node, Key::k_removeType));
+  name_command(type.drop);
+  note(Effect::kDrop);
+  for (const TreeNode& object : tree_.items(node, Key::k_objects)) add_named(object, {Effect::kDrop}, type.kind);
+  if (tree_.raw_text(node, Key::k_behavior) == "DROP_CASCADE") note(Effect::kUnknown);
+}
+
+// A list's last identifier is the name, the one before it the schema; of what belongs to a table (triggers, rules,
+// policies) the one before it is the table.
+void Walk::add_named(const TreeNode& node, Effects uses, ObjectKind kind) {
+  if (is_relation(node)) {
+    add_relation(node, uses, kind, true);
+    return;
+  }
+  if (node.type == Key::k_RoleSpec || tree_.has(node, Key::k_roletype)) {
+    Object role{.name = name_at(node, Key::k_rolename), .kind = ObjectKind::kRole};
+    if (role.name.empty()) role.name = role_keyword(tree_.raw_text(node, Key::k_roletype));
+    add_object(std::move(role), uses);
+    return;
+  }
+  std::vector<std::string> parts;
+  const auto add_part = [&](const TreeNode& part) {
+    if (part.type == Key::k_String) parts.push_back(name_at(part, Key::k_sval));
+  };
+  if (node.type == Key::k_String) add_part(node);
+  for (const Key list : {Key::k_items, Key::k_objname, Key::k_names})
+    for (const TreeNode& part : tree_.items(node, list)) {
+      if (part.type == Key::k_TypeName)
+        visit_type(part);
+      else
+        add_part(part);
+    }
+  if (node.kind == TreeNode::Kind::kList)
+    for (const TreeNode& part : tree_.children(node)) add_part(part);
+  if (parts.empty()) return;
+  Object object{.name = parts.back(), .kind = kind};
+  parts.pop_back();
+  if (kind == ObjectKind::kTrigger || kind == ObjectKind::kRule || kind == ObjectKind::kPolicy) {
+    Object table{.kind = ObjectKind::kRelation};
+    if (!parts.empty()) table.name = parts.back();
+    if (parts.size() > 1) table.schema = parts[parts.size() - 2];
+    add_object(std::move(table), {Effect::kAlter});
+  } else if (!parts.empty()) {
+    object.schema = parts.back();
+  }
+  add_object(std::move(object), uses);
+}
+
+void Walk::visit_grant(const TreeNode& node) {
+  const bool is_grant = tree_.has(node, Key::k_is_grant);
+  name_command(is_grant ? "GRANT" : "REVOKE");
+  const Effects uses{is_grant ? Effect::kGrant : Effect::kRevoke};
+  const ObjectType type = object_type(tree_.raw_text(node, Key::k_objtype));
+  const bool is_all = tree_.raw_text(node, Key::k_targtype) == "ACL_TARGET_ALL_IN_SCHEMA";
+  for (const TreeNode& object : tree_.items(node, Key::k_objects)) {
+    if (is_all)
+      add_object({.schema = name_at(object, Key::k_sval), .kind = type.kind}, uses);
+    else
+      add_named(object, uses, type.kind);
+  }
+  note_grant(node);
+}
+
+// To whom, and what: of GRANT and of ALTER DEFAULT PRIVILEGES.
+void Walk::note_grant(const TreeNode& node) {
+  const Effects uses{tree_.has(node, Key::k_is_grant) ? Effect::kGrant : Effect::kRevoke};
+  note(uses);
+  for (const TreeNode& role : tree_.items(node, Key::k_grantees)) add_named(role, uses, ObjectKind::kRole);
+  for (const TreeNode& privilege : tree_.items(node, Key::k_privileges))
+    out_.details.push_back(name_at(privilege, Key::k_priv_name));
+  if (!tree_.has(node, Key::k_privileges)) out_.details.emplace_back("all");
+  if (tree_.has(node, Key::k_grant_option)) out_.details.emplace_back("grant option");
+}
+
+void Walk::visit_grant_role(const TreeNode& node) {
+  const bool is_grant = tree_.has(node, Key::k_is_grant);
+  name_command(is_grant ? "GRANT ROLE" : "REVOKE ROLE");
+  const Effects uses{is_grant ? Effect::kGrant : Effect::kRevoke};
+  for (const TreeNode& role : tree_.items(node, Key::k_granted_roles))
+    add_object({.name = name_at(role, Key::k_priv_name), .kind = ObjectKind::kRole}, uses);
+  for (const TreeNode& role : tree_.items(node, Key::k_grantee_roles)) add_named(role, uses, ObjectKind::kRole);
+}
+
+void Walk::visit_named_object(const TreeNode& node) {
+  std::string_view type_text;
+  for (const Key key : {Key::k_renameType, Key::k_objectType, Key::k_objtype, Key::k_kind})
+    if (type_text.empty()) type_text = tree_.raw_text(node, key);
+  ObjectType type = object_type(type_text);
+  // A column, a constraint: the table is what changes.
+  if (const std::string_view owner = tree_.raw_text(node, Key::k_relationType);
+      type.kind == ObjectKind::kOther && tree_.has(node, Key::k_relation) && !owner.empty())
+    type.alter = object_type(owner).alter;
+  const bool defines = node.type == Key::k_DefineStmt;
+  const bool describes = node.type == Key::k_CommentStmt || node.type == Key::k_SecLabelStmt;
+  const Effects uses{defines ? Effect::kCreate : describes ? Effect::kReference : Effect::kAlter};
+  name_command(defines                            ? type.create
+               : node.type == Key::k_CommentStmt  ? "COMMENT"
+               : node.type == Key::k_SecLabelStmt ? "SECURITY LABEL"
+                                                  : type.alter);
+  note(describes ? Effects{Effect::kAlter} : uses);
+  if (const TreeNode* relation = tree_.child(node, Key::k_relation)) {
+    const bool is_own = node.type == Key::k_AlterTableStmt || type.kind != ObjectKind::kOther;
+    add_relation(*relation, {Effect::kAlter}, is_own ? type.kind : ObjectKind::kRelation, true);
+  }
+  if (const TreeNode* object = tree_.child(node, Key::k_object)) {
+    if (type.is_part_of_table)
+      add_part_of_table(*object, uses);
+    else
+      add_named(*object, uses, type.kind);
+  }
+  if (const TreeNode* names = tree_.child(node, Key::k_defnames)) add_named(*names, uses, type.kind);
+  if (!tree_.has(node, Key::k_relation) && tree_.has(node, Key::k_subname))
+    add_object({.name = name_at(node, Key::k_subname), .kind = type.kind}, uses);
+  note_alter_table(node);
+  default_uses_ = {Effect::kAlter};
+  for (const TreeNode& child : tree_.children(node))
+    if (child.key != Key::k_relation && child.key != Key::k_object && child.key != Key::k_defnames) visit(child);
+}
+
+// AT_DisableRowSecurity.
+void Walk::note_alter_table(const TreeNode& node) {
+  for (const TreeNode& command : tree_.items(node, Key::k_cmds)) {
+    std::string_view name = tree_.raw_text(command, Key::k_subtype);
+    name.remove_prefix(std::min<size_t>(name.size(), 3));
+    std::string detail;
+    for (const char c : name) {
+      const bool is_capital = c >= 'A' && c <= 'Z';
+      if (is_capital && !detail.empty()) detail += ' ';
+      detail += is_capital ? static_cast<char>(c + ('a' - 'A')) : c;
+    }
+    out_.details.push_back(std::move(detail));
+  }
+}
+
+void Walk::note_language(const TreeNode& node, Key options) {
+  for (const TreeNode& option : tree_.items(node, options)) {
+    const std::string name = tree_.text(option, Key::k_defname);
+    const TreeNode* value = tree_.child(option, Key::k_arg);
+    if (value == nullptr) continue;
+    if (name == "language") out_.details.push_back("language " + name_at(*value, Key::k_sval));
+    if (name == "security" && tree_.has(*value, Key::k_boolval)) out_.details.emplace_back("security definer");
+  }
+}
+
+// Options of roles, and the setting that ALTER SYSTEM, ROLE or DATABASE sets.
+void Walk::note_options(const TreeNode& node) {
+  if (const TreeNode* set = tree_.child(node, Key::k_setstmt)) {
+    const bool is_reset = tree_.raw_text(*set, Key::k_kind).starts_with("VAR_RESET");
+    const std::string name = name_at(*set, Key::k_name);
+    out_.details.push_back((is_reset ? "reset " : "set ") + (name.empty() ? "all" : name));
+  }
+  if (const TreeNode* grant = tree_.child(node, Key::k_action)) note_grant(*grant);
+  if (node.type != Key::k_CreateRoleStmt && node.type != Key::k_AlterRoleStmt) return;
+  for (const TreeNode& option : tree_.items(node, Key::k_options)) {
+    const TreeNode* value = tree_.child(option, Key::k_arg);
+    const bool is_off = value != nullptr && value->type_name == "Boolean" && !tree_.has(*value, Key::k_boolval);
+    std::string name = tree_.text(option, Key::k_defname);
+    if (name == "canlogin") name = "login";
+    if (name == "isreplication") name = "replication";
+    out_.details.push_back((is_off ? "no " : "") + name);
+  }
+}
+
+// [schema.]table.column or .constraint.
+void Walk::add_part_of_table(const TreeNode& node, Effects uses) {
+  std::vector<std::string> parts;
+  for (const TreeNode& part : tree_.items(node, Key::k_items)) parts.push_back(name_at(part, Key::k_sval));
+  if (parts.size() < 2) return;
+  Object table{.name = parts[parts.size() - 2], .kind = ObjectKind::kRelation};
+  if (parts.size() > 2) table.schema = parts[parts.size() - 3];
+  add_object(std::move(table), uses);
+}
+
+void Walk::visit_create_function(const TreeNode& node) {
+  name_command(tree_.has(node, Key::k_is_procedure) ? "CREATE PROCEDURE" : "CREATE FUNCTION");
+  if (const TreeNode* name = tree_.child(node, Key::k_funcname))
+    add_named(*name, {Effect::kCreate}, ObjectKind::kFunction);
+  note_language(node, Key::k_options);
+  const Deferred deferred(*this, Deferred::How::kBody);
+  // A body that is a string is read by its language, not here.
+  if (!tree_.has(node, Key::k_sql_body)) note(Effect::kUnknown);
+  for (const TreeNode& child : tree_.children(node))
+    if (child.key != Key::k_funcname && child.key != Key::k_options) visit(child);
+}
+
+void Walk::visit_view(const TreeNode& node) {
+  name_command("CREATE VIEW");
+  if (const TreeNode* view = tree_.child(node, Key::k_view))
+    add_relation(*view, {Effect::kCreate}, ObjectKind::kView, true);
+  const Deferred deferred(*this, Deferred::How::kBody);
+  if (const TreeNode* query = tree_.child(node, Key::k_query)) visit_query(*query);
+}
+
+void Walk::visit_rule(const TreeNode& node) {
+  name_command("CREATE RULE");
+  add_object({.name = name_at(node, Key::k_rulename), .kind = ObjectKind::kRule}, {Effect::kCreate});
+  if (const TreeNode* relation = tree_.child(node, Key::k_relation))
+    add_relation(*relation, {Effect::kAlter}, ObjectKind::kRelation, true);
+  const Deferred deferred(*this, Deferred::How::kBody);
+  visit_child(node, Key::k_whereClause);
+  for (const TreeNode& action : tree_.items(node, Key::k_actions)) visit(action);
+}
+
+void Walk::visit_trigger(const TreeNode& node) {
+  name_command("CREATE TRIGGER");
+  add_object({.name = name_at(node, Key::k_trigname), .kind = ObjectKind::kTrigger}, {Effect::kCreate});
+  default_uses_ = {Effect::kAlter};
+  for (const TreeNode& child : tree_.children(node)) {
+    if (child.key == Key::k_funcname) continue;
+    visit(child);
+  }
+  const Deferred deferred(*this, Deferred::How::kBody);
+  add_function(node, false);
+}
+
+// What it inherits from or is a partition of changes as well.
+void Walk::visit_create_table(const TreeNode& node) {
+  const bool is_foreign = node.type == Key::k_CreateForeignTableStmt;
+  name_command(is_foreign ? "CREATE FOREIGN TABLE" : "CREATE TABLE");
+  const TreeNode* table = is_foreign ? tree_.child(node, Key::k_base) : &node;
+  if (table == nullptr) return;
+  for (const TreeNode& child : tree_.children(*table)) {
+    default_uses_ = {Effect::kReference};
+    if (child.key == Key::k_relation) {
+      add_relation(child, {Effect::kCreate}, is_foreign ? ObjectKind::kForeignTable : ObjectKind::kTable, true);
+      continue;
+    }
+    if (child.key == Key::k_inhRelations) default_uses_ = {Effect::kAlter};
+    visit(child);
+  }
+  default_uses_ = {Effect::kReference};
+}
+
+void Walk::visit_create_schema(const TreeNode& node) {
+  name_command("CREATE SCHEMA");
+  Object schema{.name = name_at(node, Key::k_schemaname), .kind = ObjectKind::kSchema};
+  if (const TreeNode* role = tree_.child(node, Key::k_authrole); role != nullptr && schema.name.empty())
+    schema.name = name_at(*role, Key::k_rolename);
+  add_object(std::move(schema), {Effect::kCreate});
+  for (const TreeNode& element : tree_.items(node, Key::k_schemaElts)) visit_statement(element);
+}
+
+void Walk::visit_by_table(const TreeNode& node) {
+  const Utility utility = utility_of(node.type_name);
+  name_command(utility.command);
+  note(utility.effects);
+  note_options(node);
+  default_uses_ = utility.relation_uses;
+  const TreeNode* named = tree_.child(node, utility.name);
+  if (named != nullptr) {
+    if (named->kind == TreeNode::Kind::kString) {
+      std::string name = exact(tree_.text(node, utility.name));
+      if (utility.kind == ObjectKind::kOther && utility.object_uses.empty())
+        out_.handle = std::move(name);
+      else
+        add_object({.name = std::move(name), .kind = utility.kind}, utility.object_uses);
+    } else if (is_relation(*named) || named->kind == TreeNode::Kind::kObject) {
+      add_named(*named, utility.object_uses, utility.kind);
+    } else if (named->first != 0 && tree_.children(*named).begin() != tree_.children(*named).end() &&
+               (*tree_.children(*named).begin()).type == Key::k_String) {
+      add_named(*named, utility.object_uses, utility.kind);
+    } else {
+      for (const TreeNode& item : tree_.children(*named)) add_named(item, utility.object_uses, utility.kind);
+    }
+  }
+  if (utility.target != Key::kNone && tree_.has(node, utility.target)) {
+    const Effect effect = utility.effects.has(Effect::kNetwork)     ? Effect::kNetwork
+                          : utility.effects.has(Effect::kFileWrite) ? Effect::kFileWrite
+                                                                    : Effect::kFileRead;
+    out_.accesses.push_back({.effect = effect, .target = name_at(node, utility.target)});
+  }
+  if (tree_.has(node, Key::k_funcname)) add_function(node, false);
+  for (const TreeNode& child : tree_.children(node))
+    if (&child != named && child.key != Key::k_action && child.key != Key::k_setstmt) visit(child);
+}
+
+}  // namespace gatehouse::sql
