@@ -239,6 +239,8 @@ void Shape::put_string_mark(std::string_view literal) {
       is_exact_only_ = true;
       [[fallthrough]];
     default:
+      // An escape may be one that the grammar refuses.
+      if (literal.find('\\') != literal.npos) is_exact_only_ = is_exact_only_ || literal.front() != '$';
       put(kStringMark);
   }
 }

@@ -244,6 +244,8 @@ bool Walk::visit_insert(const TreeNode& node) {
   else
     add_column(target, "*", {Effect::kInsert});
   if (const TreeNode* conflict = tree_.child(node, Key::k_onConflictClause)) {
+    // It tells whether rows of these values are there.
+    add_relation(*relation, {Effect::kRead}, ObjectKind::kRelation, true);
     if (tree_.raw_text(*conflict, Key::k_action) == "ONCONFLICT_UPDATE") {
       note_verb("UPDATE");
       add_relation(*relation, {Effect::kUpdate}, ObjectKind::kRelation, true);
@@ -295,8 +297,8 @@ void Walk::visit_merge(const TreeNode& node) {
   visit_with(node);
   const TreeNode* relation = tree_.child(node, Key::k_relation);
   if (relation == nullptr) return;
-  // Without an action it still reads the target to match it.
-  Effects uses{Effect::kRead};
+  // It reads the target to match it and, whatever its actions are, locks it as for writing.
+  Effects uses{Effect::kRead, Effect::kLock};
   for (const TreeNode& when : tree_.items(node, Key::k_mergeWhenClauses)) {
     const std::string_view command = tree_.raw_text(when, Key::k_commandType);
     if (command == "CMD_UPDATE") uses.add(Effect::kUpdate);

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs made and mutated statements on a server, each in a transaction that is rolled back, and holds what really
+// happened against the facts: they may say more than happened, never less.
+//
+//   facts_on_server SEED SECONDS
+//
+// What is behind the text is the test's to know, since a catalogue would have to tell it: v is a view of t2, m1 one of
+// t1, p1 and p2 are partitions of p.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/sql/analyzer.h"
+#include "agent/sql/functions.h"
+#include "tests/sql/observed.h"
+#include "tests/support/sql_facts.h"
+#include "tests/support/sql_statements.h"
+
+namespace gatehouse::test {
+namespace {
+
+using sql::Effect;
+using sql::Effects;
+
+constexpr int kRowShare = 2, kRowExclusive = 3, kAccessExclusive = 8;
+constexpr Effects kChanges{Effect::kAlter, Effect::kDrop, Effect::kCreate, Effect::kMaintain, Effect::kTruncate};
+// Running less than this share means that the maker makes nonsense.
+constexpr double kShareRunMin = 0.4;
+
+// All of what a text is said to do.
+struct Told {
+  explicit Told(const sql::Facts& facts) : facts_(facts) {
+    for (const sql::Statement& statement : facts.statements) {
+      effects.add(statement.effects);
+      effects.add(statement.deferred);
+    }
+  }
+  // What is said of a table, by its own name or one that stands for it.
+  [[nodiscard]] Effects uses_of(const std::string& schema, const std::string& name, bool with_deferred) const {
+    Effects uses;
+    for (const sql::Statement& statement : facts_.statements)
+      for (const sql::Object& object : statement.objects) {
+        if (!names(object, schema, name)) continue;
+        uses.add(object.uses);
+        if (with_deferred) uses.add(object.deferred);
+      }
+    return uses;
+  }
+  [[nodiscard]] bool creates(const std::string& name) const {
+    for (const sql::Statement& statement : facts_.statements)
+      for (const sql::Object& object : statement.objects)
+        if (object.name == name && object.uses.has(Effect::kCreate)) return true;
+    return false;
+  }
+  [[nodiscard]] bool says(Effect effect) const { return effects.has(effect); }
+
+  Effects effects;
+
+ private:
+  static bool names(const sql::Object& object, const std::string& schema, const std::string& name) {
+    if (object.schema.empty() && object.name.empty()) return true;  // VACUUM, ANALYZE
+    const std::string object_schema = object.schema.empty() ? "public" : object.schema;
+    if (object_schema != schema) return false;
+    if (object.name == name || object.name.empty()) return true;
+    return (name == "t2" && object.name == "v") || (name == "t1" && object.name == "m1") ||
+           (name == "p" && (object.name == "p1" || object.name == "p2"));
+  }
+
+  const sql::Facts& facts_;
+};
+
+// What the facts leave out; empty: nothing.
+std::string missing_of(const Change& change, const Told& told) {
+  const Effects now = told.uses_of(change.schema, change.name, false);
+  const Effects ever = told.uses_of(change.schema, change.name, true);
+  const std::string table = change.schema + "." + change.name;
+  const auto lacks = [&](Effect effect) { return !now.has(effect) && !now.has_any(kChanges); };
+  if (change.inserted > 0 && lacks(Effect::kInsert)) return "inserted into " + table;
+  if (change.updated > 0 && lacks(Effect::kUpdate)) return "updated " + table;
+  if (change.deleted > 0 && lacks(Effect::kDelete)) return "deleted from " + table;
+  constexpr Effects kLook{Effect::kRead, Effect::kUpdate, Effect::kDelete, Effect::kLock, Effect::kReference};
+  if (change.scanned > 0 && !now.has_any(kLook) && !now.has_any(kChanges)) return "read " + table;
+  // The planner looks up the ends of an index for what is only explained or prepared.
+  if (change.index_scanned > 0 && !ever.has_any(kLook) && !ever.has_any(kChanges)) return "read an index of " + table;
+  if (change.lock_strength == 0) return {};
+  if (ever.empty()) return "locked " + table;
+  if (change.is_sequence) return {};
+  if (change.lock_strength == kAccessExclusive && !now.has_any(kChanges) && !now.has(Effect::kLock))
+    return "locked all of " + table;
+  constexpr Effects kWrite{Effect::kInsert, Effect::kUpdate, Effect::kDelete, Effect::kLock, Effect::kReference};
+  if (change.lock_strength >= kRowExclusive && !ever.has_any(kWrite) && !ever.has_any(kChanges))
+    return "locked for writing " + table;
+  if (change.lock_strength == kRowShare && !ever.has(Effect::kLock) && !ever.has_any(kWrite) && !ever.has_any(kChanges))
+    return "locked rows of " + table;
+  return {};
+}
+
+std::string missing_of(const Observed& observed, const sql::Facts& facts) {
+  const Told told(facts);
+  // Advisory locks and settings have effects of their own, which unknown does not excuse where the text shows them.
+  if (observed.has_handle && !told.says(Effect::kPrepare) && !told.says(Effect::kUnknown)) return "left a handle";
+  if (told.says(Effect::kUnknown)) return {};
+  for (const auto& [name, change] : observed.tables)
+    if (std::string missing = missing_of(change, told); !missing.empty()) return missing;
+  for (const std::string& name : observed.created)
+    if (!told.creates(name)) return "created " + name;
+  for (const auto& [schema, name] : observed.dropped)
+    if (!told.uses_of(schema, name, false).has(Effect::kDrop)) return "dropped " + name;
+  if (observed.has_advisory_lock && !told.says(Effect::kLock)) return "took an advisory lock";
+  if (observed.has_setting && !told.says(Effect::kSession)) return "changed a setting";
+  return {};
+}
+
+// The table of functions against the server's own list: whatever is volatile or reserved must be known, and what is
+// called harmless must not be reserved.
+size_t check_functions(Server& server) {
+  size_t bad = 0;
+  const auto complain = [&bad](const char* what, const std::string& name) {
+    std::printf("FUNCTION %s: %s\n", what, name.c_str());
+    ++bad;
+  };
+  // Trigger, cast and type functions cannot be called by name.
+  const Rows rows = server.query(
+      "SELECT proname, bool_or(provolatile = 'v'), bool_or(proacl IS NOT NULL) FROM pg_proc "
+      "WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind IN ('f', 'p') "
+      "AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'internal'::regtype) "
+      "AND NOT 'internal'::regtype = ANY (proargtypes) GROUP BY proname");
+  for (const auto& row : rows) {
+    const sql::FunctionClass known = sql::known_function(row[0]).function_class;
+    if (row[2] == "t" && known == sql::FunctionClass::kHarmless) complain("is reserved, yet harmless", row[0]);
+    if (row[2] == "t" && known == sql::FunctionClass::kUnknown) complain("is reserved and not known", row[0]);
+  }
+  return bad;
+}
+
+class Run {
+ public:
+  explicit Run(uint64_t seed) : maker_(seed), dice_(seed + 1) { start(); }
+
+  void one() {
+    std::string text = maker_.statement();
+    for (size_t i = dice_.one_in(3) ? 1 + dice_.below(3) : 0; i > 0; --i) text = maker_.mutated(std::move(text));
+    if (text.find('\0') != text.npos) return;
+    ++count;
+    server_.query("BEGIN; SET LOCAL statement_timeout = '2s'; SET LOCAL lock_timeout = '1s'");
+    observer_->begin();
+    const std::string error = server_.run(text);
+    // Facts of what is committed or rolled back in the text hold as well, but nothing is left to be observed.
+    if (error.empty() && server_.is_in_transaction()) judge(text);
+    const bool was_in_transaction = server_.is_in_transaction();
+    server_.run("ROLLBACK; DEALLOCATE ALL");
+    if (!was_in_transaction) start();
+  }
+
+  size_t count = 0, run_count = 0, unknown_count = 0, bad_count = 0;
+
+ private:
+  void start() {
+    make_fixture(server_);
+    observer_.emplace(server_);
+  }
+  void judge(const std::string& text) {
+    ++run_count;
+    const sql::Facts& facts = *analyzer_.analyze(text, {}).facts;
+    const Observed observed = observer_->end();
+    std::string missing;
+    if (!facts.parsed)
+      missing = "the server ran it, and it was refused here";
+    else
+      missing = missing_of(observed, facts);
+    for (const sql::Statement& statement : facts.statements)
+      if (statement.effects.has(Effect::kUnknown)) {
+        ++unknown_count;
+        break;
+      }
+    if (missing.empty()) return;
+    ++bad_count;
+    std::printf("LESS than happened: %s\n  %s\n  %s\n", missing.c_str(), text.c_str(), describe(facts).c_str());
+  }
+
+  Server server_;
+  StatementMaker maker_;
+  Dice dice_;
+  sql::Analyzer analyzer_;
+  std::optional<Observer> observer_;
+};
+
+int main_of(uint64_t seed, int64_t seconds) {
+  Server server;
+  size_t bad = check_functions(server);
+  Run run(seed);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  while (std::chrono::steady_clock::now() < end) run.one();
+  bad += run.bad_count;
+  std::printf("%zu texts, %zu ran, %zu of them with unknown effects; %zu faults\n", run.count, run.run_count,
+              run.unknown_count, bad);
+  if (static_cast<double>(run.run_count) < kShareRunMin * static_cast<double>(run.count)) {
+    std::printf("too few ran\n");
+    return 1;
+  }
+  return bad == 0 && run.run_count > 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace gatehouse::test
+
+int main(int argc, char** argv) {
+  if (argc != 3) {
+    std::fprintf(stderr, "usage: facts_on_server SEED SECONDS\n");
+    return 64;
+  }
+  return gatehouse::test::main_of(std::strtoull(argv[1], nullptr, 10), std::strtoll(argv[2], nullptr, 10));
+}
