@@ -109,6 +109,7 @@ Analyzer::Fresh Analyzer::parse(std::string_view text, const LexicalState& state
   } else {
     buffer_ = text;
   }
+  if (encoding == TextEncoding::kOther) mask_literals(state.mode, buffer_);
   Fresh out;
   if (text.size() > kShallowBytes && nesting_bound(text, state.mode) > kNestingMax) {
     out = refuse(Refusal::kTooDeep);

@@ -85,4 +85,15 @@ bool mask_later_bytes(std::string_view text, Charset charset, std::string& out) 
   return true;
 }
 
+void mask_literals(LexicalMode mode, std::string& text) {
+  mode.charset = Charset::kAsciiSafe;
+  Lexer lexer(text, mode);
+  for (Token token = lexer.next(); token.kind != Token::Kind::kEnd; token = lexer.next()) {
+    // The tag of a dollar quote must stay what it is, and nothing in one is looked at.
+    if (token.kind != Token::Kind::kString || token.text.front() == '$') continue;
+    for (size_t i = token.offset; i < token.offset + token.text.size(); ++i)
+      if (byte_at(text, i) >= kHigh) text[i] = '?';
+  }
+}
+
 }  // namespace gatehouse::sql

@@ -35,4 +35,8 @@ TextEncoding text_encoding(std::string_view text, LexicalState::Encoding encodin
 // tokens at the same places. False: cut within a character, or a later byte that none can have.
 bool mask_later_bytes(std::string_view text, Charset charset, std::string& out);
 
+// In literals of an ASCII-safe text, makes what is not ASCII a question mark. The grammar takes a literal for UTF-8 and
+// refuses what is none.
+void mask_literals(LexicalMode mode, std::string& text);
+
 }  // namespace gatehouse::sql

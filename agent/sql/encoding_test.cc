@@ -38,6 +38,9 @@ TEST(SqlEncoding, Masks) {
   EXPECT_EQ(out, "a\x95\xdc'\xb1'");
   ASSERT_TRUE(mask_later_bytes("\x81\x30\x81\x30;", Charset::kGb18030, out));
   EXPECT_EQ(out, "\x81\xb0\x81\xb0;");
+  out = "SELECT E'\\\xb1\xdc', \xe9, $\xe9$\xe9$\xe9$, \"\xe9\"";
+  mask_literals({}, out);
+  EXPECT_EQ(out, "SELECT E'\\?\?', \xe9, $\xe9$\xe9$\xe9$, \"\xe9\"");
   EXPECT_FALSE(mask_later_bytes("a\x95", Charset::kShiftJis, out));
   EXPECT_FALSE(mask_later_bytes("a\x81\x30\x81", Charset::kGb18030, out));
 }

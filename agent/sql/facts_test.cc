@@ -59,7 +59,8 @@ TEST(SqlFacts, StatementsDoNotMix) {
   for (size_t i = 0; i + 1 < cases.size(); ++i) {
     const std::string &a = cases[i].text, &b = cases[i + 1].text;
     if (cases[i].want.starts_with("refused") || cases[i + 1].want.starts_with("refused")) continue;
-    const std::string both = a + " ; /* ; */\n" + b + ";";
+    std::string both = a;
+    both.append(" ; /* ; */\n").append(b).append(";");
     const Analysis analysis = analyzer.analyze_fresh(both, {});
     EXPECT_EQ(test::describe(*analysis.facts), cases[i].want + " | " + cases[i + 1].want) << both;
     ASSERT_EQ(analysis.ranges.size(), analysis.facts->statements.size());
@@ -145,9 +146,11 @@ TEST(SqlFacts, LongListsAreNotDeep) {
 
 // Threads come and go, several at a time; each parses right and wrong texts.
 TEST(SqlFacts, Threads) {
+  constexpr size_t kThreads = 4;
   for (int round = 0; round < 20; ++round) {
     std::vector<std::thread> threads;
-    for (int i = 0; i < 4; ++i)
+    threads.reserve(kThreads);
+    for (size_t i = 0; i < kThreads; ++i)
       threads.emplace_back([] {
         Analyzer analyzer;
         for (int n = 0; n < 20; ++n) {

@@ -6,7 +6,6 @@
 #include <string>
 #include <string_view>
 
-#include "agent/sql/nesting.h"
 #include "agent/sql/normalized.h"
 
 namespace gatehouse::sql {
@@ -86,14 +85,6 @@ TEST(SqlShape, Normalized) {
 TEST(SqlShape, FingerprintIsStable) {
   EXPECT_EQ(fingerprint_of(""), 0xcbf29ce484222325ULL);
   EXPECT_EQ(fingerprint_of("select ?"), 0x2fb7a5a1a5a9a58ULL);
-}
-
-TEST(SqlShape, NestingBound) {
-  EXPECT_LE(nesting_bound("SELECT a, b, c FROM t WHERE a = 1 AND b = 2 AND c = 3", {}), 12U);
-  EXPECT_GE(nesting_bound("SELECT ((((1))))", {}), 5U);
-  EXPECT_GE(nesting_bound("SELECT 1+1+1+1", {}), 5U);
-  EXPECT_GE(nesting_bound("SELECT 1, 2 UNION SELECT 1, 2 UNION SELECT 1, 2 UNION SELECT 1, 2", {}), 4U);
-  EXPECT_GE(nesting_bound("SELECT a BETWEEN 1 AND 2 IS TRUE BETWEEN 1 AND 2 IS TRUE BETWEEN 1 AND 2", {}), 12U);
 }
 
 }  // namespace

@@ -207,10 +207,13 @@ std::string_view Tree::raw_text(const TreeNode& node, Key key) const {
   return found == nullptr ? std::string_view{} : found->text;
 }
 
+std::string Tree::text(const TreeNode& string) {
+  return string.has_escapes ? without_escapes(string.text) : std::string(string.text);
+}
+
 std::string Tree::text(const TreeNode& node, Key key) const {
   const TreeNode* found = child(node, key);
-  if (found == nullptr) return {};
-  return found->has_escapes ? without_escapes(found->text) : std::string(found->text);
+  return found == nullptr ? std::string{} : text(*found);
 }
 
 int64_t Tree::number(const TreeNode& node, Key key) const {

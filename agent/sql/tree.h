@@ -85,6 +85,7 @@ class Tree {
   [[nodiscard]] bool has(const TreeNode& node, Key key) const { return child(node, key) != nullptr; }
   // The string below `key`, without escapes; empty if there is none. libpg_query leaves out what is empty, 0 or false.
   [[nodiscard]] std::string text(const TreeNode& node, Key key) const;
+  [[nodiscard]] static std::string text(const TreeNode& string);
   // As the library wrote it: for numbers and its own constants.
   [[nodiscard]] std::string_view raw_text(const TreeNode& node, Key key) const;
   [[nodiscard]] int64_t number(const TreeNode& node, Key key) const;

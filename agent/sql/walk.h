@@ -12,6 +12,7 @@
 #include "agent/sql/consulted.h"
 #include "agent/sql/facts.h"
 #include "agent/sql/tree.h"
+#include "agent/sql/utilities.h"
 
 namespace gatehouse::sql {
 
@@ -106,6 +107,7 @@ class Walk {
   void visit_truncate(const TreeNode& node);
   void visit_lock(const TreeNode& node);
   void visit_by_table(const TreeNode& node);
+  void add_named_by_table(const TreeNode& named, const Utility& utility);
   void add_part_of_table(const TreeNode& node, Effects uses);
   void note_alter_table(const TreeNode& node);
   void note_language(const TreeNode& node, Key options);

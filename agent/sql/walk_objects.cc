@@ -252,6 +252,26 @@ void Walk::visit_create_schema(const TreeNode& node) {
   for (const TreeNode& element : tree_.items(node, Key::k_schemaElts)) visit_statement(element);
 }
 
+// A string; one object; a list of identifiers, which is one name; or a list of objects.
+void Walk::add_named_by_table(const TreeNode& named, const Utility& utility) {
+  if (named.kind == TreeNode::Kind::kString) {
+    std::string name = exact(tree_.text(named));
+    if (utility.kind == ObjectKind::kOther && utility.object_uses.empty())
+      out_.handle = std::move(name);
+    else
+      add_object({.name = std::move(name), .kind = utility.kind}, utility.object_uses);
+    return;
+  }
+  const Tree::Children items = tree_.children(named);
+  const bool is_list_of_objects =
+      named.kind == TreeNode::Kind::kList && !items.empty() && (*items.begin()).type != Key::k_String;
+  if (!is_list_of_objects) {
+    add_named(named, utility.object_uses, utility.kind);
+    return;
+  }
+  for (const TreeNode& item : items) add_named(item, utility.object_uses, utility.kind);
+}
+
 void Walk::visit_by_table(const TreeNode& node) {
   const Utility utility = utility_of(node.type_name);
   name_command(utility.command);
@@ -259,22 +279,7 @@ void Walk::visit_by_table(const TreeNode& node) {
   note_options(node);
   default_uses_ = utility.relation_uses;
   const TreeNode* named = tree_.child(node, utility.name);
-  if (named != nullptr) {
-    if (named->kind == TreeNode::Kind::kString) {
-      std::string name = exact(tree_.text(node, utility.name));
-      if (utility.kind == ObjectKind::kOther && utility.object_uses.empty())
-        out_.handle = std::move(name);
-      else
-        add_object({.name = std::move(name), .kind = utility.kind}, utility.object_uses);
-    } else if (is_relation(*named) || named->kind == TreeNode::Kind::kObject) {
-      add_named(*named, utility.object_uses, utility.kind);
-    } else if (named->first != 0 && tree_.children(*named).begin() != tree_.children(*named).end() &&
-               (*tree_.children(*named).begin()).type == Key::k_String) {
-      add_named(*named, utility.object_uses, utility.kind);
-    } else {
-      for (const TreeNode& item : tree_.children(*named)) add_named(item, utility.object_uses, utility.kind);
-    }
-  }
+  if (named != nullptr) add_named_by_table(*named, utility);
   if (utility.target != Key::kNone && tree_.has(node, utility.target)) {
     const Effect effect = utility.effects.has(Effect::kNetwork)     ? Effect::kNetwork
                           : utility.effects.has(Effect::kFileWrite) ? Effect::kFileWrite

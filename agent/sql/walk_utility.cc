@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "agent/sql/utilities.h"
 #include "agent/sql/walk.h"
 
 namespace gatehouse::sql {

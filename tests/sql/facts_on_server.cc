@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "agent/sql/analyzer.h"
 #include "agent/sql/functions.h"
@@ -142,29 +142,51 @@ class Run {
 
   void one() {
     std::string text = maker_.statement();
+    const auto [encoding, conforms] = dice_.one_in(3) ? pick_state() : std::pair{"UTF8", true};
+    if (encoding != std::string_view("UTF8") || !conforms) text = behind_a_quote(std::move(text));
     for (size_t i = dice_.one_in(3) ? 1 + dice_.below(3) : 0; i > 0; --i) text = maker_.mutated(std::move(text));
     if (text.find('\0') != text.npos) return;
     ++count;
     server_.query("BEGIN; SET LOCAL statement_timeout = '2s'; SET LOCAL lock_timeout = '1s'");
     observer_->begin();
+    server_.query(std::string("SET LOCAL client_encoding = ") + encoding +
+                  "; SET LOCAL standard_conforming_strings = " + (conforms ? "on" : "off"));
     const std::string error = server_.run(text);
     // Facts of what is committed or rolled back in the text hold as well, but nothing is left to be observed.
-    if (error.empty() && server_.is_in_transaction()) judge(text);
+    if (error.empty() && server_.is_in_transaction()) judge(text, sql::lexical_state(encoding, conforms));
     const bool was_in_transaction = server_.is_in_transaction();
     server_.run("ROLLBACK; DEALLOCATE ALL");
     if (!was_in_transaction) start();
   }
 
-  size_t count = 0, run_count = 0, unknown_count = 0, bad_count = 0;
+  size_t count = 0, run_count = 0, other_run_count = 0, unknown_count = 0, bad_count = 0;
 
  private:
   void start() {
     make_fixture(server_);
     observer_.emplace(server_);
   }
-  void judge(const std::string& text) {
+  std::pair<const char*, bool> pick_state() {
+    static constexpr const char* kEncodings[] = {"UTF8", "UTF8",    "LATIN1", "SJIS",           "BIG5",   "GBK",
+                                                 "UHC",  "GB18030", "JOHAB",  "SHIFT_JIS_2004", "EUC_JP", "WIN1252"};
+    const size_t encoding = dice_.below(std::size(kEncodings));
+    return {kEncodings[encoding], dice_.one_in(2)};
+  }
+  // Whether the text is within the literal depends on how its last bytes are read.
+  std::string behind_a_quote(std::string text) {
+    static constexpr std::string_view kEnds[] = {
+        "\\",   "\\\\",       "\x95\\",      "\x83\\",     "\xb1\\",   "\xbf", "\x81", "\xa4\x5c", "\x81\x30\x81\x30",
+        "\xe9", "\xc3\xa9\\", "a\\\xb1\xdc", "\x88\xea\\", "\xa4\xa2", "x\\n", ""};
+    static constexpr std::string_view kOpenings[] = {"SELECT '", "SELECT E'", "SELECT 1 AS \"x", "SELECT $q$",
+                                                     "SELECT n'"};
+    const std::string_view opening = dice_.pick(kOpenings);
+    const std::string close = opening.back() == '$' ? "$q$" : std::string(1, opening[opening.find_first_of("'\"")]);
+    return std::string(opening) + std::string(dice_.pick(kEnds)) + close + "; " + std::move(text) + "; -- " + close;
+  }
+  void judge(const std::string& text, const sql::LexicalState& state) {
     ++run_count;
-    const sql::Facts& facts = *analyzer_.analyze(text, {}).facts;
+    if (state != sql::LexicalState{}) ++other_run_count;
+    const sql::Facts& facts = *analyzer_.analyze(text, state).facts;
     const Observed observed = observer_->end();
     std::string missing;
     if (!facts.parsed)
@@ -195,8 +217,8 @@ int main_of(uint64_t seed, int64_t seconds) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   while (std::chrono::steady_clock::now() < end) run.one();
   bad += run.bad_count;
-  std::printf("%zu texts, %zu ran, %zu of them with unknown effects; %zu faults\n", run.count, run.run_count,
-              run.unknown_count, bad);
+  std::printf("%zu texts, %zu ran (%zu of them in other lexical states, %zu with unknown effects); %zu faults\n",
+              run.count, run.run_count, run.other_run_count, run.unknown_count, bad);
   if (static_cast<double>(run.run_count) < kShareRunMin * static_cast<double>(run.count)) {
     std::printf("too few ran\n");
     return 1;
