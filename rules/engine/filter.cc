@@ -151,6 +151,8 @@ class Parser {
         return fail(at, later("a number with decimals"));
       case TokenKind::kBytes:
         return fail(at, later("a bytes literal"));
+      case TokenKind::kQuotedIdentifier:
+        return fail(at, later("a name in backquotes"));
       case TokenKind::kString:
       case TokenKind::kInteger:
         return fail(at, "a value stands here without an operator before it");
@@ -232,6 +234,8 @@ class Parser {
         return text;
       }
       case TokenKind::kInteger: {
+        if (!token_.is_unsigned && token_.integer > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+          return fail(at, "a number above 2^63 - 1: write it with the suffix u");
         Operand number{.offset = at, .is = Literal{LiteralKind::kNumber, token_.integer}};
         advance();
         return number;

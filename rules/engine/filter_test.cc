@@ -141,7 +141,7 @@ constexpr Bad kBad[] = {
     {"time > timestamp(\"yesterday\")", 17, "not an RFC 3339 time"},
     {"time > timestamp(\"1969-12-31T23:59:59Z\")", 17, "not an RFC 3339 time"},
     {"session.user == \"a\xff\"", 18, "not UTF-8"},
-    {"session.user # 5", 13, "a character that no filter uses"},
+    {"session.user # 5", 13, "a character that has no place"},
     {"in", 0, "`in` needs a string before it"},
 };
 

@@ -41,13 +41,15 @@ void append_code_point(std::string& out, uint32_t point) {
 std::optional<uint32_t> digits(std::string_view text, size_t count, int base) {
   if (text.size() < count) return std::nullopt;
   uint32_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + count, value, base);
-  if (error != std::errc{} || end != text.data() + count) return std::nullopt;
+  const char* const begin = text.data();
+  const auto [end, error] = std::from_chars(begin, begin + count, value, base);
+  if (error != std::errc{} || end != begin + count) return std::nullopt;
   return value;
 }
 
 // The escape that starts at text[0] == '\\', appended decoded to `out`; its length, or 0 if CEL has no such escape.
-size_t append_escape(std::string& out, std::string_view text) {
+// In a bytes literal \xHH and \OOO are bytes, and code points have no escape.
+size_t append_escape(std::string& out, std::string_view text, bool bytes) {
   if (text.size() < 2) return 0;
   const char c = text[1];
   constexpr std::string_view kNames = "abfnrtv\\?\"'`";
@@ -59,10 +61,14 @@ size_t append_escape(std::string& out, std::string_view text) {
   const bool octal = c >= '0' && c <= '3';
   const size_t start = octal ? 1 : 2;
   const size_t count = octal ? 3 : c == 'x' || c == 'X' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
-  if (count == 0) return 0;
+  if (count == 0 || (bytes && count > 3)) return 0;
   const auto point = digits(text.substr(start), count, octal ? 8 : 16);
   if (!point || *point > 0x10FFFF || (*point >= 0xD800 && *point <= 0xDFFF)) return 0;
-  append_code_point(out, *point);
+  if (bytes) {
+    out += static_cast<char>(static_cast<unsigned char>(*point));
+  } else {
+    append_code_point(out, *point);
+  }
   return start + count;
 }
 
@@ -100,12 +106,14 @@ Token Lexer::next() {
   while (word < rest.size() && is_word(rest[word])) ++word;
   const bool quote = word < rest.size() && (rest[word] == '"' || rest[word] == '\'');
   const std::string_view head = rest.substr(0, word);
-  const bool prefix = head.size() <= 2 && head.find_first_not_of("rRbB") == std::string_view::npos;
+  const bool prefix = head.empty() || head == "r" || head == "R" || head == "b" || head == "B" ||
+                      (head.size() == 2 && (head[0] == 'b' || head[0] == 'B') && (head[1] == 'r' || head[1] == 'R'));
   if (quote && prefix) return quoted(word);
   if (word > 0) {
     at_ += word;
     return cut(TokenKind::kIdentifier, from);
   }
+  if (rest[0] == '`') return quoted_identifier();
   for (const std::string_view two : {"&&", "||", "==", "!=", "<=", ">="}) {
     if (rest.starts_with(two)) {
       at_ += two.size();
@@ -117,7 +125,7 @@ Token Lexer::next() {
     if (rest[0] == '=') return fail(from, "a single `=`: equality is written ==");
     if (rest[0] == '&') return fail(from, "a single `&`: conditions are joined by &&");
     if (rest[0] == '|') return fail(from, "a single `|` is no operator of CEL");
-    return fail(from, "a character that no filter uses outside of quotes");
+    return fail(from, "a character that has no place outside of quotes");
   }
   ++at_;
   return cut(TokenKind::kPunctuation, from);
@@ -141,7 +149,7 @@ Token Lexer::number() {
     }
     ++at_;
   }
-  if (is_double) return cut(TokenKind::kDouble, from);
+  if (is_double) return real(from);
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text_.data() + first, text_.data() + at_, value, hex ? 16 : 10);
   if (end != text_.data() + at_ || first == at_) return fail(from, "a number without digits");
@@ -149,10 +157,42 @@ Token Lexer::number() {
   if (is_unsigned) ++at_;
   if (at_ < text_.size() && is_word(text_[at_])) return fail(from, "a number that runs into a word");
   if (error != std::errc{}) return fail(from, "a number above 64 bits");
-  if (!is_unsigned && value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+  if (!is_unsigned && value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) + 1)
     return fail(from, "a number above 2^63 - 1: write it with the suffix u");
   Token token = cut(TokenKind::kInteger, from);
   token.integer = value;
+  token.is_unsigned = is_unsigned;
+  return token;
+}
+
+// What stands from `from` to the cursor. Too small a number is 0, as IEEE 754 rounds it.
+Token Lexer::real(size_t from) {
+  if (at_ < text_.size() && is_word(text_[at_])) return fail(from, "a number that runs into a word");
+  Token token = cut(TokenKind::kDouble, from);
+  const auto [end, error] = std::from_chars(token.text.data(), token.text.data() + token.text.size(), token.real);
+  const size_t exponent = token.text.find_first_of("eE");
+  const bool tiny = exponent != std::string_view::npos && token.text.substr(exponent + 1).starts_with('-');
+  if (error == std::errc::result_out_of_range && tiny) {
+    token.real = 0;
+  } else if (error == std::errc::result_out_of_range) {
+    return fail(from, "a number beyond what a double holds");
+  } else if (error != std::errc{} || end != token.text.data() + token.text.size()) {
+    return fail(from, "a number whose exponent has no digits");
+  }
+  return token;
+}
+
+// A field's name that is no identifier; it may follow a dot.
+Token Lexer::quoted_identifier() {
+  const size_t from = at_++;
+  while (at_ < text_.size() &&
+         (is_word(text_[at_]) || std::string_view(".-/ ").find(text_[at_]) != std::string_view::npos))
+    ++at_;
+  if (at_ == text_.size() || text_[at_] != '`' || at_ == from + 1)
+    return fail(from, "a quoted name is letters, digits, _ . - / and spaces between two backquotes");
+  ++at_;
+  Token token = cut(TokenKind::kQuotedIdentifier, from);
+  token.string = std::string(token.text.substr(1, token.text.size() - 2));
   return token;
 }
 
@@ -176,7 +216,7 @@ Token Lexer::quoted(size_t prefix) {
       value += text_[at_++];
       continue;
     }
-    const size_t length = append_escape(value, text_.substr(at_));
+    const size_t length = append_escape(value, text_.substr(at_), bytes);
     if (length == 0)
       return fail(
           at_, "no escape of CEL: it knows \\n \\t \\\\ \\\" \\xHH \\uHHHH and the like, or write a raw string r\"…\"");

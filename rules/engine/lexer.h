@@ -11,11 +11,12 @@ namespace gatehouse::rules {
 
 enum class TokenKind : uint8_t {
   kEnd,
-  kIdentifier,  // and CEL's words: true, false, null, in
-  kString,      // value in `string`
-  kBytes,       // b"…"; known so that it can be named
-  kInteger,     // value in `integer`, at most 2^63 - 1 without the suffix u
-  kDouble,      // known so that it can be named
+  kIdentifier,        // and CEL's words: true, false, null, in
+  kString,            // value in `string`
+  kQuotedIdentifier,  // `a-b`, which may follow a dot; the name in `string`
+  kBytes,             // b"…"; value in `string`
+  kInteger,           // value in `integer`, at most 2^63 without the suffix u: a minus sign may stand before it
+  kDouble,            // value in `real`
   kPunctuation,
   kError,  // what is wrong in `string`
 };
@@ -27,6 +28,8 @@ struct Token {
   std::string_view text{};
   std::string string{};
   uint64_t integer = 0;
+  bool is_unsigned = false;  // written with the suffix u
+  double real = 0;
 
   [[nodiscard]] bool is(std::string_view punctuation_or_word) const {
     return (kind == TokenKind::kPunctuation || kind == TokenKind::kIdentifier) && text == punctuation_or_word;
@@ -45,6 +48,8 @@ class Lexer {
   void skip_space();
   Token number();
   Token quoted(size_t prefix);
+  Token quoted_identifier();
+  Token real(size_t from);
   Token fail(size_t offset, std::string message);
   Token cut(TokenKind kind, size_t from);
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rules/engine/time_text.h"
 
+#include <array>
 #include <chrono>
-#include <cstddef>
+#include <limits>
 
 namespace gatehouse::rules {
 namespace {
@@ -72,30 +73,31 @@ std::optional<int64_t> take_offset(std::string_view& text) {
   return west ? -seconds : seconds;
 }
 
-void append_padded(std::string& out, uint64_t number, size_t width) {
-  const std::string digits = std::to_string(number);
-  if (digits.size() < width) out.append(width - digits.size(), '0');
-  out += digits;
+constexpr int64_t kSecondsMin = -62'135'596'800;  // 0001-01-01T00:00:00Z
+constexpr int64_t kSecondsMax = 253'402'300'799;  // 9999-12-31T23:59:59Z
+
+// Writes `number` with at least `width` digits; where it ends.
+char* put_padded(char* out, uint64_t number, int width) {
+  for (int i = width; i-- > 0; number /= 10) out[i] = static_cast<char>('0' + number % 10);
+  return out + width;
 }
 
-std::string format_seconds(uint64_t unix_ns) {
-  const auto seconds = static_cast<int64_t>(unix_ns / kNsPerSecond);
-  const std::chrono::sys_days day{std::chrono::days{seconds / kSecondsPerDay}};
+// "2026-11-25T01:02:03": 19 bytes.
+char* put_seconds(char* out, int64_t unix_seconds) {
+  const std::chrono::sys_seconds time{std::chrono::seconds{unix_seconds}};
+  const auto day = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date{day};
-  const auto of_day = static_cast<uint64_t>(seconds % kSecondsPerDay);
-  std::string out;
-  append_padded(out, static_cast<uint64_t>(static_cast<int>(date.year())), 4);
-  out += '-';
-  append_padded(out, static_cast<unsigned>(date.month()), 2);
-  out += '-';
-  append_padded(out, static_cast<unsigned>(date.day()), 2);
-  out += 'T';
-  append_padded(out, of_day / 3600, 2);
-  out += ':';
-  append_padded(out, of_day / 60 % 60, 2);
-  out += ':';
-  append_padded(out, of_day % 60, 2);
-  return out;
+  const auto of_day = static_cast<uint64_t>((time - day).count());
+  const auto put = [&](uint64_t number, int width, char separator) {
+    out = put_padded(out, number, width);
+    *out++ = separator;
+  };
+  put(static_cast<uint64_t>(static_cast<int>(date.year())), 4, '-');
+  put(static_cast<unsigned>(date.month()), 2, '-');
+  put(static_cast<unsigned>(date.day()), 2, 'T');
+  put(of_day / 3600, 2, ':');
+  put(of_day / 60 % 60, 2, ':');
+  return put_padded(out, of_day % 60, 2);
 }
 
 struct Unit {
@@ -144,7 +146,11 @@ std::optional<uint64_t> take_quantity(std::string_view& text) {
 
 }  // namespace
 
-std::optional<uint64_t> parse_timestamp(std::string_view text) {
+bool in_range(Instant time) {
+  return time.seconds >= kSecondsMin && time.seconds <= kSecondsMax;
+}
+
+std::optional<Instant> parse_instant(std::string_view text) {
   const auto year = take_digits(text, 4);
   if (!year || !take(text, "-")) return std::nullopt;
   const auto month = take_digits(text, 2);
@@ -159,34 +165,70 @@ std::optional<uint64_t> parse_timestamp(std::string_view text) {
   const auto offset = take_offset(text);
   if (!offset || !text.empty()) return std::nullopt;
   const int64_t days = std::chrono::sys_days{date}.time_since_epoch().count();
-  const int64_t seconds = days * kSecondsPerDay + clock->seconds - *offset;
-  if (seconds < 0) return std::nullopt;
+  const Instant time{.seconds = days * kSecondsPerDay + clock->seconds - *offset,
+                     .ns = static_cast<uint32_t>(clock->ns)};
+  return in_range(time) ? std::optional(time) : std::nullopt;
+}
+
+size_t write_instant(std::span<char, kInstantBytesMax> out, Instant time) {
+  char* end = put_seconds(out.data(), time.seconds);
+  uint32_t fraction = time.ns;
+  int width = 9;
+  for (; width > 0 && fraction % 1000 == 0; width -= 3) fraction /= 1000;
+  if (width > 0) {
+    *end++ = '.';
+    end = put_padded(end, fraction, width);
+  }
+  *end++ = 'Z';
+  return static_cast<size_t>(end - out.data());
+}
+
+std::optional<Instant> shift(Instant time, int64_t ns) {
+  constexpr auto kSecond = static_cast<int64_t>(kNsPerSecond);
+  int64_t seconds = time.seconds + ns / kSecond;
+  int64_t rest = int64_t{time.ns} + ns % kSecond;
+  if (rest < 0) {
+    rest += kSecond;
+    --seconds;
+  } else if (rest >= kSecond) {
+    rest -= kSecond;
+    ++seconds;
+  }
+  const Instant moved{.seconds = seconds, .ns = static_cast<uint32_t>(rest)};
+  return in_range(moved) ? std::optional(moved) : std::nullopt;
+}
+
+std::optional<int64_t> between(Instant from, Instant to) {
+  const auto ns = static_cast<__int128>(to.seconds - from.seconds) * static_cast<int64_t>(kNsPerSecond) +
+                  (int64_t{to.ns} - int64_t{from.ns});
+  const auto fits = static_cast<int64_t>(ns);
+  return fits == ns ? std::optional(fits) : std::nullopt;
+}
+
+std::optional<uint64_t> parse_timestamp(std::string_view text) {
+  const auto time = parse_instant(text);
+  if (!time || time->seconds < 0) return std::nullopt;
   uint64_t ns = 0;
-  if (__builtin_mul_overflow(static_cast<uint64_t>(seconds), kNsPerSecond, &ns) ||
-      __builtin_add_overflow(ns, clock->ns, &ns))
+  if (__builtin_mul_overflow(static_cast<uint64_t>(time->seconds), kNsPerSecond, &ns) ||
+      __builtin_add_overflow(ns, uint64_t{time->ns}, &ns))
     return std::nullopt;
   return ns;
 }
 
 std::string format_timestamp(uint64_t unix_ns) {
-  std::string out = format_seconds(unix_ns);
-  uint64_t fraction = unix_ns % kNsPerSecond;
-  size_t width = 9;
-  for (; width > 0 && fraction % 1000 == 0; width -= 3) fraction /= 1000;
-  if (width > 0) {
-    out += '.';
-    append_padded(out, fraction, width);
-  }
-  out += 'Z';
-  return out;
+  std::array<char, kInstantBytesMax> text{};
+  const size_t size = write_instant(text, {.seconds = static_cast<int64_t>(unix_ns / kNsPerSecond),
+                                           .ns = static_cast<uint32_t>(unix_ns % kNsPerSecond)});
+  return {text.data(), size};
 }
 
 std::string format_timestamp_ns(uint64_t unix_ns) {
-  std::string out = format_seconds(unix_ns);
-  out += '.';
-  append_padded(out, unix_ns % kNsPerSecond, 9);
-  out += 'Z';
-  return out;
+  std::array<char, kInstantBytesMax> text{};
+  char* end = put_seconds(text.data(), static_cast<int64_t>(unix_ns / kNsPerSecond));
+  *end++ = '.';
+  end = put_padded(end, unix_ns % kNsPerSecond, 9);
+  *end++ = 'Z';
+  return {text.data(), end};
 }
 
 std::optional<uint64_t> parse_duration(std::string_view text) {
@@ -198,6 +240,15 @@ std::optional<uint64_t> parse_duration(std::string_view text) {
     if (!ns || __builtin_add_overflow(total, *ns, &total)) return std::nullopt;
   }
   return total;
+}
+
+std::optional<int64_t> parse_signed_duration(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  if (negative || text.starts_with('+')) text.remove_prefix(1);
+  const auto ns = parse_duration(text);
+  constexpr auto kMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  if (!ns || *ns > kMax) return std::nullopt;
+  return negative ? -static_cast<int64_t>(*ns) : static_cast<int64_t>(*ns);
 }
 
 std::string format_duration(uint64_t ns) {
