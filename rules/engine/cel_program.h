@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compiled expressions. A Program is made once, never changes, and is evaluated by any number of threads at a time,
+// each with a Scratch of its own. docs/cel.md says which parts of CEL are in. Pure.
+//
+//   const Schema schema{kVariables};
+//   auto program = compile(R"(statement.verb == "DELETE" && !statement.filters_rows)", schema, kBool);
+//   Scratch scratch;                                                  // one for each thread
+//   const Value values[] = {Value::record(&kStatementType, &statement)};  // in the order of kVariables
+//   if (evaluate(*program, values, scratch).is_true()) …
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "rules/engine/cel_ast.h"
+#include "rules/engine/cel_schema.h"
+#include "rules/engine/cel_scratch.h"
+#include "rules/engine/cel_value.h"
+
+namespace gatehouse::rules::cel {
+
+// One regular expression, compiled. What RE2 allows by default is eight times as much.
+inline constexpr int64_t kPatternBytesMax = 1 << 20;
+// Lists of at least so many texts, written out or constants of the schema, are looked into by hash.
+inline constexpr size_t kHashedListMin = 8;
+
+// A variable of the schema, or a field of one however deep, that an expression looks at.
+struct Attribute {
+  std::string name;  // qualified: "statement.verb"
+  const Variable* variable;
+  std::vector<const Field*> fields;  // from the variable inwards; empty for the variable itself
+
+  friend bool operator==(const Attribute&, const Attribute&) = default;
+};
+
+// A necessary condition: unless the attribute equals one of the values, the expression is not true (it may be an error
+// then). What an index over many programs is built from. Values are borrowed from the program.
+struct Guard {
+  Attribute attribute;
+  std::vector<Value> values;
+};
+
+struct ProgramCode;
+
+class Program {
+ public:
+  explicit Program(std::unique_ptr<ProgramCode> code);
+  Program(Program&&) noexcept;
+  Program& operator=(Program&&) noexcept;
+  ~Program();
+
+  // "bool", "list(string)".
+  [[nodiscard]] const std::string& type_name() const;
+  // Each attribute once, in the order of the text.
+  [[nodiscard]] std::span<const Attribute> attributes() const;
+  [[nodiscard]] std::span<const Guard> guards() const;
+
+  [[nodiscard]] const ProgramCode& code() const { return *code_; }  // for the evaluator
+
+ private:
+  std::unique_ptr<ProgramCode> code_;
+};
+
+// `schema`, and all that it points to, outlives the program. The expression's type must be `wanted`; kDyn: any.
+tl::expected<Program, CompileError> compile(std::string_view text, const Schema& schema, const Type& wanted);
+
+// `variables`: a value for each variable of the schema, in its order, of its type. The result borrows from them, from
+// the program and from `scratch`: it is good until the next evaluation with that. Allocates nothing; errors are values.
+Value evaluate(const Program& program, std::span<const Value> variables, Scratch& scratch);
+
+}  // namespace gatehouse::rules::cel
