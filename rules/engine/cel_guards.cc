@@ -30,11 +30,15 @@ class Finder {
 
   // What `id` is, if it is a variable or a field of one.
   [[nodiscard]] std::optional<Attribute> attribute(NodeId id) const {
+    return node(id).kind == NodeKind::kHas ? std::nullopt : named(id);
+  }
+  // What `id` names, be it that value or whether it is there.
+  [[nodiscard]] std::optional<Attribute> named(NodeId id) const {
     const Node& here = node(id);
     if (here.meaning == Meaning::kVariable)
       return Attribute{.name = std::string(here.variable->name), .variable = here.variable, .fields = {}};
     if (here.meaning != Meaning::kField) return std::nullopt;
-    auto of = attribute(here.args[0]);
+    auto of = named(here.args[0]);
     if (!of) return std::nullopt;
     of->name += "." + std::string(here.field->name);
     of->fields.push_back(here.field);
@@ -42,7 +46,7 @@ class Finder {
   }
 
   void list_attributes(NodeId id) {
-    if (auto found = attribute(id)) {
+    if (auto found = named(id)) {
       if (std::ranges::find(code_.attributes, *found) == code_.attributes.end())
         code_.attributes.push_back(std::move(*found));
       return;

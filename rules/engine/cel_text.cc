@@ -75,13 +75,37 @@ Value changed(std::span<const Value> args, Scratch& scratch, Change change) {
   return Value::string({copy, text.size()});
 }
 
-// What Unicode calls white space, as UTF-8.
-constexpr std::array<std::string_view, 25> kSpaces = {
-    "\t",           "\n",           "\v",           "\f",           "\r",           " ",
-    "\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81", "\xE2\x80\x82",
-    "\xE2\x80\x83", "\xE2\x80\x84", "\xE2\x80\x85", "\xE2\x80\x86", "\xE2\x80\x87", "\xE2\x80\x88",
-    "\xE2\x80\x89", "\xE2\x80\x8A", "\xE2\x80\xA8", "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F",
-    "\xE3\x80\x80"};
+// What Unicode calls white space beyond ASCII, as UTF-8.
+constexpr std::array<std::string_view, 19> kSpaces = {
+    "\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81", "\xE2\x80\x82", "\xE2\x80\x83",
+    "\xE2\x80\x84", "\xE2\x80\x85", "\xE2\x80\x86", "\xE2\x80\x87", "\xE2\x80\x88", "\xE2\x80\x89", "\xE2\x80\x8A",
+    "\xE2\x80\xA8", "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80"};
+
+bool is_ascii_space(char c) {
+  return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+// Bytes of the white space at the front of `text`, one character of it; 0 if there is none.
+size_t space_before(std::string_view text) {
+  if (text.empty() || is_ascii_space(text.front())) return text.empty() ? 0 : 1;
+  if (static_cast<unsigned char>(text.front()) < 0x80) return 0;
+  const auto found = std::ranges::find_if(kSpaces, [&](std::string_view space) { return text.starts_with(space); });
+  return found == kSpaces.end() ? 0 : found->size();
+}
+size_t space_behind(std::string_view text) {
+  if (text.empty() || is_ascii_space(text.back())) return text.empty() ? 0 : 1;
+  if (static_cast<unsigned char>(text.back()) < 0x80) return 0;
+  const auto found = std::ranges::find_if(kSpaces, [&](std::string_view space) { return text.ends_with(space); });
+  return found == kSpaces.end() ? 0 : found->size();
+}
+
+// As string_view::find, whose time may be the product of both sizes; memmem's is their sum, near enough.
+size_t position_of(std::string_view text, std::string_view what, size_t from) {
+  if (from > text.size()) return std::string_view::npos;
+  if (what.empty()) return from;
+  const void* found = memmem(text.data() + from, text.size() - from, what.data(), what.size());
+  return found == nullptr ? std::string_view::npos : static_cast<size_t>(static_cast<const char*>(found) - text.data());
+}
 
 // Text that is written piece by piece into what is left of the arena.
 class Writer {
@@ -126,7 +150,7 @@ class Pieces {
       size = character_size(rest_);
       if (size == rest_.size()) size = std::string_view::npos;
     } else if (!last) {
-      size = rest_.find(separator_);
+      size = position_of(rest_, separator_, 0);
     }
     const std::string_view piece = rest_.substr(0, size);
     if (size == std::string_view::npos) {
@@ -148,7 +172,13 @@ class Pieces {
 
 size_t character_count(std::string_view text) {
   size_t count = 0;
-  for (; !text.empty(); ++count) text.remove_prefix(character_size(text));
+  while (!text.empty()) {
+    uint64_t word = 0;
+    if (text.size() >= sizeof(word)) std::memcpy(&word, text.data(), sizeof(word));
+    const bool ascii = text.size() >= sizeof(word) && (word & 0x8080'8080'8080'8080) == 0;
+    text.remove_prefix(ascii ? sizeof(word) : character_size(text));
+    count += ascii ? sizeof(word) : 1;
+  }
   return count;
 }
 
@@ -164,7 +194,7 @@ Value concatenate(Kind kind, std::string_view left, std::string_view right, Scra
 
 Value contains(std::span<const Value> args, Scratch& scratch) {
   if (const Value error = check(args, 2, scratch); error.is_error()) return error;
-  return Value::boolean(args[0].as_text().find(args[1].as_text()) != std::string_view::npos);
+  return Value::boolean(position_of(args[0].as_text(), args[1].as_text(), 0) != std::string_view::npos);
 }
 Value starts_with(std::span<const Value> args, Scratch& scratch) {
   if (!are_texts(args, 2)) return no_overload();
@@ -193,12 +223,14 @@ Value index_of(std::span<const Value> args, Scratch& scratch) {
   if (const Value error = check(args, 2, scratch); error.is_error()) return error;
   const std::string_view text = args[0].as_text();
   const auto start = bytes_before(text, args.size() > 2 ? args[2].as_int() : 0);
-  return start ? character_index(text, text.find(args[1].as_text(), *start)) : out_of_range();
+  return start ? character_index(text, position_of(text, args[1].as_text(), *start)) : out_of_range();
 }
 
 Value last_index_of(std::span<const Value> args, Scratch& scratch) {
   if (const Value error = check(args, 2, scratch); error.is_error()) return error;
   const std::string_view text = args[0].as_text();
+  // Searched backwards, each place may cost the whole of what is looked for.
+  if (!scratch.spend_bytes(text.size() * args[1].as_text().size())) return Value::error(ErrorCode::kTooManySteps);
   if (args.size() == 2) return character_index(text, text.rfind(args[1].as_text()));
   const auto start = bytes_before(text, args[2].as_int());
   return start ? character_index(text, text.rfind(args[1].as_text(), *start)) : out_of_range();
@@ -224,7 +256,7 @@ Value replace(std::span<const Value> args, Scratch& scratch) {
   // An empty `old` stands before each character and at the end.
   size_t at = 0;
   for (size_t from = 0; left > 0 && at <= text.size(); --left) {
-    const size_t found = text.find(old, from);
+    const size_t found = position_of(text, old, from);
     if (found == std::string_view::npos) break;
     out.put(text.substr(at, found - at));
     out.put(fresh);
@@ -276,18 +308,8 @@ Value substring(std::span<const Value> args, Scratch& scratch) {
 Value trim(std::span<const Value> args, Scratch& scratch) {
   if (const Value error = check(args, 1, scratch); error.is_error()) return error;
   std::string_view text = args[0].as_text();
-  const auto cut = [&](auto matches_here, auto remove) {
-    for (bool found = true; found;) {
-      found = false;
-      for (const std::string_view space : kSpaces) {
-        if (!matches_here(space)) continue;
-        remove(space.size());
-        found = true;
-      }
-    }
-  };
-  cut([&](std::string_view space) { return text.starts_with(space); }, [&](size_t n) { text.remove_prefix(n); });
-  cut([&](std::string_view space) { return text.ends_with(space); }, [&](size_t n) { text.remove_suffix(n); });
+  while (const size_t space = space_before(text)) text.remove_prefix(space);
+  while (const size_t space = space_behind(text)) text.remove_suffix(space);
   return Value::string(text);
 }
 

@@ -21,7 +21,7 @@ std::optional<int64_t> offset_of(std::string_view zone) {
   const bool west = zone.starts_with('-');
   if (west || zone.starts_with('+')) zone.remove_prefix(1);
   if (zone.size() != 5 || zone[2] != ':') return std::nullopt;
-  for (const size_t i : {0, 1, 3, 4}) {
+  for (const size_t i : {0U, 1U, 3U, 4U}) {
     if (!is_digit(zone[i])) return std::nullopt;
   }
   const int64_t hours = (zone[0] - '0') * 10 + (zone[1] - '0');
