@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <thread>
 
 #include "rules/engine/cel_code.h"
@@ -263,6 +264,7 @@ TEST(Cel, GuardsSayWhatMustHold) {
   EXPECT_EQ(guards(R"(statement.verb != "A" && result.rows == 5 && statement.text.contains("x"))"), "result.rows: 5");
   EXPECT_EQ(guards("database.name in lists.dba"), "database.name: ada grace edsger");
   EXPECT_EQ(guards(R"(statement.verb == statement.text || true)"), "");
+  EXPECT_EQ(guards("has(statement.verb) && has(statement.filters_rows) == true"), "");
 }
 
 // The law of guards, on every expression of this file: with another value, the expression is not true.
@@ -317,6 +319,27 @@ TEST(Cel, BytesThatAreNoTextAreCharacters) {
   EXPECT_EQ(judged("size(statement.text) == 6 && statement.text.charAt(3) == '('", event), "true");
   EXPECT_EQ(judged("statement.text.reverse().size() == 6 && statement.text.split('').size() == 6", event), "true");
   EXPECT_EQ(judged("statement.text.matches('a.') || true", event), "true");
+}
+
+// Lines of the blocks of docs/cel.md that are marked so.
+std::vector<std::string> examples(std::string_view mark) {
+  std::ifstream page(GH_SOURCE_DIR "/docs/cel.md");
+  std::vector<std::string> lines;
+  bool inside = false;
+  for (std::string line; std::getline(page, line);) {
+    if (inside && line == "```") inside = false;
+    if (inside && !line.empty()) lines.push_back(line);
+    if (line == "```" + std::string(mark)) inside = true;
+  }
+  return lines;
+}
+
+TEST(Cel, ThePagesExamplesAreTrueToIt) {
+  const std::vector<std::string> good = examples("cel");
+  const std::vector<std::string> bad = examples("cel-error");
+  EXPECT_FALSE(good.empty() || bad.empty());
+  for (const std::string& text : good) EXPECT_TRUE(compile(text, kSchema, kBool)) << text;
+  for (const std::string& text : bad) EXPECT_FALSE(compile(text, kSchema, kBool)) << text;
 }
 
 TEST(Cel, ConstantsAreComputedOnce) {
