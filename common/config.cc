@@ -82,10 +82,13 @@ std::optional<std::string> check_number(const Key& key, std::string_view value) 
 
 std::optional<std::string> check_text(const Key& key, std::string_view value) {
   const uint64_t min = std::max<uint64_t>(key.min, 1);
-  const uint64_t max = std::min<uint64_t>(key.max, kConfigTextBytesMax);
+  const uint64_t max = key.has_lines ? key.max : std::min<uint64_t>(key.max, kConfigTextBytesMax);
   if (value.size() < min || value.size() > max)
     return "text of " + std::to_string(min) + " to " + std::to_string(max) + " bytes";
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  const auto is_control = [&](char c) {
+    const bool layout = c == '\n' || c == '\t';
+    return (static_cast<unsigned char>(c) < 0x20 && !(layout && key.has_lines)) || c == 0x7f;
+  };
   if (std::ranges::any_of(value, is_control)) return "text without control characters";
   return key.check != nullptr ? key.check(value) : std::nullopt;
 }

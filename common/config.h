@@ -43,6 +43,7 @@ struct Key {
   uint64_t min = 0;             // in the type's unit: bytes, milliseconds, numbers
   uint64_t max = UINT64_MAX;
   bool power_of_two = false;
+  bool has_lines = false;      // kText: may have several, and tabs; of any length that `max` allows
   std::string_view choices{};  // "debug|info|warn|error"
   std::string_view note{};     // printed for the default where `fallback` cannot say it
   std::string_view why{};
@@ -91,6 +92,8 @@ class Settings {
   [[nodiscard]] Address address(std::string_view path) const;
   [[nodiscard]] std::vector<Settings> sections(std::string_view path) const;  // paths in them are relative
 
+  // The value as it is written and where; null where the file does not say it. Lives as long as the file's Settings.
+  [[nodiscard]] const YamlNode* written(std::string_view path) const { return node(path); }
   // For what a table cannot say, such as how two keys relate.
   [[nodiscard]] Error error_at(std::string_view path, std::string_view expected) const;
 
