@@ -349,6 +349,11 @@ std::span<const Guard> Program::guards() const {
   return code_->guards;
 }
 
+const Value* Program::constant() const {
+  const auto& all = code_->instructions;
+  return all.size() == 1 && all[0].op == Op::kConstant ? &code_->constants[all[0].index] : nullptr;
+}
+
 tl::expected<Program, CompileError> compile(std::string_view text, const Schema& schema, const Type& wanted) {
   auto ast = parse(text);
   if (!ast) return tl::unexpected(std::move(ast).error());

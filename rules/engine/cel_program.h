@@ -61,6 +61,8 @@ class Program {
   // Each attribute once, in the order of the text.
   [[nodiscard]] std::span<const Attribute> attributes() const;
   [[nodiscard]] std::span<const Guard> guards() const;
+  // What it always gives, if that was known when it was compiled; else null.
+  [[nodiscard]] const Value* constant() const;
 
   [[nodiscard]] const ProgramCode& code() const { return *code_; }  // for the evaluator
 
