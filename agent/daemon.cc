@@ -22,7 +22,7 @@ void on_stop_signal(int) {
 }
 
 void catch_stop_signals() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_stop_signal;  // no SA_RESTART: a sleep ends at once
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);

@@ -91,8 +91,7 @@ class Commands : public testing::Test {
     words.insert(words.end(), {"--collector", collector_->address()});
     if (std::ranges::find(words, "--credentials") == words.end())
       words.insert(words.end(), {"--credentials", collector_->credentials()});
-    const auto options = parse_options(
-        words, [](const char*) { return std::nullopt; }, kNow);
+    const auto options = parse_options(words, [](const char*) { return std::nullopt; }, kNow);
     if (!options) {
       (options.error().exit_code == 0 ? out_ : problems_).write(options.error().text);
       return options.error().exit_code;

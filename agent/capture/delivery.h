@@ -61,7 +61,7 @@ class Delivery {
     uint64_t opened_ns = 0;
     uint32_t netns = 0;
     Writer client_opener{};
-    ProcessKey server{};  // Unix: last reader of requests; TCP: first reader, if it is on this host
+    ProcessKey server{};     // Unix: last reader of requests; TCP: first reader, if it is on this host
     bool is_orphan = false;  // Unix: its server has exited
     uint64_t ending_ns = 0;  // Unix: when one of its ends exited, the server's if both did
     uint64_t last_ns = 0;    // Unix: of its last chunk

@@ -279,7 +279,7 @@ TEST_F(Sessions, ProcessesAreKnownAsTheyExec) {
   auto& execs = capture.seen.execs;
   ASSERT_TRUE(capture.until([&] { return std::ranges::any_of(execs, is_child); }));
   const SeenExec& exec = *std::ranges::find_if(execs, is_child);
-  struct stat file {};
+  struct stat file{};
   ASSERT_EQ(stat("/usr/bin/true", &file), 0);
   EXPECT_EQ(exec.exe, "/usr/bin/true");
   EXPECT_EQ(exec.arguments, std::string("not-true\0an argument", 20));
