@@ -220,5 +220,8 @@ inline constexpr size_t kStatementsMax = 1000;
 // how deep at most. The walk recurses over the tree, which has one to four levels for each of SQL's.
 inline constexpr size_t kNestingMax = 8192;
 inline constexpr size_t kTreeDepthMax = 1500;
+// Alternatives of one OR, each of which is held against all others: is one the opposite of another? With more of them
+// the OR counts as one that every row passes, so that none is missed. Some milliseconds.
+inline constexpr size_t kAlternativesMax = 512;
 
 }  // namespace gatehouse::sql

@@ -6,6 +6,8 @@
 #include <charconv>
 #include <optional>
 
+#include "agent/sql/facts.h"
+
 namespace gatehouse::sql {
 namespace {
 
@@ -108,9 +110,10 @@ Truth Judge::judge_bool(const TreeNode& node) {
 
 Truth Judge::judge_or(const TreeNode& node) {
   Truth any = Truth::kFalse;
+  size_t count = 0;
   for (const TreeNode& arg : tree_.items(node, Key::k_args)) {
     const Truth truth = judge(arg);
-    if (truth == Truth::kTrue) return truth;
+    if (truth == Truth::kTrue || ++count > kAlternativesMax) return Truth::kTrue;
     if (truth == Truth::kUnknown) any = truth;
   }
   for (const TreeNode& a : tree_.items(node, Key::k_args))

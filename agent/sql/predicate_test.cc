@@ -119,5 +119,17 @@ TEST(SqlPredicate, ChoosesRows) {
     EXPECT_TRUE(filters(condition)) << condition;
 }
 
+// Each alternative is held against all others, which has an end.
+TEST(SqlPredicate, AlternativesHaveALimit) {
+  const auto alternatives = [](size_t count) {
+    std::string text = "a = 0";
+    for (size_t i = 1; i < count; ++i) text += " OR a = " + std::to_string(i);
+    return text;
+  };
+  EXPECT_TRUE(filters(alternatives(kAlternativesMax)));
+  EXPECT_FALSE(filters(alternatives(kAlternativesMax - 1) + " OR a <> 7"));
+  EXPECT_FALSE(filters(alternatives(kAlternativesMax + 1)));
+}
+
 }  // namespace
 }  // namespace gatehouse::sql
