@@ -336,11 +336,14 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
     const uint64_t rest_ns = (boottime_ns() - started_ns) * (is_quiet ? kReconcileRestQuiet : kReconcileRest);
     s.list_at_ns = started_ns + std::max(kReconcileEveryNs, rest_ns);
   }
+  // After the list: what that does not show may have been told before it was made. Before the images: what is read must
+  // not be younger than they are.
+  const uint64_t before_ns = boottime_ns();
   s.sweep_images(sink);
-  bool drained = false;  // of everything from before this turn
-  const size_t count = s.read(sink, records_max, started_ns, drained);
+  bool drained = false;
+  const size_t count = s.read(sink, records_max, before_ns, drained);
   s.record_count += count;
-  if (drained) s.sweep_unclosed(started_ns, sink);
+  if (drained) s.sweep_unclosed(before_ns, sink);
   if (s.is_listed && drained) {
     s.delivery.reconcile(s.watched, sink);
     s.is_listed = false;
