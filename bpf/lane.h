@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * Lanes: where short spans go, one per CPU. A BPF ring buffer is one for all CPUs, so each record in it costs a lock
- * with interrupts off and a locked exchange, which is more than all else that is done for a short request. Into a lane
- * only the programs of its CPU write, which neither preempt one another nor run in interrupts (see gh_scratch): plain
+ * with interrupts off and a locked exchange: as much as all else that is done for a short request. Into a lane only
+ * the programs of its CPU write, which neither preempt one another nor run in interrupts (see gh_scratch): plain
  * stores do, in the order that x86 keeps. User space reads lanes and rings by the time of their records.
  */
 #ifndef GATEHOUSE_LANE_H

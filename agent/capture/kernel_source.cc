@@ -127,10 +127,8 @@ Status join_open_sockets(const Programs& programs) {
   return {};
 }
 
-}  // namespace
-
 // The next record of a lane.
-struct Front {
+struct LaneFront {
   uint64_t time_ns = UINT64_MAX;  // there is none
   std::span<const std::byte> record;
 
@@ -138,6 +136,8 @@ struct Front {
     time_ns = lane.front(record) ? reinterpret_cast<const abi::gh_head*>(record.data())->time_ns : UINT64_MAX;
   }
 };
+
+}  // namespace
 
 struct KernelSource::State {
   void sweep_images(RecordSink& sink);
@@ -152,7 +152,7 @@ struct KernelSource::State {
   WatchedLister lister;
   std::array<Ring, kRings> rings;
   Lanes lanes;
-  std::vector<Front> fronts;  // of each lane
+  std::vector<LaneFront> fronts;  // of each lane
   UniqueFd epoll;
   Delivery delivery;
   uint64_t record_count = 0;
@@ -289,7 +289,7 @@ size_t KernelSource::State::read(RecordSink& sink, size_t records_max, uint64_t 
   }
   size_t count = 0;
   while (count < records_max) {
-    const auto lane = std::ranges::min_element(fronts, {}, &Front::time_ns);
+    const auto lane = std::ranges::min_element(fronts, {}, &LaneFront::time_ns);
     Ring* ring = nullptr;
     std::span<const std::byte> next = lane->record;
     uint64_t next_ns = lane->time_ns;

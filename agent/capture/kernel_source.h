@@ -23,7 +23,7 @@ struct CaptureConfig {
   std::vector<uint16_t> ports{5432};      // at most 16; a session elsewhere is known by its first packet
   uint32_t request_bytes_max = 1U << 20;  // of one message; what is longer is cut and marked
   size_t control_ring_bytes = 1U << 20;   // ring sizes: powers of two, at least 64 KiB
-  size_t request_ring_bytes = 4U << 20;   // larger than the cache, it makes every statement slower
+  size_t request_ring_bytes = 4U << 20;   // of long writes; the short ones' lanes take as much as this and the next
   size_t response_ring_bytes = 2U << 20;
   size_t wakeup_bytes = 256U << 10;  // a ring fuller than this ends wait() early
   bool client_ends = true;           // false: of TCP only the servers' ends, for hosts that only serve

@@ -6,12 +6,11 @@
 
 #include <utility>
 
+#include "agent/capture/prefetch.h"
 #include "bpf/gatehouse_abi.h"
 
 namespace gatehouse::capture {
 namespace {
-
-constexpr size_t kLineBytes = 64;
 
 size_t rounded_up(size_t bytes, size_t to) {
   return (bytes + to - 1) / to * to;
@@ -42,14 +41,10 @@ bool Lane::front(std::span<const std::byte>& record) {
   return true;
 }
 
-// As with a ring, reading is waiting for other CPUs' caches: what comes next is asked for while this one is decoded.
 void Lane::pop() {
-  constexpr size_t kAheadBytes = 256;
   const auto* const head = reinterpret_cast<const abi::gh_head*>(data_ + (position_ & mask_));
   position_ += rounded_up(head->record_bytes, sizeof(uint64_t));
-  if (position_ + 2 * kAheadBytes > snapshot_) return;  // may be being written
-  const std::byte* const ahead = data_ + (position_ & mask_) + kAheadBytes;
-  for (size_t line = 0; line < kAheadBytes; line += kLineBytes) __builtin_prefetch(ahead + line);
+  prefetch_after(data_ + (position_ & mask_), snapshot_ - position_);
 }
 
 void Lane::release() {
@@ -76,7 +71,7 @@ Lanes::~Lanes() {
 }
 
 size_t Lanes::value_bytes(size_t lane_bytes) {
-  return rounded_up(sizeof(abi::gh_lane) + lane_bytes + sizeof(abi::gh_small_record), kLineBytes);
+  return rounded_up(sizeof(abi::gh_lane) + lane_bytes + sizeof(abi::gh_small_record), kCacheLineBytes);
 }
 
 Result<Lanes> Lanes::map(int map_fd, size_t count, size_t lane_bytes) {

@@ -9,6 +9,8 @@
 #include <string>
 #include <utility>
 
+#include "agent/capture/prefetch.h"
+
 namespace gatehouse::capture {
 namespace {
 
@@ -90,15 +92,10 @@ Ring::Front Ring::front(std::span<const std::byte>& record) {
   return Front::kEmpty;
 }
 
-// Records are written by other CPUs, so that reading them is waiting for their caches: what comes next is asked for
-// while this one is decoded. A short record and its header take some 200 bytes.
 void Ring::pop() {
-  constexpr size_t kLineBytes = 64, kAheadBytes = 256;
   const auto* at = reinterpret_cast<const uint32_t*>(data_ + (position_ & mask_));
   position_ += stride(*at);
-  if (position_ + 2 * kAheadBytes > snapshot_) return;  // may be being written
-  const std::byte* const ahead = data_ + (position_ & mask_) + kAheadBytes;
-  for (size_t line = 0; line < kAheadBytes; line += kLineBytes) __builtin_prefetch(ahead + line);
+  prefetch_after(data_ + (position_ & mask_), snapshot_ - position_);
 }
 
 void Ring::release() {
