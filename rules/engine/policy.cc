@@ -149,6 +149,7 @@ class Loader {
 
   Policy done() {
     policy_.version = to_hex(digest_.finish());
+    policy_.kinds = kinds_.size();
     return std::move(policy_);
   }
 

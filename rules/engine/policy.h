@@ -62,6 +62,7 @@ struct PolicyFile {
 struct Policy {
   std::vector<Rule> rules;  // in the order of the files, and within each as written
   std::string version;      // of the files' content: hexadecimal
+  size_t kinds = 0;         // of events, that it was loaded with
 };
 
 // Of all files together. Ten times what the benchmarks ask for.

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the rules of a policy say to an event: one verdict, and all findings.
+//
+//   Judge judge(policy);                                    // one for each thread
+//   const Judgement found = judge.judge(kind, values, now);
+//   if (found.verdict >= Verdict::kBlock || found.in_doubt) refuse(…);
+//
+// The same policy and the same events give the same judgements. A rule cannot fail the judge: what goes wrong in a
+// condition is counted, and is no match. Pure.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rules/engine/policy.h"
+
+namespace gatehouse::rules {
+
+// From the weakest to the strongest; beyond kAllow as Action.
+enum class Verdict : uint8_t { kAllow, kAlert, kMask, kHold, kBlock, kTerminate };
+std::string_view name_of(Verdict verdict);
+constexpr Verdict verdict_of(Action action) {
+  return static_cast<Verdict>(static_cast<uint8_t>(action) + 1);
+}
+
+// A rule that matched.
+struct Finding {
+  uint32_t rule;  // of Policy::rules
+  Action action;
+  bool would;     // the rule is on a dry run: it is recorded what it would have done, and nothing more
+  bool in_doubt;  // its condition was too dear to evaluate: it counts as if it had matched
+};
+
+struct Judgement {
+  // The strongest action of the findings that are not `would`.
+  Verdict verdict = Verdict::kAllow;
+  // A rule that may do more than alert could not be evaluated: whoever enforces refuses, whatever the verdict is.
+  bool in_doubt = false;
+  // In the order of the policy's rules. Good until the next call of judge().
+  std::span<const Finding> findings{};
+  // The first finding whose action is the verdict: what a refusal speaks of. Null: kAllow.
+  const Finding* decisive = nullptr;
+};
+
+struct JudgeCounters {
+  uint64_t events = 0;
+  uint64_t evaluations = 0;  // of conditions
+  uint64_t matches = 0;
+  uint64_t errors = 0;    // conditions that ended in an error of CEL, such as a key that is missing: no match
+  uint64_t in_doubt = 0;  // those that were too dear
+};
+
+class Judge {
+ public:
+  explicit Judge(std::shared_ptr<const Policy> policy);
+
+  // `kind`: of the event kinds that the policy was loaded with. `variables`: of that kind's schema, in its order.
+  // `now_unix_ns`: when the event happened. Allocates nothing.
+  Judgement judge(size_t kind, std::span<const cel::Value> variables, uint64_t now_unix_ns);
+
+  // Appends the message of a finding's rule. `variables`: those of the event that it was found in.
+  void append_message(const Finding& finding, std::span<const cel::Value> variables, std::string& out);
+
+  [[nodiscard]] const Policy& policy() const { return *policy_; }
+  [[nodiscard]] const Rule& rule(const Finding& finding) const { return policy_->rules[finding.rule]; }
+  [[nodiscard]] const JudgeCounters& counters() const { return counters_; }
+
+ private:
+  void evaluate(uint32_t rule, std::span<const cel::Value> variables);
+
+  std::shared_ptr<const Policy> policy_;
+  std::vector<std::vector<uint32_t>> rules_by_kind_{};  // those that are not drafts
+  std::vector<Finding> findings_{};
+  cel::Scratch scratch_{};
+  JudgeCounters counters_{};
+};
+
+}  // namespace gatehouse::rules
