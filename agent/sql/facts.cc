@@ -43,6 +43,12 @@ std::string_view to_string(FunctionClass function_class) {
   return kWords[static_cast<size_t>(function_class)];
 }
 
+std::string_view to_string(UnknownReason reason) {
+  static constexpr std::array<std::string_view, kUnknownReasons> kWords{
+      "function", "prepared", "code", "computed-text", "cascade", "truncate-cascade", "name"};
+  return kWords[static_cast<size_t>(reason)];
+}
+
 std::string_view to_string(Refusal refusal) {
   static constexpr std::array<std::string_view, static_cast<size_t>(Refusal::kInternal) + 1> kWords{
       "none", "syntax", "too-long", "too-deep", "too-many", "encoding", "internal"};

@@ -144,8 +144,10 @@ enum class FunctionClass : uint8_t {
 std::string_view to_string(FunctionClass function_class);
 
 struct Function {
+  static constexpr uint16_t kNotTold = UINT16_MAX;
   std::string schema;
   std::string name;
+  uint16_t argument_count = kNotTold;  // of the call; kNotTold: it is none, or has VARIADIC
   FunctionClass function_class = FunctionClass::kUnknown;
   // Of a dangerous one: what it can do. Static text.
   std::string_view reason{};
@@ -164,6 +166,41 @@ struct SessionChange {
   bool is_value_known = true;  // false: computed, or a parameter
 };
 
+// A type or an operator, as written.
+struct QualifiedName {
+  std::string schema;
+  std::string name;
+  bool operator==(const QualifiedName&) const = default;
+};
+
+// Why an effect is kUnknown. Functions are those of Statement::functions with that effect; a catalog may know them.
+enum class UnknownReason : uint8_t {
+  kFunction,
+  kPrepared,      // EXECUTE: what was prepared
+  kCode,          // a body or DO that is not read
+  kComputedText,  // a body runs SQL that it computes
+  kCascade,       // what else goes with what is dropped
+  kCascadeTruncate,
+  kName,  // a name in an encoding that is not converted
+};
+inline constexpr size_t kUnknownReasons = static_cast<size_t>(UnknownReason::kName) + 1;
+std::string_view to_string(UnknownReason reason);
+
+class UnknownReasons {
+ public:
+  constexpr void add(UnknownReason reason) { bits_ |= bit(reason); }
+  constexpr void add(UnknownReasons reasons) { bits_ |= reasons.bits_; }
+  [[nodiscard]] constexpr bool has(UnknownReason reason) const { return (bits_ & bit(reason)) != 0; }
+  [[nodiscard]] constexpr bool empty() const { return bits_ == 0; }
+  constexpr bool operator==(const UnknownReasons&) const = default;
+
+ private:
+  static constexpr uint8_t bit(UnknownReason reason) {
+    return static_cast<uint8_t>(1U << static_cast<unsigned>(reason));
+  }
+  uint8_t bits_ = 0;
+};
+
 // A file, a program, a host: what stands in the text. What functions reach stands in Statement::functions.
 struct Access {
   Effect effect = Effect::kUnknown;
@@ -179,6 +216,11 @@ struct Statement {
   std::vector<Object> objects;  // each relation once per alias
   std::vector<Column> columns;
   std::vector<Function> functions;
+  // What runs functions without naming them, and what a catalog is asked for. Operators without = <> < > <= >=, which
+  // sorting and joining use as well. Fields: x of t.x and (t).x, which may be a function that is given t.
+  std::vector<QualifiedName> types, operators;
+  std::vector<std::string> fields;
+  UnknownReasons unknown, deferred_unknown;  // not empty: of kUnknown in effects, in deferred
   std::vector<SessionChange> session_changes;
   std::vector<Access> accesses;
   // What else a rule wants to know of it, in small words. GRANT: privileges. ALTER TABLE: its commands ("disable row
@@ -205,6 +247,7 @@ enum class Refusal : uint8_t {
 std::string_view to_string(Refusal refusal);
 
 struct Facts {
+  uint64_t id = 0;  // of one Analyzer's facts; no two different ones have the same
   bool parsed = false;
   Refusal refusal = Refusal::kNone;
   std::string refusal_detail;  // the grammar's own words; they may quote the text
