@@ -35,15 +35,67 @@ void write_hexadecimal(uint64_t number, std::array<char, 16>& out) {
   for (size_t i = out.size(); i-- > 0; number >>= 4) out[i] = "0123456789abcdef"[number & 15];
 }
 
+void view_facts(StatementView& view) {
+  const sql::Statement& statement = *view.statement;
+  view.effects = statement.effects;
+  view.deferred = statement.deferred;
+  for (const sql::Object& object : statement.objects)
+    view.objects.push_back({.schema = object.schema,
+                            .name = object.name,
+                            .kind = to_string(object.kind),
+                            .alias = object.alias,
+                            .uses = object.uses,
+                            .deferred = object.deferred,
+                            .is_filtered = object.is_filtered});
+  for (const sql::Function& function : statement.functions)
+    view.functions.push_back({.schema = function.schema,
+                              .name = function.name,
+                              .function_class = to_string(function.function_class),
+                              .reason = function.reason,
+                              .is_deferred = function.is_deferred});
+}
+
+void view_resolved(StatementView& view, const sql::ResolvedStatement& statement) {
+  view.effects = statement.effects;
+  view.deferred = statement.deferred;
+  for (const sql::ResolvedObject& object : statement.objects)
+    view.objects.push_back({.schema = object.schema,
+                            .name = object.name,
+                            .kind = to_string(object.kind),
+                            .alias = object.alias,
+                            .uses = object.uses,
+                            .deferred = object.deferred,
+                            .is_filtered = object.is_filtered,
+                            .through = object.through});
+  for (const sql::ResolvedFunction& function : statement.functions)
+    view.functions.push_back({.schema = function.schema,
+                              .name = function.name,
+                              .function_class = to_string(function.function_class),
+                              .language = function.language,
+                              .owner = function.owner,
+                              .is_security_definer = function.is_security_definer,
+                              .is_deferred = function.is_deferred,
+                              .through = function.through});
+  for (const std::string& reason : statement.unknown_reasons) view.unknowns.push_back(reason);
+}
+
+template <typename ColumnT>
+void view_columns(StatementView& view, const std::vector<ColumnT>& columns) {
+  for (const ColumnT& column : columns) {
+    const bool is_told = column.object < view.objects.size();
+    view.columns.push_back({.schema = is_told ? view.objects[column.object].schema : std::string_view(),
+                            .table = is_told ? view.objects[column.object].name : std::string_view(),
+                            .name = column.name,
+                            .uses = column.uses});
+  }
+}
+
 // The relations' names, as rules write them.
 void name_relations(StatementView& view) {
-  view.reads.clear();
-  view.writes.clear();
   // Their texts must not move while they are borrowed.
-  const std::vector<sql::Object>& objects = view.statement->objects;
-  if (view.names.size() < objects.size()) view.names.resize(objects.size());
-  for (size_t i = 0; i < objects.size(); ++i) {
-    const sql::Object& object = objects[i];
+  if (view.names.size() < view.objects.size()) view.names.resize(view.objects.size());
+  for (size_t i = 0; i < view.objects.size(); ++i) {
+    const ObjectView& object = view.objects[i];
     const bool is_read = object.uses.has(Effect::kRead);
     const bool is_written = object.uses.has_any(kWrites);
     if (!is_read && !is_written) continue;
@@ -63,18 +115,29 @@ size_t statements_of(const sql::Facts* facts) {
   return facts == nullptr || facts->statements.empty() ? 1 : facts->statements.size();
 }
 
-void set_facts(StatementView& view, const sql::Facts* facts, size_t index, std::string_view verb) {
+void set_facts(StatementView& view, const Analyzed& analyzed, size_t index, std::string_view verb) {
+  view.objects.clear();
+  view.columns.clear();
+  view.functions.clear();
+  view.reads.clear();
+  view.writes.clear();
+  view.unknowns.clear();
+  const sql::Facts* const facts = analyzed.facts;
+  const bool is_parsed = facts != nullptr && facts->parsed;
   view.facts = facts;
+  view.refusal = facts == nullptr ? analyzed.refusal : is_parsed ? std::string_view() : to_string(facts->refusal);
   view.statement = &statement_at(facts, index);
   view.verb = view.statement->verb.empty() ? verb : view.statement->verb;
-  if (facts != nullptr && facts->parsed) write_hexadecimal(facts->fingerprint, view.fingerprint);
+  if (is_parsed) write_hexadecimal(facts->fingerprint, view.fingerprint);
+  if (analyzed.resolved != nullptr && index < analyzed.resolved->statements.size()) {
+    const sql::ResolvedStatement& resolved = analyzed.resolved->statements[index];
+    view_resolved(view, resolved);
+    view_columns(view, resolved.columns);
+  } else {
+    view_facts(view);
+    view_columns(view, view.statement->columns);
+  }
   name_relations(view);
-  view.columns.clear();
-  const std::vector<sql::Object>& objects = view.statement->objects;
-  for (const sql::Column& column : view.statement->columns)
-    view.columns.push_back(
-        {.table = column.object < objects.size() ? std::string_view(objects[column.object].name) : std::string_view(),
-         .column = &column});
 }
 
 }  // namespace gatehouse::rules

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "agent/sql/facts.h"
+#include "agent/sql/resolver.h"
 #include "rules/engine/cel_value.h"
 #include "rules/engine/policy.h"
 
@@ -73,9 +74,23 @@ struct Origin {
   std::string_view id{}, host{};
 };
 
+// As sql::Object, Column and Function, or as the catalog resolves them.
+struct ObjectView {
+  std::string_view schema{}, name{}, kind{}, alias{};
+  sql::Effects uses{}, deferred{};
+  bool is_filtered = false;
+  std::string_view through{};  // what reaches it; empty: the text names it
+};
 struct ColumnView {
-  std::string_view table{};  // of the relation, where it can be told
-  const sql::Column* column = nullptr;
+  std::string_view schema{}, table{};  // of the relation, where it can be told
+  std::string_view name{};
+  sql::Effects uses{};
+};
+struct FunctionView {
+  std::string_view schema{}, name{}, function_class{}, reason{};
+  std::string_view language{}, owner{};
+  bool is_security_definer = false, is_deferred = false;
+  std::string_view through{};
 };
 
 // One statement of a text. set_facts() sets all from `facts` on.
@@ -86,9 +101,13 @@ struct StatementView {
 
   const sql::Facts* facts = nullptr;          // of the text that it stands in; null: not analysed
   const sql::Statement* statement = nullptr;  // never null once judged
+  std::string_view refusal{};                 // empty: parsed
   std::string_view verb{};
+  sql::Effects effects{}, deferred{};
+  std::vector<ObjectView> objects{};
   std::vector<ColumnView> columns{};
-  Texts reads{}, writes{};
+  std::vector<FunctionView> functions{};
+  Texts reads{}, writes{}, unknowns{};
   std::vector<std::string> names{};  // what the two borrow, and no other text: grows, and is kept for the next one
   std::array<char, 16> fingerprint{};
 };
@@ -144,10 +163,16 @@ struct Event {
   GapView gap{};
 };
 
-// Makes `statement` number `index` of the analysed text. `facts` null: a text that is not SQL, or was not analysed.
-// Where nothing is known of what it does, it is a statement of unknown effect that filters no rows, never a harmless
-// one; `verb` is what it is called then. Allocates nothing that it does not keep for the next one.
-void set_facts(StatementView& statement, const sql::Facts* facts, size_t index, std::string_view verb);
+// What is known of a text.
+struct Analyzed {
+  const sql::Facts* facts = nullptr;             // null: it was not analysed, and `refusal` says why
+  const sql::ResolvedFacts* resolved = nullptr;  // null: without a catalog
+  std::string_view refusal = "not-analysed";
+};
+// Makes `statement` number `index` of the text. Where nothing is known of what it does, it is a statement of unknown
+// effect that filters no rows, never a harmless one; `verb` is what it is called then. Allocates nothing that it does
+// not keep for the next one.
+void set_facts(StatementView& statement, const Analyzed& analyzed, size_t index, std::string_view verb);
 // How many there are to judge in a text: at least one.
 size_t statements_of(const sql::Facts* facts);
 

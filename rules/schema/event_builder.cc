@@ -97,6 +97,7 @@ constexpr Setter kSetters[] = {
   {#record, name, [](Keep& kept, void* target, const FieldValue& value) { \
      return put(kept, static_cast<record*>(target)->member, value);       \
    }},
+#define GH_RULE_TOLD(record, name, member, meaning, example) {#record, name, nullptr},
 #define GH_RULE_FACT(record, name, type, getter, meaning, example) {#record, name, nullptr},
 #include "rules/schema/fields.def"
 };
@@ -195,7 +196,7 @@ size_t EventBuilder::count() {
 
 const Event& EventBuilder::event(size_t index) {
   analyze();
-  if (event_.occasion == Occasion::kStatement) set_facts(event_.statement, facts_, index, verb_);
+  if (event_.occasion == Occasion::kStatement) set_facts(event_.statement, {.facts = facts_}, index, verb_);
   return event_;
 }
 

@@ -20,21 +20,18 @@ using cel::Value;
 
 // Records that are facts have other names there.
 using sql::Access;
-using sql::Function;
-using sql::Object;
-using Column = ColumnView;
 using Change = sql::SessionChange;
 
 extern const RecordType kAncestorType;
-extern const RecordType kObjectType;
-extern const RecordType kColumnType;
-extern const RecordType kFunctionType;
+extern const RecordType kObjectViewType;
+extern const RecordType kColumnViewType;
+extern const RecordType kFunctionViewType;
 extern const RecordType kChangeType;
 extern const RecordType kAccessType;
 constexpr Type kAncestor = cel::record_type(kAncestorType);
-constexpr Type kObject = cel::record_type(kObjectType);
-constexpr Type kColumn = cel::record_type(kColumnType);
-constexpr Type kFunction = cel::record_type(kFunctionType);
+constexpr Type kObject = cel::record_type(kObjectViewType);
+constexpr Type kColumn = cel::record_type(kColumnViewType);
+constexpr Type kFunction = cel::record_type(kFunctionViewType);
 constexpr Type kChange = cel::record_type(kChangeType);
 constexpr Type kAccess = cel::record_type(kAccessType);
 constexpr Type kAncestors = cel::list_type(kAncestor);
@@ -64,8 +61,20 @@ constexpr const Type* type_of(const Texts* /*member*/) {
 constexpr const Type* type_of(const Labels* /*member*/) {
   return &cel::kLabels;
 }
+constexpr const Type* type_of(const sql::Effects* /*member*/) {
+  return &kStrings;
+}
 constexpr const Type* type_of(const std::vector<Ancestor>* /*member*/) {
   return &kAncestors;
+}
+constexpr const Type* type_of(const std::vector<ObjectView>* /*member*/) {
+  return &kObjects;
+}
+constexpr const Type* type_of(const std::vector<ColumnView>* /*member*/) {
+  return &kColumns;
+}
+constexpr const Type* type_of(const std::vector<FunctionView>* /*member*/) {
+  return &kFunctions;
 }
 
 Value value_of(std::string_view text) {
@@ -86,8 +95,31 @@ Value value_of(const Texts& texts) {
 Value value_of(const Labels& labels) {
   return cel::labels_of(labels);
 }
+// A set of effects is a list of their words, in place: its elements are its bits.
+Value effect_at(const void* list, size_t index) {
+  uint32_t bits = static_cast<const sql::Effects*>(list)->bits();
+  for (; index > 0; --index) bits &= bits - 1;
+  return Value::string(to_string(static_cast<sql::Effect>(__builtin_ctz(bits))));
+}
+Value value_of(const sql::Effects& effects) {
+  static constexpr cel::ListAccess kBits{&effect_at};
+  return Value::list(&effects, static_cast<size_t>(__builtin_popcount(effects.bits())), &kBits);
+}
+template <const RecordType& kType, typename RecordT>
+Value records_of(const std::vector<RecordT>& records) {
+  return cel::list_of<[](const RecordT& record) { return Value::record(&kType, &record); }>(records);
+}
 Value value_of(const std::vector<Ancestor>& ancestors) {
-  return cel::list_of<[](const Ancestor& ancestor) { return Value::record(&kAncestorType, &ancestor); }>(ancestors);
+  return records_of<kAncestorType>(ancestors);
+}
+Value value_of(const std::vector<ObjectView>& objects) {
+  return records_of<kObjectViewType>(objects);
+}
+Value value_of(const std::vector<ColumnView>& columns) {
+  return records_of<kColumnViewType>(columns);
+}
+Value value_of(const std::vector<FunctionView>& functions) {
+  return records_of<kFunctionViewType>(functions);
 }
 
 template <typename RecordT, auto kMember>
@@ -100,65 +132,6 @@ Value get_member(const void* record) {
 template <typename RecordT, Value (*kGet)(const RecordT&)>
 Value get_fact(const void* record) {
   return kGet(*static_cast<const RecordT*>(record));
-}
-
-// A set of effects is a list of their words, in place: its elements are its bits.
-Value effect_at(const void* list, size_t index) {
-  uint32_t bits = static_cast<const sql::Effects*>(list)->bits();
-  for (; index > 0; --index) bits &= bits - 1;
-  return Value::string(to_string(static_cast<sql::Effect>(__builtin_ctz(bits))));
-}
-Value effects_of(const sql::Effects& effects) {
-  static constexpr cel::ListAccess kBits{&effect_at};
-  return Value::list(&effects, static_cast<size_t>(__builtin_popcount(effects.bits())), &kBits);
-}
-
-Value object_schema(const Object& object) {
-  return Value::string(object.schema);
-}
-Value object_name(const Object& object) {
-  return Value::string(object.name);
-}
-Value object_kind(const Object& object) {
-  return Value::string(to_string(object.kind));
-}
-Value object_alias(const Object& object) {
-  return Value::string(object.alias);
-}
-Value object_uses(const Object& object) {
-  return effects_of(object.uses);
-}
-Value object_deferred(const Object& object) {
-  return effects_of(object.deferred);
-}
-Value object_filtered(const Object& object) {
-  return Value::boolean(object.is_filtered);
-}
-
-Value column_table(const Column& column) {
-  return Value::string(column.table);
-}
-Value column_name(const Column& column) {
-  return Value::string(column.column->name);
-}
-Value column_uses(const Column& column) {
-  return effects_of(column.column->uses);
-}
-
-Value function_schema(const Function& function) {
-  return Value::string(function.schema);
-}
-Value function_name(const Function& function) {
-  return Value::string(function.name);
-}
-Value function_class(const Function& function) {
-  return Value::string(to_string(function.function_class));
-}
-Value function_reason(const Function& function) {
-  return Value::string(function.reason);
-}
-Value function_deferred(const Function& function) {
-  return Value::boolean(function.is_deferred);
 }
 
 Value change_kind(const Change& change) {
@@ -185,40 +158,17 @@ Value access_target(const Access& access) {
 Value statement_parsed(const StatementView& view) {
   return Value::boolean(view.facts != nullptr && view.facts->parsed);
 }
-Value statement_refusal(const StatementView& view) {
-  if (view.facts == nullptr) return Value::string("not-analysed");
-  return Value::string(view.facts->parsed ? std::string_view() : to_string(view.facts->refusal));
-}
 Value statement_command(const StatementView& view) {
   return Value::string(view.statement->command);
 }
 Value statement_verbs(const StatementView& view) {
   return cel::strings_of(view.statement->verbs);
 }
-Value statement_effects(const StatementView& view) {
-  return effects_of(view.statement->effects);
-}
-Value statement_deferred(const StatementView& view) {
-  return effects_of(view.statement->deferred);
-}
-Value statement_objects(const StatementView& view) {
-  return cel::list_of<[](const Object& object) { return Value::record(&kObjectType, &object); }>(
-      view.statement->objects);
-}
-Value statement_columns(const StatementView& view) {
-  return cel::list_of<[](const Column& column) { return Value::record(&kColumnType, &column); }>(view.columns);
-}
-Value statement_functions(const StatementView& view) {
-  return cel::list_of<[](const Function& function) { return Value::record(&kFunctionType, &function); }>(
-      view.statement->functions);
-}
 Value statement_changes(const StatementView& view) {
-  return cel::list_of<[](const Change& change) { return Value::record(&kChangeType, &change); }>(
-      view.statement->session_changes);
+  return records_of<kChangeType>(view.statement->session_changes);
 }
 Value statement_accesses(const StatementView& view) {
-  return cel::list_of<[](const Access& access) { return Value::record(&kAccessType, &access); }>(
-      view.statement->accesses);
+  return records_of<kAccessType>(view.statement->accesses);
 }
 Value statement_details(const StatementView& view) {
   return cel::strings_of(view.statement->details);
@@ -283,9 +233,9 @@ constexpr std::array<Field, kCount> fields_of(std::string_view record) {
   }
 
 GH_LISTED_RECORD(Ancestor, "ancestor");
-GH_LISTED_RECORD(Object, "object");
-GH_LISTED_RECORD(Column, "column");
-GH_LISTED_RECORD(Function, "function");
+GH_LISTED_RECORD(ObjectView, "object");
+GH_LISTED_RECORD(ColumnView, "column");
+GH_LISTED_RECORD(FunctionView, "function");
 GH_LISTED_RECORD(Change, "change");
 GH_LISTED_RECORD(Access, "access");
 GH_RECORD(Actor, "actor");
