@@ -54,6 +54,8 @@ void read_status(std::string_view detail, v1::Agent& agent) {
       agent.set_version(std::string(value));
     } else if (name == "plane") {
       agent.set_plane(std::string(value));
+    } else if (name == "policy") {
+      agent.set_policy(std::string(value));
     } else if (name != "phase" && name != "kernel") {
       (*agent.mutable_counters())[std::string(name)] = number_of(value);
     }

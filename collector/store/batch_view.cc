@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collector/store/batch_view.h"
 
+#include <bit>
+#include <cstring>
+
 #include "common/utf8.h"
 #include "gatehouse/v1/event.pb.h"
 
@@ -31,6 +34,13 @@ bool take_number(const WireReader& reader, T& number) {
 bool take_flag(const WireReader& reader, bool& flag) {
   if (!reader.is_varint()) return false;
   flag = reader.number() != 0;
+  return true;
+}
+
+static_assert(std::endian::native == std::endian::little);
+bool take_fixed64(const WireReader& reader, uint64_t& number) {
+  if (!reader.is_fixed64()) return false;
+  std::memcpy(&number, reader.bytes().data(), sizeof number);
   return true;
 }
 
@@ -158,11 +168,87 @@ bool BatchView::read_statement(std::string_view bytes, EventView& event) {
   return reader.ok();
 }
 
+bool BatchView::read_finding(std::string_view bytes) {
+  using Field = v1::Finding;
+  FindingView& finding = findings_.emplace_back();
+  WireReader reader(bytes);
+  while (reader.next()) {
+    bool is_fine = true;
+    switch (reader.field()) {
+      case Field::kRuleFieldNumber:
+        is_fine = take_text(reader, finding.rule);
+        break;
+      case Field::kActionFieldNumber:
+        is_fine = take_number(reader, finding.action);
+        break;
+      case Field::kWouldFieldNumber:
+        is_fine = take_flag(reader, finding.would);
+        break;
+      case Field::kSeverityFieldNumber:
+        is_fine = take_number(reader, finding.severity);
+        break;
+      case Field::kMessageFieldNumber:
+        is_fine = take_text(reader, finding.message);
+        break;
+      default:
+        break;
+    }
+    if (!is_fine) return false;
+  }
+  return reader.ok();
+}
+
+bool BatchView::read_facts(std::string_view bytes) {
+  using Field = v1::StatementFacts;
+  FactsView& facts = facts_.emplace_back();
+  // Words of one list follow each other, or the batch is irregular.
+  const auto take_word = [this](const WireReader& reader, FactsView::Words& words) {
+    if (!reader.is_bytes() || !is_valid_utf8(reader.bytes())) return false;
+    if (words.count == 0) words.first = static_cast<uint32_t>(words_.size());
+    if (words.first + words.count != words_.size()) return false;
+    words_.push_back(reader.bytes());
+    ++words.count;
+    return true;
+  };
+  WireReader reader(bytes);
+  while (reader.next()) {
+    bool is_fine = true;
+    switch (reader.field()) {
+      case Field::kNormalizedFieldNumber:
+        is_fine = take_text(reader, facts.normalized);
+        break;
+      case Field::kFingerprintFieldNumber:
+        is_fine = take_fixed64(reader, facts.fingerprint);
+        break;
+      case Field::kRefusalFieldNumber:
+        is_fine = take_text(reader, facts.refusal);
+        break;
+      case Field::kEffectsFieldNumber:
+        is_fine = take_word(reader, facts.effects);
+        break;
+      case Field::kReadsFieldNumber:
+        is_fine = take_word(reader, facts.reads);
+        break;
+      case Field::kWritesFieldNumber:
+        is_fine = take_word(reader, facts.writes);
+        break;
+      case Field::kFunctionsFieldNumber:
+        is_fine = take_word(reader, facts.functions);
+        break;
+      default:
+        break;
+    }
+    if (!is_fine) return false;
+  }
+  return reader.ok();
+}
+
 bool BatchView::read_event(std::string_view bytes) {
   using Field = v1::Event;
   EventView& event = events_.emplace_back();
   event.bytes = bytes;
   event.first_parameter = static_cast<uint32_t>(parameters_.size());
+  event.first_finding = static_cast<uint32_t>(findings_.size());
   uint32_t body = 0;  // its field; the agent writes an empty body before the full one, and parsers merge them
   WireReader reader(bytes);
   while (reader.next()) {
@@ -186,6 +272,12 @@ bool BatchView::read_event(std::string_view bytes) {
       case Field::kOutcomeFieldNumber:
         is_fine = take_number(reader, event.outcome);
         break;
+      case Field::kFactsFieldNumber:
+        is_fine = take_number(reader, event.facts);
+        break;
+      case Field::kFindingsFieldNumber:
+        is_fine = reader.is_bytes() && read_finding(reader.bytes());
+        break;
       case Field::kStatementFieldNumber:
         is_fine = (body == 0 || body == reader.field()) && reader.is_bytes() && read_statement(reader.bytes(), event);
         body = reader.field();
@@ -201,6 +293,7 @@ bool BatchView::read_event(std::string_view bytes) {
     if (!is_fine) return false;
   }
   event.parameters = static_cast<uint32_t>(parameters_.size()) - event.first_parameter;
+  event.findings = static_cast<uint32_t>(findings_.size()) - event.first_finding;
   return reader.ok();
 }
 
@@ -229,12 +322,15 @@ bool BatchView::read_process(std::string_view bytes) {
 
 bool BatchView::read(std::string_view bytes) {
   using Field = v1::Batch;
-  agent_id_ = boot_id_ = host_ = agent_version_ = {};
+  agent_id_ = boot_id_ = host_ = agent_version_ = policy_ = {};
   first_sequence_ = 0;
   sessions_.clear();
   processes_.clear();
   events_.clear();
   parameters_.clear();
+  findings_.clear();
+  facts_.clear();
+  words_.clear();
   WireReader reader(bytes);
   while (reader.next()) {
     bool is_fine = true;
@@ -253,6 +349,12 @@ bool BatchView::read(std::string_view bytes) {
         break;
       case Field::kAgentVersionFieldNumber:
         is_fine = take_text(reader, agent_version_);
+        break;
+      case Field::kPolicyFieldNumber:
+        is_fine = take_text(reader, policy_);
+        break;
+      case Field::kFactsFieldNumber:
+        is_fine = reader.is_bytes() && read_facts(reader.bytes());
         break;
       case Field::kProcessesFieldNumber:
         is_fine = reader.is_bytes() && read_process(reader.bytes());

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -30,8 +31,9 @@ class WireReader {
   [[nodiscard]] uint32_t field() const { return field_; }
   [[nodiscard]] bool is_varint() const { return type_ == 0; }
   [[nodiscard]] bool is_bytes() const { return type_ == 2; }
+  [[nodiscard]] bool is_fixed64() const { return type_ == 1; }
   [[nodiscard]] uint64_t number() const { return number_; }        // of a varint
-  [[nodiscard]] std::string_view bytes() const { return bytes_; }  // of text, bytes and messages
+  [[nodiscard]] std::string_view bytes() const { return bytes_; }  // of text, bytes and messages; of what is fixed, too
 
  private:
   // Most are of one byte.
@@ -58,6 +60,25 @@ struct ParameterView {
   bool is_binary = false;
 };
 
+// One of Batch.facts.
+struct FactsView {
+  // Part of BatchView::words().
+  struct Words {
+    uint32_t first = 0;
+    uint32_t count = 0;
+  };
+  std::string_view normalized, refusal;
+  uint64_t fingerprint = 0;
+  Words effects, reads, writes, functions;
+};
+
+struct FindingView {
+  std::string_view rule, message;
+  int action = 0;
+  int severity = 0;
+  bool would = false;
+};
+
 // One of Batch.events; texts borrow the batch. What protobuf calls text is valid UTF-8 here.
 struct EventView {
   uint64_t time_ns = 0;
@@ -67,6 +88,9 @@ struct EventView {
   int fidelity = 0;
   int outcome = 0;
   bool is_statement = false;
+  uint32_t facts = 0;          // of BatchView::facts(), counted from 1; 0: none
+  uint32_t first_finding = 0;  // in BatchView::findings()
+  uint32_t findings = 0;
   std::string_view bytes;  // of the whole Event
 
   // Statement.
@@ -89,9 +113,18 @@ class BatchView {
   [[nodiscard]] std::string_view boot_id() const { return boot_id_; }
   [[nodiscard]] std::string_view host() const { return host_; }
   [[nodiscard]] std::string_view agent_version() const { return agent_version_; }
+  [[nodiscard]] std::string_view policy() const { return policy_; }
   [[nodiscard]] uint64_t first_sequence() const { return first_sequence_; }
   [[nodiscard]] const std::vector<EventView>& events() const { return events_; }
   [[nodiscard]] const std::vector<ParameterView>& parameters() const { return parameters_; }
+  [[nodiscard]] const std::vector<FindingView>& findings() const { return findings_; }
+  // What `EventView::facts` names; null: none.
+  [[nodiscard]] const FactsView* facts(uint32_t number) const {
+    return number == 0 || number > facts_.size() ? nullptr : &facts_[number - 1];
+  }
+  [[nodiscard]] std::span<const std::string_view> words(FactsView::Words words) const {
+    return std::span(words_).subspan(words.first, words.count);
+  }
 
   // Serialized Session and Process of that id; empty if there is none. Their content has not been looked at.
   struct Session {
@@ -110,13 +143,18 @@ class BatchView {
   bool read_parameter(std::string_view bytes);
   bool read_session(std::string_view bytes);
   bool read_process(std::string_view bytes);
+  bool read_finding(std::string_view bytes);
+  bool read_facts(std::string_view bytes);
 
-  std::string_view agent_id_, boot_id_, host_, agent_version_;
+  std::string_view agent_id_, boot_id_, host_, agent_version_, policy_;
   uint64_t first_sequence_ = 0;
   std::unordered_map<uint64_t, Session> sessions_;
   std::unordered_map<uint64_t, std::string_view> processes_;
   std::vector<EventView> events_;
   std::vector<ParameterView> parameters_;
+  std::vector<FindingView> findings_;
+  std::vector<FactsView> facts_;
+  std::vector<std::string_view> words_;
 };
 
 }  // namespace gatehouse::store

@@ -353,12 +353,27 @@ std::string_view viewed(const std::string& value, std::vector<std::string_view>&
   return value;
 }
 TextViews viewed(const TextList& list, std::vector<std::string_view>& texts) {
-  texts.assign(list.begin(), list.end());
-  return texts;
+  const size_t first = texts.size();
+  texts.insert(texts.end(), list.begin(), list.end());
+  return std::span(texts).subspan(first);
+}
+// How many texts a field is a list of.
+template <typename Value>
+size_t list_size(const Value& /*value*/) {
+  return 0;
+}
+size_t list_size(const TextList& list) {
+  return static_cast<size_t>(list.size());
 }
 
 RowView view_of(const v1::Row& row, std::vector<std::string_view>& texts) {
   RowView view;
+  size_t list_texts = 0;
+#define GH_FIELD(name, member, type, help) list_texts += list_size(row.member());
+#include "proto/fields.def"
+#undef GH_FIELD
+  texts.clear();
+  texts.reserve(list_texts);  // none may move once a list views them
 #define GH_FIELD(name, member, type, help) view.member = viewed(row.member(), texts);
 #include "proto/fields.def"
 #undef GH_FIELD

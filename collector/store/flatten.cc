@@ -88,6 +88,58 @@ std::string_view to_text(v1::TransactionState state) {
   }
 }
 
+std::string_view to_text(v1::Action action, bool would) {
+  switch (action) {
+    case v1::ACTION_ALERT:
+      return would ? "would alert" : "alert";
+    case v1::ACTION_MASK:
+      return would ? "would mask" : "mask";
+    case v1::ACTION_HOLD:
+      return would ? "would hold" : "hold";
+    case v1::ACTION_BLOCK:
+      return would ? "would block" : "block";
+    case v1::ACTION_TERMINATE:
+      return would ? "would terminate" : "terminate";
+    default:
+      return "";
+  }
+}
+
+std::string_view to_text(v1::Severity severity) {
+  switch (severity) {
+    case v1::SEVERITY_INFO:
+      return "info";
+    case v1::SEVERITY_LOW:
+      return "low";
+    case v1::SEVERITY_MEDIUM:
+      return "medium";
+    case v1::SEVERITY_HIGH:
+      return "high";
+    case v1::SEVERITY_CRITICAL:
+      return "critical";
+    default:
+      return "";
+  }
+}
+
+void FindingSum::add(int found_action, bool is_would, int found_severity) {
+  const auto weight = [](int some_action, bool some_would) {
+    const bool is_done = !some_would && some_action > v1::ACTION_ALERT;
+    return std::pair(is_done, std::pair(some_action, !some_would));
+  };
+  if (weight(found_action, is_would) > weight(action, would)) {
+    action = found_action;
+    would = is_would;
+  }
+  severity = std::max(severity, found_severity);
+}
+
+std::string fingerprint_text(uint64_t fingerprint) {
+  std::string text(16, '0');
+  for (size_t i = text.size(); i-- > 0; fingerprint >>= 4) text[i] = "0123456789abcdef"[fingerprint & 15];
+  return text;
+}
+
 void append_parameter(std::string_view value, bool is_null, bool is_binary, std::string& text) {
   if (is_null) {
     text += "NULL";
@@ -280,11 +332,35 @@ void add_body(const v1::AgentStatus& status, std::string_view agent_version, v1:
   std::string& detail = *row.mutable_detail();
   detail = "phase=" + status.phase() + " version=" + std::string(agent_version) + " plane=" + status.plane() +
            " kernel=" + status.kernel();
+  if (!status.policy().empty()) detail += " policy=" + status.policy();
   const std::map<std::string, uint64_t> sorted(status.counters().begin(), status.counters().end());
   for (const auto& [name, value] : sorted) detail += " " + name + "=" + std::to_string(value);
 }
 
+void add_findings(const v1::Event& event, v1::Row& row) {
+  FindingSum sum;
+  for (const v1::Finding& finding : event.findings()) {
+    sum.add(finding.action(), finding.would(), finding.severity());
+    row.add_findings(finding.rule());
+    row.add_finding_messages(finding.message());
+  }
+  set(row.mutable_verdict(), to_text(static_cast<v1::Action>(sum.action), sum.would));
+  set(row.mutable_severity(), to_text(static_cast<v1::Severity>(sum.severity)));
+}
+
 }  // namespace
+
+void Flattener::add_facts(const v1::Event& event, v1::Row& row) const {
+  if (event.facts() == 0 || event.facts() > static_cast<uint32_t>(batch_.facts_size())) return;
+  const v1::StatementFacts& facts = batch_.facts(static_cast<int>(event.facts()) - 1);
+  row.set_statement_normalized(facts.normalized());
+  row.set_statement_refusal(facts.refusal());
+  if (facts.fingerprint() != 0) row.set_statement_fingerprint(fingerprint_text(facts.fingerprint()));
+  *row.mutable_statement_effects() = facts.effects();
+  *row.mutable_statement_reads() = facts.reads();
+  *row.mutable_statement_writes() = facts.writes();
+  *row.mutable_statement_functions() = facts.functions();
+}
 
 Flattener::Flattener(const v1::Batch& batch, const Origin& origin) : batch_(batch), origin_(origin) {
   id_prefix_ = std::string(origin.agent_id) + "/" + std::string(origin.boot_id) + "/";
@@ -315,6 +391,8 @@ void Flattener::add_session(const v1::Session& session, v1::Row& row) const {
   row.set_database_label(session.database_label());
   row.set_database_name(session.database());
   row.set_database_version(session.server_version());
+  const std::map<std::string, std::string> labels(session.labels().begin(), session.labels().end());
+  for (const auto& [name, text] : labels) row.add_database_labels(name + "=" + text);
   row.set_session_user(session.user());
   row.set_session_application(session.application_name());
   set(row.mutable_session_transport(), transport_text(session.transport()));
@@ -339,6 +417,7 @@ void Flattener::add_actor(const v1::Event& event, const v1::Session* session, v1
     row.set_actor_unit(process->systemd_unit());
     row.set_actor_container(process->container_id());
     row.set_actor_ancestry(writer->second.ancestry);
+    for (const v1::Ancestor& ancestor : process->ancestors()) row.add_actor_ancestors(ancestor.command());
     row.set_actor_start_ns(process->start_time_ns());
   }
   if (session == nullptr) return;
@@ -364,6 +443,7 @@ void Flattener::flatten_own(const v1::Event& event, std::string_view agent_versi
   row.set_duration_ns(event.duration_ns());
   set(row.mutable_outcome(), to_text(event.outcome()));
   set(row.mutable_fidelity(), to_text(event.fidelity()));
+  add_findings(event, row);
   switch (event.body_case()) {
     case v1::Event::kConnect:
       return add_body(event.connect(), row);
@@ -394,6 +474,7 @@ void Flattener::flatten(size_t index, v1::Row& row) const {
   row.set_id(id_prefix_ + std::to_string(origin_.first_sequence + index));
   set(row.mutable_agent_id(), origin_.agent_id);
   row.set_host(batch_.host());
+  row.set_policy(batch_.policy());
   const v1::Session* session = nullptr;
   if (event.session() != 0) {
     const auto link = links_.find(event.session());
@@ -409,6 +490,7 @@ void Flattener::flatten(size_t index, v1::Row& row) const {
     }
   }
   add_actor(event, session, row);
+  add_facts(event, row);
   flatten_own(event, batch_.agent_version(), row);
 }
 

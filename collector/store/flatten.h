@@ -38,6 +38,7 @@ class Flattener {
     std::string command;
     std::string ancestry;
   };
+  void add_facts(const v1::Event& event, v1::Row& row) const;
   struct Link {
     const v1::Session* session = nullptr;
     std::string id;
@@ -63,6 +64,19 @@ std::string_view to_text(v1::StatementProtocol protocol);
 std::string_view to_text(v1::TransactionState state);
 void append_parameter(std::string_view value, bool is_null, bool is_binary, std::string& text);
 std::string cut_text_detail(uint64_t bytes, uint64_t bytes_of);
+
+// "block", "would block"; empty: no action.
+std::string_view to_text(v1::Action action, bool would);
+std::string_view to_text(v1::Severity severity);
+// What an event's findings come to, one after the other: of what was carried out, and does more than alert, the
+// strongest; else the strongest of all.
+struct FindingSum {
+  int action = 0;
+  bool would = true;
+  int severity = 0;
+  void add(int found_action, bool is_would, int found_severity);
+};
+std::string fingerprint_text(uint64_t fingerprint);
 
 // The row that stands for a batch whose content cannot be read; kind "gap".
 v1::Row unreadable_row(const Flattener::Origin& origin, uint32_t event_count, uint64_t received_ns,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collector/store/flatten.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "collector/store/testing.h"
@@ -71,7 +72,10 @@ TEST_F(FlattenTest, EveryFieldIsFilled) {
   statement.set_response_bytes(4);
   statement.set_text_bytes(100'000);
   statement.set_transaction(v1::TRANSACTION_STATE_FAILED);
+  judge(event_, 1);
   v1::Row got = row();
+  event_.set_facts(2);
+  got.MergeFrom(row());
   v1::Coverage& coverage = *event_.mutable_disconnect()->mutable_coverage();
   coverage.set_verdict(v1::COVERAGE_VERDICT_GAPS);
   for (v1::StreamCoverage* stream : {coverage.mutable_request(), coverage.mutable_response()}) {
@@ -92,6 +96,45 @@ TEST_F(FlattenTest, EveryFieldIsFilled) {
   }
 #include "proto/fields.def"
 #undef GH_FIELD
+}
+
+TEST_F(FlattenTest, WhatRulesSaid) {
+  judge(event_, 1);
+  const v1::Row got = row();
+  EXPECT_EQ(got.verdict(), "would block");
+  EXPECT_EQ(got.severity(), "high");
+  EXPECT_THAT(got.findings(), testing::ElementsAre("no-reads", "orders"));
+  EXPECT_THAT(got.finding_messages(), testing::ElementsAre("", "Somebody reads orders."));
+  EXPECT_EQ(got.statement_fingerprint(), "0000000000c0ffee");
+  EXPECT_EQ(got.policy(), "5c0ffee");
+  EXPECT_THAT(got.database_labels(), testing::ElementsAre("env=production"));
+}
+
+TEST_F(FlattenTest, FactsThatTheBatchDoesNotHaveAreNone) {
+  event_.set_facts(3);
+  EXPECT_EQ(row().statement_fingerprint(), "");
+}
+
+// The strongest of what was done comes before what would have been done; an alert does nothing to anybody.
+TEST(FindingSum, VerdictOfSeveral) {
+  struct Case {
+    std::vector<std::pair<v1::Action, bool>> findings;  // and whether it is a would
+    std::string_view verdict;
+  };
+  const Case cases[] = {
+      {{}, ""},
+      {{{v1::ACTION_ALERT, false}}, "alert"},
+      {{{v1::ACTION_ALERT, true}}, "would alert"},
+      {{{v1::ACTION_BLOCK, true}, {v1::ACTION_ALERT, false}}, "would block"},
+      {{{v1::ACTION_BLOCK, false}, {v1::ACTION_TERMINATE, true}}, "block"},
+      {{{v1::ACTION_MASK, false}, {v1::ACTION_BLOCK, false}, {v1::ACTION_HOLD, false}}, "block"},
+      {{{v1::ACTION_BLOCK, true}, {v1::ACTION_BLOCK, false}}, "block"},
+  };
+  for (const Case& test : cases) {
+    FindingSum sum;
+    for (const auto& [action, would] : test.findings) sum.add(action, would, v1::SEVERITY_LOW);
+    EXPECT_EQ(to_text(static_cast<v1::Action>(sum.action), sum.would), test.verdict);
+  }
 }
 
 TEST_F(FlattenTest, Identity) {

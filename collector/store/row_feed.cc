@@ -123,6 +123,7 @@ Result<bool> RowFeed::find_context(const EventView& event, const Flattener::Orig
   key_ = "raw";
   append_part(key_, id_prefix_);
   append_part(key_, view_.host());
+  append_part(key_, view_.policy());
   append_part(key_, std::to_string(event.session));
   append_part(key_, session == nullptr ? std::string_view{} : session->bytes);
   for (const uint64_t process : processes) append_part(key_, view_.process(process));
@@ -132,6 +133,7 @@ Result<bool> RowFeed::find_context(const EventView& event, const Flattener::Orig
   }
   mini_.Clear();
   mini_.set_host(std::string(view_.host()));
+  mini_.set_policy(std::string(view_.policy()));
   const auto parse = [](auto* message, std::string_view bytes) {
     return message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
   };
@@ -205,6 +207,31 @@ void RowFeed::fill(const EventView& event, RowView& row) {
     }
   }
   row.statement_parameters = parameters_;
+  if (event.facts != 0 || event.findings != 0) fill_judgement(event, row, scratch());
+}
+
+void RowFeed::fill_judgement(const EventView& event, RowView& row, std::string& fingerprint) {
+  if (const FactsView* const facts = view_.facts(event.facts)) {
+    row.statement_normalized = facts->normalized;
+    row.statement_refusal = facts->refusal;
+    if (facts->fingerprint != 0) row.statement_fingerprint = fingerprint = fingerprint_text(facts->fingerprint);
+    row.statement_effects = view_.words(facts->effects);
+    row.statement_reads = view_.words(facts->reads);
+    row.statement_writes = view_.words(facts->writes);
+    row.statement_functions = view_.words(facts->functions);
+  }
+  findings_.clear();
+  finding_messages_.clear();
+  FindingSum sum;
+  for (const FindingView& finding : std::span(view_.findings()).subspan(event.first_finding, event.findings)) {
+    sum.add(finding.action, finding.would, finding.severity);
+    findings_.push_back(finding.rule);
+    finding_messages_.push_back(finding.message);
+  }
+  row.findings = findings_;
+  row.finding_messages = finding_messages_;
+  row.verdict = to_text(static_cast<v1::Action>(sum.action), sum.would);
+  row.severity = to_text(static_cast<v1::Severity>(sum.severity));
 }
 
 // A batch that protobuf need not read.

@@ -56,12 +56,30 @@ constexpr Home home_of(std::string_view member) {
   if (member == "id") return Home::kMade;
   for (const std::string_view of_context : {"agent_", "database_", "session", "actor_"})
     if (member.starts_with(of_context)) return Home::kContext;
-  if (member == "host") return Home::kContext;
+  if (member == "host" || member == "policy") return Home::kContext;
   // All but disconnects and gaps have none: nine columns that are in no event's row.
   if (member.starts_with("coverage_")) return Home::kShape;
-  for (const std::string_view of_shape :
-       {"kind", "outcome", "fidelity", "statement_verb", "statement_tag", "statement_protocol", "statement_name",
-        "statement_portal", "statement_transaction", "statement_index", "result_sqlstate"})
+  for (const std::string_view of_shape : {"kind",
+                                          "outcome",
+                                          "fidelity",
+                                          "statement_verb",
+                                          "statement_tag",
+                                          "statement_protocol",
+                                          "statement_name",
+                                          "statement_portal",
+                                          "statement_transaction",
+                                          "statement_index",
+                                          "statement_effects",
+                                          "statement_reads",
+                                          "statement_writes",
+                                          "statement_functions",
+                                          "statement_fingerprint",
+                                          "statement_normalized",
+                                          "statement_refusal",
+                                          "result_sqlstate",
+                                          "verdict",
+                                          "severity",
+                                          "findings"})
     if (member == of_shape) return Home::kShape;
   return Home::kEvent;
 }

@@ -24,9 +24,19 @@ std::string saturated(std::string_view sum) {
   return "least(" + std::string(sum) + ", " + std::to_string(UINT64_MAX) + ")::UBIGINT";
 }
 
+bool is_list(std::string_view member) {
+  using namespace field_types;
+#define GH_FIELD(name, field, type, help) \
+  if (member == #field) return type == ColumnType::kList;
+#include "proto/fields.def"
+#undef GH_FIELD
+  return false;
+}
+
 }  // namespace
 
 bool is_summed(std::string_view member) {
+  if (is_list(member)) return false;
   return home_of(member) == Home::kContext || std::ranges::find(kKindColumns, member) != kKindColumns.end();
 }
 

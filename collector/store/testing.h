@@ -18,6 +18,21 @@ namespace gatehouse::store {
 inline constexpr uint64_t kTestTime = 1'700'000'000'000'000'000;
 
 // `count` statements of one psql session, one a millisecond, the first with sequence `first`.
+// As an agent with rules would have it. `facts`: of the batch's, counted from 1; beyond them there are none.
+inline void judge(v1::Event& event, uint32_t facts) {
+  event.set_facts(facts);
+  v1::Finding& would = *event.add_findings();
+  would.set_rule("no-reads");
+  would.set_action(v1::ACTION_BLOCK);
+  would.set_would(true);
+  would.set_severity(v1::SEVERITY_LOW);
+  v1::Finding& done = *event.add_findings();
+  done.set_rule("orders");
+  done.set_action(v1::ACTION_ALERT);
+  done.set_severity(v1::SEVERITY_HIGH);
+  done.set_message("Somebody reads orders.");
+}
+
 inline v1::Batch statement_batch(uint64_t first, uint32_t count, const std::string& host = "db1") {
   v1::Batch batch;
   batch.set_agent_id(host);
@@ -46,6 +61,18 @@ inline v1::Batch statement_batch(uint64_t first, uint32_t count, const std::stri
   session.set_user("alice");
   session.set_database("shop");
   session.set_opener_process(7);
+  session.mutable_labels()->insert({"env", "production"});
+  batch.set_policy("5c0ffee");
+  v1::StatementFacts& facts = *batch.add_facts();
+  facts.set_normalized("select * from orders where id = ?");
+  facts.set_fingerprint(0xC0FFEE);
+  facts.add_effects("read");
+  facts.add_reads("orders");
+  v1::StatementFacts& refused = *batch.add_facts();
+  refused.set_refusal("syntax");
+  for (const char* effect : {"file-read", "unknown"}) refused.add_effects(effect);
+  for (const char* name : {"s.a", "b", "c"}) refused.add_writes(name);
+  refused.add_functions("pg_read_file");
   for (uint32_t i = 0; i < count; ++i) {
     v1::Event& event = *batch.add_events();
     const uint64_t number = first + i;
@@ -61,6 +88,7 @@ inline v1::Batch statement_batch(uint64_t first, uint32_t count, const std::stri
     statement.set_rows(number % 5);
     if (number % 4 == 0) statement.add_parameters()->set_value("p" + std::to_string(number));
     if (number % 10 == 0) statement.set_sqlstate("42P01");
+    if (number % 4 == 0) judge(event, static_cast<uint32_t>(1 + number / 4 % 3));
   }
   return batch;
 }
