@@ -291,8 +291,9 @@ bool is_number(const Key& key) {
 
 }  // namespace
 
-Result<Settings> Settings::parse(std::string_view text, std::string file, std::span<const Key> schema) {
-  GH_ASSIGN(YamlNode root, parse_yaml(text, file));
+Result<Settings> Settings::parse(std::string_view text, std::string file, std::span<const Key> schema,
+                                 size_t nodes_max) {
+  GH_ASSIGN(YamlNode root, parse_yaml(text, file, nodes_max));
   GH_TRY(Checker(file, schema).section(root, "", ""));
   auto owned = std::make_shared<File>(File{std::move(file), std::move(root), schema});
   const YamlNode* const section = &owned->root;

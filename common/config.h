@@ -78,7 +78,8 @@ inline constexpr std::string_view kLogLevels = "debug|info|warn|error";
 // A path that the table does not hold, or holds with another type, is a bug and aborts.
 class Settings {
  public:
-  static Result<Settings> parse(std::string_view text, std::string file, std::span<const Key> schema);
+  static Result<Settings> parse(std::string_view text, std::string file, std::span<const Key> schema,
+                                size_t nodes_max = kYamlNodesMax);
   static Result<Settings> load(const std::string& path, std::span<const Key> schema);
 
   // Whether the file says it (rather than the table's default).

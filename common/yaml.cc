@@ -39,7 +39,7 @@ size_t from_one(int zero_based) {
 // takes keys and values in turn.
 class TreeBuilder final : public YAML::EventHandler {
  public:
-  explicit TreeBuilder(size_t last_line) : last_line_(last_line) {}
+  TreeBuilder(size_t last_line, size_t nodes_max) : last_line_(last_line), nodes_max_(nodes_max) {}
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -81,7 +81,7 @@ class TreeBuilder final : public YAML::EventHandler {
                 std::string_view text) {
     if (anchor != 0) throw Refusal{mark, "anchors are not supported; write the value out"};
     if (!tag.empty()) throw Refusal{mark, "tags are not supported: " + printable(tag)};
-    if (++nodes_ > kYamlNodesMax) throw Refusal{mark, "too many values"};
+    if (++nodes_ > nodes_max_) throw Refusal{mark, "too many values"};
     YamlNode* node = &root_;
     if (!open_.empty()) {
       Open& parent = open_.back();
@@ -127,6 +127,7 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   const size_t last_line_;
+  const size_t nodes_max_;
   YamlNode root_;
   std::vector<Open> open_;
   size_t nodes_ = 0;
@@ -183,14 +184,14 @@ std::string printable(std::string_view text) {
   return shown;
 }
 
-Result<YamlNode> parse_yaml(std::string_view text, std::string_view file) {
+Result<YamlNode> parse_yaml(std::string_view text, std::string_view file, size_t nodes_max) {
   if (std::optional<Error> error = refuse_odd_bytes(text, file)) return *std::move(error);
   try {
     std::istringstream in{std::string(text) + std::string(kEndMarker)};
     YAML::Parser parser(in);
-    TreeBuilder builder(last_line(text));
+    TreeBuilder builder(last_line(text), nodes_max);
     if (!parser.HandleNextDocument(builder)) return YamlNode{};
-    TreeBuilder second(last_line(text));
+    TreeBuilder second(last_line(text), nodes_max);
     if (parser.HandleNextDocument(second))
       return Error::configuration(yaml_position(file, second.take().line, 1) + "a second document; one is expected");
     return builder.take();

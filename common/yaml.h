@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/limits.h"
 #include "common/result.h"
 
 namespace gatehouse {
@@ -31,6 +32,7 @@ std::string printable(std::string_view text);
 
 // One document; an empty text is kNull. Errors are of kind configuration and begin with `file`:line:column. Anchors,
 // aliases, tags, merge keys and repeated keys are refused: a configuration must mean what one reads on its line.
-Result<YamlNode> parse_yaml(std::string_view text, std::string_view file);
+// `nodes_max`: values that it may have, with lists and maps.
+Result<YamlNode> parse_yaml(std::string_view text, std::string_view file, size_t nodes_max = kYamlNodesMax);
 
 }  // namespace gatehouse

@@ -80,6 +80,6 @@ struct ProgramCode {
 Value run_constant(const ProgramCode& code, size_t begin, Scratch& scratch);
 
 // Fills in `attributes` and `guards` from a checked tree.
-void find_guards(const Ast& ast, ProgramCode& code);
+void find_guards(const Ast& ast, const Schema& schema, ProgramCode& code);
 
 }  // namespace gatehouse::rules::cel

@@ -367,7 +367,7 @@ tl::expected<Program, CompileError> compile(std::string_view text, const Schema&
     return tl::unexpected(
         CompileError{root.begin, "this is " + code->type_name + ", and must be " + to_string(wanted)});
   if (auto error = Compiler(*ast, schema, *code).run()) return tl::unexpected(std::move(*error));
-  find_guards(*ast, *code);
+  find_guards(*ast, schema, *code);
   return Program(std::move(code));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an expression looks at, and what must hold for it to be true.
 #include <algorithm>
+#include <iterator>
 
 #include "rules/engine/cel_code.h"
 #include "rules/engine/cel_functions.h"
@@ -10,33 +11,24 @@ namespace {
 
 class Finder {
  public:
-  Finder(const Ast& ast, ProgramCode& code) : ast_(ast), code_(code) {}
+  Finder(const Ast& ast, const Schema& schema, ProgramCode& code) : ast_(ast), schema_(schema), code_(code) {}
 
   void run() {
     list_attributes(ast_.root);
-    const Node& root = node(ast_.root);
-    if (root.kind == NodeKind::kAnd) {
-      for (const NodeId arg : root.args) add(guard(arg));
-    } else {
-      add(guard(ast_.root));
-    }
+    code_.guards = guards(ast_.root);
   }
 
  private:
-  [[nodiscard]] const Node& node(NodeId id) const { return ast_.nodes[id]; }
-  void add(std::optional<Guard> guard) {
-    if (guard) code_.guards.push_back(std::move(*guard));
-  }
+  using Guards = std::vector<Guard>;
 
-  // What `id` is, if it is a variable or a field of one.
-  [[nodiscard]] std::optional<Attribute> attribute(NodeId id) const {
-    return node(id).kind == NodeKind::kHas ? std::nullopt : named(id);
-  }
-  // What `id` names, be it that value or whether it is there.
+  [[nodiscard]] const Node& node(NodeId id) const { return ast_.nodes[id]; }
+
+  // What `id` names, be it that value or whether it is there: a variable or a field of one.
   [[nodiscard]] std::optional<Attribute> named(NodeId id) const {
     const Node& here = node(id);
     if (here.meaning == Meaning::kVariable)
-      return Attribute{.name = std::string(here.variable->name), .variable = here.variable, .fields = {}};
+      return Attribute{.name = std::string(here.variable->name),
+                       .variable = static_cast<size_t>(here.variable - schema_.variables.data())};
     if (here.meaning != Meaning::kField) return std::nullopt;
     auto of = named(here.args[0]);
     if (!of) return std::nullopt;
@@ -53,6 +45,43 @@ class Finder {
     }
     if (node(id).meaning == Meaning::kConstant) return;
     for (const NodeId arg : node(id).args) list_attributes(arg);
+  }
+
+  // What `id` is, if an event says it without computing: a field, the value of a map's key, or that of the elements of
+  // a list that is looped over.
+  [[nodiscard]] std::optional<Attribute> attribute(NodeId id) const {
+    const Node& here = node(id);
+    if (here.kind == NodeKind::kHas) return std::nullopt;
+    if (here.meaning == Meaning::kLoopVariable) return element(here);
+    if (here.meaning == Meaning::kKey) return key(here.args[0], here.text);
+    if (here.kind == NodeKind::kCall && here.function->call == index) {
+      const Value* written = constant(here.args[1]);
+      if (written != nullptr && written->is(Kind::kString)) return key(here.args[0], written->as_text());
+    }
+    if (here.meaning != Meaning::kField) return named(id);
+    auto of = attribute(here.args[0]);
+    if (!of || of->key) return std::nullopt;
+    of->name += "." + std::string(here.field->name);
+    (of->is_element ? of->element_fields : of->fields).push_back(here.field);
+    return of;
+  }
+  [[nodiscard]] std::optional<Attribute> key(NodeId map, std::string_view key) const {
+    auto of = named(map);
+    if (!of || node(map).type->kind != TypeKind::kMap) return std::nullopt;
+    of->name += "." + std::string(key);
+    of->key = key;
+    return of;
+  }
+  [[nodiscard]] std::optional<Attribute> element(const Node& variable) const {
+    if (variable.is_second || variable.index >= lists_.size()) return std::nullopt;
+    return lists_[lists_.size() - 1 - variable.index];
+  }
+  [[nodiscard]] std::optional<Attribute> element_of(NodeId list) const {
+    auto of = named(list);
+    if (!of || node(list).kind == NodeKind::kHas || node(list).type->kind != TypeKind::kList) return std::nullopt;
+    of->name += "[]";
+    of->is_element = true;
+    return of;
   }
 
   [[nodiscard]] const Value* constant(NodeId id) const {
@@ -77,52 +106,106 @@ class Finder {
     return values;
   }
 
-  std::optional<Guard> equality(NodeId left, NodeId right) {
-    const Value* value = constant(right);
-    auto of = attribute(left);
-    if (value == nullptr || !of) return std::nullopt;
-    return Guard{std::move(*of), {code_.keep(*value)}};
+  static Guards one(std::optional<Attribute> of, std::vector<Value> values) {
+    Guards guards;
+    if (of) guards.push_back({std::move(*of), std::move(values)});
+    return guards;
   }
 
-  std::optional<Guard> guard(NodeId id) {
+  Guards equality(NodeId left, NodeId right) {
+    const Value* value = constant(right);
+    if (value == nullptr) return {};
+    return one(attribute(left), {code_.keep(*value)});
+  }
+
+  // All that must hold for `id` to be true.
+  Guards guards(NodeId id) {
     const Node& here = node(id);
-    if (auto of = attribute(id)) return Guard{std::move(*of), {Value::boolean(true)}};
-    if (here.kind == NodeKind::kOr) return any(here);
-    if (here.kind != NodeKind::kCall) return std::nullopt;
-    if (here.function->call == logical_not) {
-      if (auto of = attribute(here.args[0])) return Guard{std::move(*of), {Value::boolean(false)}};
-      return std::nullopt;
+    switch (here.kind) {
+      case NodeKind::kAnd: {
+        Guards all;
+        for (const NodeId arg : here.args) std::ranges::move(guards(arg), std::back_inserter(all));
+        return all;
+      }
+      case NodeKind::kOr:
+        return any(here);
+      case NodeKind::kLoop:
+        return loop(here);
+      case NodeKind::kCall:
+        if (auto found = call(here); !found.empty()) return found;
+        break;
+      default:
+        break;
     }
+    return one(attribute(id), {Value::boolean(true)});
+  }
+
+  Guards call(const Node& here) {
+    if (here.function->call == logical_not) return one(attribute(here.args[0]), {Value::boolean(false)});
     if (here.function->call == equal) {
       auto found = equality(here.args[0], here.args[1]);
-      return found ? std::move(found) : equality(here.args[1], here.args[0]);
+      return found.empty() ? equality(here.args[1], here.args[0]) : found;
     }
-    if (here.function->call != in) return std::nullopt;
-    auto of = attribute(here.args[0]);
+    if (here.function->call != in) return {};
+    if (const Value* value = constant(here.args[0])) return one(element_of(here.args[1]), {code_.keep(*value)});
     auto values = constants(here.args[1]);
-    if (!of || !values) return std::nullopt;
-    return Guard{std::move(*of), std::move(*values)};
+    return values ? one(attribute(here.args[0]), std::move(*values)) : Guards{};
   }
 
-  // All operands ask for the same attribute.
-  std::optional<Guard> any(const Node& here) {
-    auto all = guard(here.args[0]);
-    for (size_t i = 1; i < here.args.size() && all; ++i) {
-      const auto next = guard(here.args[i]);
-      if (!next || next->attribute != all->attribute) return std::nullopt;
-      all->values.insert(all->values.end(), next->values.begin(), next->values.end());
+  // What all operands ask of the same attribute.
+  Guards any(const Node& here) {
+    Guards all = guards(here.args[0]);
+    for (size_t i = 1; i < here.args.size() && !all.empty(); ++i) {
+      const Guards next = guards(here.args[i]);
+      std::erase_if(all, [&](Guard& guard) {
+        const auto same = std::ranges::find(next, guard.attribute, &Guard::attribute);
+        if (same == next.end()) return true;
+        guard.values.insert(guard.values.end(), same->values.begin(), same->values.end());
+        return false;
+      });
     }
     return all;
   }
 
+  // For a list to hold an element that fits, what is asked of that element must hold of one.
+  Guards loop(const Node& here) {
+    if (here.macro != Macro::kExists && here.macro != Macro::kExistsOne) return {};
+    lists_.push_back(here.second.empty() ? element_of(here.args[0]) : std::nullopt);
+    Guards found = guards(here.args[1]);
+    lists_.pop_back();
+    return found;
+  }
+
   const Ast& ast_;
+  const Schema& schema_;
   ProgramCode& code_;
+  std::vector<std::optional<Attribute>> lists_{};  // of the loops around, if they are attributes
 };
 
 }  // namespace
 
-void find_guards(const Ast& ast, ProgramCode& code) {
-  Finder(ast, code).run();
+Value value_of(const Value& from, std::span<const Field* const> fields) {
+  Value value = from;
+  for (const Field* field : fields) {
+    if (!value.is(Kind::kRecord)) return Value::error(ErrorCode::kNoField);
+    value = field->get(value.pointer());
+  }
+  return value;
+}
+
+Value value_of(const Attribute& attribute, std::span<const Value> variables) {
+  const Value value = value_of(variables[attribute.variable], attribute.fields);
+  if (!attribute.key) return value;
+  if (!value.is(Kind::kMap)) return Value::error(ErrorCode::kNoField);
+  for (size_t i = 0; i < value.count(); ++i) {
+    const Entry entry = value.entry(i);
+    if (entry.key.is(Kind::kString) && entry.key.as_text() == *attribute.key) return entry.value;
+  }
+  return Value::error(ErrorCode::kNoField);
+}
+
+void find_guards(const Ast& ast, const Schema& schema, ProgramCode& code) {
+  Finder(ast, schema, code).run();
 }
 
 }  // namespace gatehouse::rules::cel

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,21 +32,30 @@ inline constexpr int64_t kPatternBytesMax = 1 << 20;
 // Lists of at least so many texts, written out or constants of the schema, are looked into by hash.
 inline constexpr size_t kHashedListMin = 8;
 
-// A variable of the schema, or a field of one however deep, that an expression looks at.
+// A variable of the schema, or a field of one however deep, that an expression looks at. Of a guard, also the value of
+// a map's key, or each element of a list, or a field of those.
 struct Attribute {
-  std::string name;  // qualified: "statement.verb"
-  const Variable* variable;
-  std::vector<const Field*> fields;  // from the variable inwards; empty for the variable itself
+  std::string name;                    // "statement.verb", "database.labels.env", "statement.objects[].name"
+  size_t variable = 0;                 // its number in the schema
+  std::vector<const Field*> fields{};  // from the variable inwards; empty for the variable itself
+  std::optional<std::string> key{};    // of the map there
+  bool is_element = false;             // of the list there
+  std::vector<const Field*> element_fields{};
 
   friend bool operator==(const Attribute&, const Attribute&) = default;
 };
 
-// A necessary condition: unless the attribute equals one of the values, the expression is not true (it may be an error
-// then). What an index over many programs is built from. Values are borrowed from the program.
+// A necessary condition: unless the attribute, or one of the elements, equals one of the values, the expression is not
+// true (it may be an error then). What an index over many programs is built from. Values are borrowed from the program.
 struct Guard {
   Attribute attribute;
   std::vector<Value> values;
 };
+
+// Follows fields from a record; an error where there is none.
+Value value_of(const Value& from, std::span<const Field* const> fields);
+// An attribute's value, of an element's the list; an error where there is none. Allocates nothing.
+Value value_of(const Attribute& attribute, std::span<const Value> variables);
 
 struct ProgramCode;
 

@@ -264,12 +264,28 @@ TEST(Cel, GuardsSayWhatMustHold) {
   EXPECT_EQ(guards(R"(statement.verb != "A" && result.rows == 5 && statement.text.contains("x"))"), "result.rows: 5");
   EXPECT_EQ(guards("database.name in lists.dba"), "database.name: ada grace edsger");
   EXPECT_EQ(guards(R"(statement.verb == statement.text || true)"), "");
+  EXPECT_EQ(guards(R"(database.labels.env == "p" && database.labels["team"] in ["x", "y"])"),
+            "database.labels.env: p; database.labels.team: x y");
+  EXPECT_EQ(guards(R"((statement.verb == "A" && database.name == "x") || (database.name == "y" && result.rows > 1))"),
+            "database.name: x y");
+  EXPECT_EQ(guards(R"(statement.objects.exists(o, o.schema == "a" && o.name in ["b", "c"] && database.name == "d"))"),
+            "statement.objects[].schema: a; statement.objects[].name: b c; database.name: d");
+  EXPECT_EQ(guards(R"(statement.parameters.exists_one(p, p == "a") && "b" in statement.parameters)"),
+            "statement.parameters[]: a; statement.parameters[]: b");
+  // Of the outer loop's element within the inner one.
+  EXPECT_EQ(guards(R"(statement.objects.exists(o, statement.parameters.exists(p, o.name == "a" && p == "b")))"),
+            "statement.objects[].name: a; statement.parameters[]: b");
+  EXPECT_EQ(guards(R"(statement.objects.all(o, o.name == "a") || !statement.objects.exists(o, o.name == "b"))"), "");
+  EXPECT_EQ(guards(R"(statement.parameters.exists(i, p, p == "a") || "env" in database.labels)"), "");
   EXPECT_EQ(guards("has(statement.verb) && has(statement.filters_rows) == true"), "");
 }
 
 // The law of guards, on every expression of this file: with another value, the expression is not true.
 TEST(Cel, WithoutItsGuardsNothingIsTrue) {
   Event other{.statement = {.verb = "?", .text = "?", .filters_rows = true}, .database = {.name = "?"}, .rows = 0};
+  other.statement.objects.clear();
+  other.statement.parameters.clear();
+  other.database.labels.clear();
   for (const std::string_view text : kTrue) {
     if (!compiled(text).guards().empty()) {
       EXPECT_NE(judged(text, other), "true") << text;

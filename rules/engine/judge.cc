@@ -14,22 +14,20 @@ std::string_view name_of(Verdict verdict) {
 }
 
 Judge::Judge(std::shared_ptr<const Policy> policy) : policy_(std::move(policy)) {
-  rules_by_kind_.resize(policy_->kinds);
   size_t most = 0;
-  for (size_t i = 0; i < policy_->rules.size(); ++i) {
-    const Rule& rule = policy_->rules[i];
-    if (rule.mode == RuleMode::kDraft) continue;
-    rules_by_kind_[rule.kind].push_back(static_cast<uint32_t>(i));
-    most = std::max(most, rules_by_kind_[rule.kind].size());
+  for (const RuleIndex& index : policy_->indexes) {
+    lookups_.emplace_back(index);
+    most = std::max(most, index.rules());
   }
   findings_.reserve(most);
 }
 
 Judgement Judge::judge(size_t kind, std::span<const cel::Value> variables, uint64_t /*now_unix_ns*/) {
-  GH_CHECK(kind < rules_by_kind_.size());
+  GH_CHECK(kind < lookups_.size());
   ++counters_.events;
   findings_.clear();
-  for (const uint32_t rule : rules_by_kind_[kind]) evaluate(rule, variables);
+  policy_->indexes[kind].find(variables, lookups_[kind]);
+  for (const uint32_t rule : lookups_[kind].found()) evaluate(rule, variables);
   Judgement judgement{.findings = findings_};
   for (const Finding& finding : findings_) {
     if (finding.would) continue;

@@ -32,8 +32,10 @@ constexpr Verdict verdict_of(Action action) {
 struct Finding {
   uint32_t rule;  // of Policy::rules
   Action action;
-  bool would;     // the rule is on a dry run: it is recorded what it would have done, and nothing more
-  bool in_doubt;  // its condition was too dear to evaluate: it counts as if it had matched
+  bool would;  // the rule is on a dry run: it is recorded what it would have done, and nothing more
+  // Its condition was too dear to evaluate: it counts as if it had matched. Where the fields rule out that it matches,
+  // since it asks them to be equal to something else, it is not evaluated, however dear it would be.
+  bool in_doubt;
 };
 
 struct Judgement {
@@ -49,7 +51,7 @@ struct Judgement {
 
 struct JudgeCounters {
   uint64_t events = 0;
-  uint64_t evaluations = 0;  // of conditions
+  uint64_t evaluations = 0;  // of conditions; those that the index rules out are not evaluated
   uint64_t matches = 0;
   uint64_t errors = 0;    // conditions that ended in an error of CEL, such as a key that is missing: no match
   uint64_t in_doubt = 0;  // those that were too dear
@@ -74,7 +76,7 @@ class Judge {
   void evaluate(uint32_t rule, std::span<const cel::Value> variables);
 
   std::shared_ptr<const Policy> policy_;
-  std::vector<std::vector<uint32_t>> rules_by_kind_{};  // those that are not drafts
+  std::vector<RuleIndex::Lookup> lookups_{};  // by kind of event
   std::vector<Finding> findings_{};
   cel::Scratch scratch_{};
   JudgeCounters counters_{};

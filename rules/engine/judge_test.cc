@@ -82,7 +82,7 @@ TEST(Judge, EachKindOfEventHasItsRules) {
 }
 
 TEST(Judge, AnErrorIsNoMatchAndIsCounted) {
-  Judge judge(load("rules:\n" + rule("a", "block", "active", "database.labels.nothing == \"x\"") +
+  Judge judge(load("rules:\n" + rule("a", "block", "active", "database.labels.nothing != \"x\"") +
                    rule("b", "block", "active", "1 / int(result.rows - result.rows) > 0") +
                    rule("c", "alert", "active", "database.labels.nothing == \"x\" || true")));
   const Event event;

@@ -138,7 +138,7 @@ class Loader {
   explicit Loader(std::span<const EventKind> kinds) : kinds_(kinds) {}
 
   Status add(const PolicyFile& file) {
-    GH_ASSIGN(const Settings settings, Settings::parse(file.text, file.name, kKeys));
+    GH_ASSIGN(const Settings settings, Settings::parse(file.text, file.name, kKeys, kPolicyFileNodesMax));
     const std::vector<Settings> rules = settings.sections("rules");
     for (size_t i = 0; i < rules.size(); ++i) GH_TRY(add(file, rules[i], "rules[" + std::to_string(i) + "]."));
     digest_.update(std::as_bytes(std::span{file.text}));
@@ -149,7 +149,15 @@ class Loader {
 
   Policy done() {
     policy_.version = to_hex(digest_.finish());
-    policy_.kinds = kinds_.size();
+    for (size_t kind = 0; kind < kinds_.size(); ++kind) {
+      std::vector<RuleIndex::Entry> entries;
+      for (size_t i = 0; i < policy_.rules.size(); ++i) {
+        const Rule& rule = policy_.rules[i];
+        if (rule.kind == kind && rule.mode != RuleMode::kDraft)
+          entries.push_back({.rule = static_cast<uint32_t>(i), .when = &rule.when});
+      }
+      policy_.indexes.emplace_back(entries);
+    }
     return std::move(policy_);
   }
 

@@ -22,6 +22,7 @@
 
 #include "common/result.h"
 #include "rules/engine/cel_program.h"
+#include "rules/engine/rule_index.h"
 
 namespace gatehouse::rules {
 
@@ -62,11 +63,14 @@ struct PolicyFile {
 struct Policy {
   std::vector<Rule> rules;  // in the order of the files, and within each as written
   std::string version;      // of the files' content: hexadecimal
-  size_t kinds = 0;         // of events, that it was loaded with
+  // By kind of event, as it was loaded with them: the rules that are not drafts.
+  std::vector<RuleIndex> indexes;
 };
 
 // Of all files together. Ten times what the benchmarks ask for.
 inline constexpr size_t kPolicyRulesMax = 100'000;
+// Values in one file, as YAML counts them: a rule has some twenty.
+inline constexpr size_t kPolicyFileNodesMax = 1'000'000;
 
 // `kinds`, with all that they point to, outlive the policy.
 Result<Policy> load_policy(std::span<const PolicyFile> files, std::span<const EventKind> kinds);

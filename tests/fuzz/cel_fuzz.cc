@@ -2,6 +2,8 @@
 // Lexer, parser, checker, compiler and evaluator of CEL. The first byte chooses how little memory and how few steps an
 // evaluation has; the rest is the expression. Oracle: a mistake lies within the text; an evaluation ends within its
 // limits and repeats itself; parentheses around the whole change nothing; and a true expression's guards hold.
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -25,13 +27,17 @@ bool may_be_same(const Value& left, const Value& right) {
   return !left.is(Kind::kString) || left.as_text() == right.as_text();
 }
 
+bool is_one_of(const Value& found, const Guard& guard, Scratch& scratch) {
+  return std::ranges::any_of(guard.values,
+                             [&](const Value& value) { return equal(std::array{found, value}, scratch).is_true(); });
+}
+
 void check_guards(const Program& program, std::span<const Value> variables, Scratch& scratch) {
   for (const Guard& guard : program.guards()) {
-    const auto attribute = compile(guard.attribute.name, example::kSchema, kDyn);
-    require(attribute.has_value());
-    const Value found = evaluate(*attribute, variables, scratch);
-    bool any = false;
-    for (const Value& value : guard.values) any = any || equal(std::array{found, value}, scratch).is_true();
+    const Value found = value_of(guard.attribute, variables);
+    bool any = !guard.attribute.is_element && is_one_of(found, guard, scratch);
+    for (size_t i = 0; guard.attribute.is_element && i < found.count(); ++i)
+      any = any || is_one_of(value_of(found.element(i), guard.attribute.element_fields), guard, scratch);
     require(any);
   }
 }
