@@ -68,6 +68,7 @@ Analysis Analyzer::analyze(std::string_view text, const LexicalState& state) {
     entry.consulted = std::move(fresh.consulted);
     entry.ranges = std::move(fresh.ranges);
     entry.facts = std::move(fresh.facts);
+    entry.facts.id = ++last_id_;
     found = &entry;
   } else {
     ++hit_count_;
@@ -91,6 +92,7 @@ Analysis Analyzer::analyze_fresh(std::string_view text, const LexicalState& stat
 
 Analysis Analyzer::keep(Fresh fresh) {
   last_ = std::move(fresh);
+  last_.facts.id = ++last_id_;
   return {.facts = &last_.facts, .ranges = last_.ranges, .literals = shape_.literals()};
 }
 

@@ -57,6 +57,7 @@ class Analyzer {
   std::string buffer_;  // for the library, which wants a terminated string
   Fresh last_;          // what is not remembered
   TextRange single_range_;
+  uint64_t last_id_ = 0;  // of facts
   uint64_t hit_count_ = 0;
   uint64_t miss_count_ = 0;
 };

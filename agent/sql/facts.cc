@@ -45,7 +45,7 @@ std::string_view to_string(FunctionClass function_class) {
 
 std::string_view to_string(UnknownReason reason) {
   static constexpr std::array<std::string_view, kUnknownReasons> kWords{
-      "function", "prepared", "code", "computed-text", "cascade", "truncate-cascade", "name"};
+      "function", "prepared", "code", "computed-text", "cascade", "truncate-cascade", "command", "name"};
   return kWords[static_cast<size_t>(reason)];
 }
 

@@ -181,7 +181,8 @@ enum class UnknownReason : uint8_t {
   kComputedText,  // a body runs SQL that it computes
   kCascade,       // what else goes with what is dropped
   kCascadeTruncate,
-  kName,  // a name in an encoding that is not converted
+  kCommand,  // what a command goes on to do: CREATE EXTENSION, DROP OWNED
+  kName,     // a name in an encoding that is not converted
 };
 inline constexpr size_t kUnknownReasons = static_cast<size_t>(UnknownReason::kName) + 1;
 std::string_view to_string(UnknownReason reason);

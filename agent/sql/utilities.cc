@@ -97,7 +97,6 @@ constexpr Utility kUtilities[] = {
     {"DropTableSpaceStmt", "DROP TABLESPACE", {kDrop, kFileWrite}, Kind::kTablespace, {kDrop}, Key::k_tablespacename},
     {"DropUserMappingStmt", "DROP USER MAPPING", {kDrop}, Kind::kUserMapping, {kDrop}, Key::k_servername},
     {"DropdbStmt", "DROP DATABASE", {kDrop}, Kind::kDatabase, {kDrop}, Key::k_dbname},
-    {"FetchStmt", "FETCH", {kRunPrepared, kUnknown}, Kind::kOther, {}, Key::k_portalname},
     {"ImportForeignSchemaStmt",
      "IMPORT FOREIGN SCHEMA",
      {kCreate, kNetwork, kUnknown},

@@ -75,6 +75,7 @@ class Walk {
   void add_column_of_any(const std::string& name);
   bool mark_sources_read();
   void add_function(const TreeNode& name_list, bool is_called);
+  [[nodiscard]] uint16_t argument_count(const TreeNode& call) const;
   // The text of a literal argument; empty optional: it is none.
   bool literal_text(const TreeNode& node, std::string& out);
 
@@ -85,6 +86,7 @@ class Walk {
   void visit_prepare(const TreeNode& node);
   void visit_declare(const TreeNode& node);
   void visit_execute(const TreeNode& node);
+  void visit_fetch(const TreeNode& node);
   void visit_create_table_as(const TreeNode& node);
   void visit_copy(const TreeNode& node);
   void visit_do(const TreeNode& node);
@@ -123,6 +125,9 @@ class Walk {
   size_t add_object(Object object, Effects uses);
   void note(Effects effects);
   void note(Effect effect) { note(Effects{effect}); }
+  void note_unknown(UnknownReason reason);
+  void note_operator(const TreeNode& node, Key list);
+  void note_field(std::string name);
   void note_verb(std::string_view verb);
   std::string exact(std::string name);
   std::string name_at(const TreeNode& node, Key key) { return exact(tree_.text(node, key)); }

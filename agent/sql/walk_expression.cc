@@ -43,6 +43,19 @@ void Walk::visit(const TreeNode& node) {
     case Key::k_FuncCall:
       visit_call(node);
       return;
+    case Key::k_A_Expr:
+      note_operator(node, Key::k_name);
+      break;
+    case Key::k_SubLink:
+      note_operator(node, Key::k_operName);
+      break;
+    case Key::k_A_Indirection:
+      for (const TreeNode& part : tree_.items(node, Key::k_indirection))
+        if (part.type == Key::k_String) note_field(name_at(part, Key::k_sval));
+      break;
+    case Key::k_SortBy:
+      note_operator(node, Key::k_useOp);
+      break;
     case Key::k_RangeVar:
       add_relation(node, default_uses_, ObjectKind::kRelation, true);
       return;
@@ -84,6 +97,10 @@ void Walk::visit_type(const TreeNode& node) {
   for (const TreeNode& part : tree_.items(node, Key::k_names)) {
     type.schema = std::exchange(type.name, {});
     type.name = name_at(part, Key::k_sval);
+  }
+  if (type.schema != kBuiltinSchema && !type.name.empty()) {
+    QualifiedName name{.schema = type.schema, .name = type.name};
+    if (std::ranges::find(out_.types, name) == out_.types.end()) out_.types.push_back(std::move(name));
   }
   if (!type.schema.empty() && type.schema != kBuiltinSchema) add_object(std::move(type), {Effect::kReference});
   visit_list(node, Key::k_typmods);
@@ -144,6 +161,7 @@ void Walk::visit_column(const TreeNode& node) {
     if (row != sources_.rend() && row->object != Source::kNoObject) add_column(row->object, "*", {Effect::kRead});
     return;
   }
+  if (column != "*") note_field(column);
   const auto found = std::ranges::find(sources_.rbegin(), sources_.rend(), table, &Source::name);
   if (found == sources_.rend()) {
     mark_sources_read();
@@ -153,6 +171,14 @@ void Walk::visit_column(const TreeNode& node) {
   }
 }
 
+uint16_t Walk::argument_count(const TreeNode& call) const {
+  // percentile_cont(0.5) WITHIN GROUP (ORDER BY x) has two.
+  if (tree_.has(call, Key::k_agg_within_group)) return Function::kNotTold;
+  uint16_t count = 0;
+  for ([[maybe_unused]] const TreeNode& argument : tree_.items(call, Key::k_args)) ++count;
+  return count;
+}
+
 void Walk::add_function(const TreeNode& node, bool is_called) {
   Function function;
   for (const Key list : {Key::k_funcname, Key::k_method, Key::k_objname})
@@ -160,6 +186,7 @@ void Walk::add_function(const TreeNode& node, bool is_called) {
       function.schema = std::exchange(function.name, {});
       function.name = name_at(part, Key::k_sval);
     }
+  if (is_called && !tree_.has(node, Key::k_func_variadic)) function.argument_count = argument_count(node);
   if (function.name.empty()) return;
   const KnownFunction known = known_function(function.name);
   const bool is_builtin_schema = function.schema == kBuiltinSchema;
@@ -176,12 +203,15 @@ void Walk::add_function(const TreeNode& node, bool is_called) {
   if (is_called) {
     // EXPLAIN and PREPARE may run a function to plan.
     out_.effects.add(effects);
-    if (is_deferred_) out_.deferred.add(effects);
-  } else {
+    if (effects.has(Effect::kUnknown)) out_.unknown.add(UnknownReason::kFunction);
+  }
+  if (!is_called || is_deferred_) {
     out_.deferred.add(effects);
+    if (effects.has(Effect::kUnknown)) out_.deferred_unknown.add(UnknownReason::kFunction);
   }
   const bool is_listed = std::ranges::any_of(out_.functions, [&](const Function& other) {
-    return other.name == function.name && other.schema == function.schema && other.is_deferred == function.is_deferred;
+    return other.name == function.name && other.schema == function.schema &&
+           other.is_deferred == function.is_deferred && other.argument_count == function.argument_count;
   });
   if (!is_listed) out_.functions.push_back(std::move(function));
 }
@@ -242,6 +272,8 @@ void Walk::note_sequence(const TreeNode& call, const std::string& function) {
 size_t Walk::add_relation(const TreeNode& relation, Effects uses, ObjectKind kind, bool filters) {
   Object object{
       .schema = name_at(relation, Key::k_schemaname), .name = name_at(relation, Key::k_relname), .kind = kind};
+  if (uses.has(Effect::kCreate) && tree_.raw_text(relation, Key::k_relpersistence) == "t")
+    out_.details.emplace_back("temporary");
   if (const TreeNode* alias = tree_.child(relation, Key::k_alias)) object.alias = name_at(*alias, Key::k_aliasname);
   object.is_filtered = filters;
   return add_object(std::move(object), uses);
@@ -269,6 +301,28 @@ void Walk::note(Effects effects) {
   (is_deferred_ ? out_.deferred : out_.effects).add(effects);
 }
 
+void Walk::note_unknown(UnknownReason reason) {
+  note(Effect::kUnknown);
+  (is_deferred_ ? out_.deferred_unknown : out_.unknown).add(reason);
+}
+
+// Those that sorting, joining and comparing use are looked at anyway.
+void Walk::note_operator(const TreeNode& node, Key list) {
+  static constexpr std::string_view kUsual[] = {"=", "<>", "<", ">", "<=", ">="};
+  QualifiedName name;
+  for (const TreeNode& part : tree_.items(node, list)) {
+    name.schema = std::exchange(name.name, {});
+    name.name = name_at(part, Key::k_sval);
+  }
+  if (name.name.empty() || name.schema == kBuiltinSchema) return;
+  if (name.schema.empty() && std::ranges::find(kUsual, name.name) != std::end(kUsual)) return;
+  if (std::ranges::find(out_.operators, name) == out_.operators.end()) out_.operators.push_back(std::move(name));
+}
+
+void Walk::note_field(std::string name) {
+  if (std::ranges::find(out_.fields, name) == out_.fields.end()) out_.fields.push_back(std::move(name));
+}
+
 void Walk::note_verb(std::string_view verb) {
   if (std::ranges::find(out_.verbs, verb) == out_.verbs.end()) out_.verbs.push_back(verb);
 }
@@ -281,6 +335,7 @@ std::string Walk::exact(std::string name) {
     if (static_cast<unsigned char>(c) >= 0x80) {
       c = '?';
       out_.effects.add(Effect::kUnknown);
+      out_.unknown.add(UnknownReason::kName);
     }
   return name;
 }

@@ -14,7 +14,7 @@ void Walk::visit_drop(const TreeNode& node) {
   name_command(type.drop);
   note(Effect::kDrop);
   for (const TreeNode& object : tree_.items(node, Key::k_objects)) add_named(object, {Effect::kDrop}, type.kind);
-  if (tree_.raw_text(node, Key::k_behavior) == "DROP_CASCADE") note(Effect::kUnknown);
+  if (tree_.raw_text(node, Key::k_behavior) == "DROP_CASCADE") note_unknown(UnknownReason::kCascade);
 }
 
 // A list's last identifier is the name, the one before it the schema; of what belongs to a table (triggers, rules,
@@ -190,7 +190,7 @@ void Walk::visit_create_function(const TreeNode& node) {
   note_language(node, Key::k_options);
   const Deferred deferred(*this, Deferred::How::kBody);
   // A body that is a string is read by its language, not here.
-  if (!tree_.has(node, Key::k_sql_body)) note(Effect::kUnknown);
+  if (!tree_.has(node, Key::k_sql_body)) note_unknown(UnknownReason::kCode);
   for (const TreeNode& child : tree_.children(node))
     if (child.key != Key::k_funcname && child.key != Key::k_options) visit(child);
 }
@@ -276,6 +276,7 @@ void Walk::visit_by_table(const TreeNode& node) {
   const Utility utility = utility_of(node.type_name);
   name_command(utility.command);
   note(utility.effects);
+  if (utility.effects.has(Effect::kUnknown)) note_unknown(UnknownReason::kCommand);
   note_options(node);
   default_uses_ = utility.relation_uses;
   const TreeNode* named = tree_.child(node, utility.name);

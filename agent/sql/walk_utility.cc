@@ -61,6 +61,7 @@ bool Walk::visit_special(const TreeNode& node) {
       {Key::k_PrepareStmt, &Walk::visit_prepare},
       {Key::k_DeclareCursorStmt, &Walk::visit_declare},
       {Key::k_ExecuteStmt, &Walk::visit_execute},
+      {Key::k_FetchStmt, &Walk::visit_fetch},
       {Key::k_CreateTableAsStmt, &Walk::visit_create_table_as},
       {Key::k_CopyStmt, &Walk::visit_copy},
       {Key::k_DoStmt, &Walk::visit_do},
@@ -135,9 +136,17 @@ void Walk::visit_declare(const TreeNode& node) {
 
 void Walk::visit_execute(const TreeNode& node) {
   name_command("EXECUTE");
-  note({Effect::kRunPrepared, Effect::kUnknown});
+  note(Effect::kRunPrepared);
+  note_unknown(UnknownReason::kPrepared);
   out_.handle = name_at(node, Key::k_name);
   visit_children(node);
+}
+
+void Walk::visit_fetch(const TreeNode& node) {
+  name_command(tree_.has(node, Key::k_ismove) ? "MOVE" : "FETCH");
+  note(Effect::kRunPrepared);
+  note_unknown(UnknownReason::kPrepared);
+  out_.handle = name_at(node, Key::k_portalname);
 }
 
 void Walk::visit_create_table_as(const TreeNode& node) {
@@ -179,13 +188,19 @@ void Walk::visit_do(const TreeNode& node) {
   name_command("DO");
   note_language(node, Key::k_args);
   if (out_.details.empty()) out_.details.emplace_back("language plpgsql");
-  note({Effect::kRunCode, Effect::kUnknown});
+  note(Effect::kRunCode);
+  note_unknown(UnknownReason::kCode);
 }
 
 void Walk::visit_call_statement(const TreeNode& node) {
   name_command("CALL");
-  note({Effect::kRunCode, Effect::kUnknown});
+  note(Effect::kRunCode);
+  note_unknown(UnknownReason::kFunction);
   visit_children(node);
+  // PostgreSQL's own are functions, which CALL does not take.
+  if (out_.functions.empty()) return;
+  out_.functions[0].function_class = FunctionClass::kUnknown;
+  out_.functions[0].is_presumed_builtin = false;
 }
 
 void Walk::visit_transaction(const TreeNode& node) {
@@ -278,7 +293,7 @@ void Walk::visit_truncate(const TreeNode& node) {
   has_write_ = has_unfiltered_write_ = true;
   visit_relations(node, Key::k_relations, {Effect::kTruncate}, ObjectKind::kRelation);
   // Which tables CASCADE takes along only a catalog can tell.
-  if (tree_.raw_text(node, Key::k_behavior) == "DROP_CASCADE") note(Effect::kUnknown);
+  if (tree_.raw_text(node, Key::k_behavior) == "DROP_CASCADE") note_unknown(UnknownReason::kCascadeTruncate);
 }
 
 void Walk::visit_lock(const TreeNode& node) {
