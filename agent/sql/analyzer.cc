@@ -148,7 +148,7 @@ void Analyzer::read_tree(std::string_view text, const LexicalState& state, TextE
     }
     const TreeNode* statement = tree_.child(raw, Key::k_stmt);
     if (statement == nullptr) continue;
-    Walk walk(tree_, consulted, encoding == TextEncoding::kUtf8);
+    Walk walk(tree_, consulted, routines_, encoding == TextEncoding::kUtf8);
     out.facts.statements.push_back(walk.run(*statement));
     out.ranges.push_back(trimmed(text, static_cast<size_t>(tree_.number(raw, Key::k_stmt_location)),
                                  static_cast<size_t>(tree_.number(raw, Key::k_stmt_len)), state.mode));

@@ -16,6 +16,7 @@
 #include "agent/sql/encoding.h"
 #include "agent/sql/facts.h"
 #include "agent/sql/facts_cache.h"
+#include "agent/sql/routine.h"
 #include "agent/sql/shape.h"
 #include "agent/sql/tree.h"
 
@@ -30,7 +31,9 @@ struct Analysis {
 
 class Analyzer {
  public:
-  explicit Analyzer(FactsCache::Limits limits = {}) : cache_(limits) {}
+  // `routine_depth`: of routines in whose bodies the texts stand.
+  explicit Analyzer(FactsCache::Limits limits = {}, size_t routine_depth = 0)
+      : cache_(limits), routines_(routine_depth) {}
 
   Analysis analyze(std::string_view text, const LexicalState& state);
   // Without the memory.
@@ -52,6 +55,7 @@ class Analyzer {
   Analysis keep(Fresh fresh);
 
   FactsCache cache_;
+  RoutineReader routines_;
   Shape shape_;
   Tree tree_;
   std::string buffer_;  // for the library, which wants a terminated string

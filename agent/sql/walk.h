@@ -11,6 +11,8 @@
 
 #include "agent/sql/consulted.h"
 #include "agent/sql/facts.h"
+#include "agent/sql/merge.h"
+#include "agent/sql/routine.h"
 #include "agent/sql/tree.h"
 #include "agent/sql/utilities.h"
 
@@ -19,8 +21,8 @@ namespace gatehouse::sql {
 class Walk {
  public:
   // `has_exact_names`: identifiers are UTF-8.
-  Walk(const Tree& tree, Consulted& consulted, bool has_exact_names)
-      : tree_(tree), consulted_(consulted), has_exact_names_(has_exact_names) {}
+  Walk(const Tree& tree, Consulted& consulted, RoutineReader& routines, bool has_exact_names)
+      : tree_(tree), consulted_(consulted), routines_(routines), has_exact_names_(has_exact_names) {}
 
   // `node`: what stands below "stmt". The range is the caller's.
   Statement run(const TreeNode& node);
@@ -112,7 +114,8 @@ class Walk {
   void add_named_by_table(const TreeNode& named, const Utility& utility);
   void add_part_of_table(const TreeNode& node, Effects uses);
   void note_alter_table(const TreeNode& node);
-  void note_language(const TreeNode& node, Key options);
+  std::string note_language(const TreeNode& node, Key options);
+  void read_routine(const TreeNode& node, Key options, const std::string& language, MergeAs as);
   void note_options(const TreeNode& node);
   void note_grant(const TreeNode& node);
   bool constant_text(const TreeNode& node, std::string& out);
@@ -135,6 +138,7 @@ class Walk {
 
   const Tree& tree_;
   Consulted& consulted_;
+  RoutineReader& routines_;
   bool has_exact_names_;
   Statement out_;
   std::vector<Source> sources_;

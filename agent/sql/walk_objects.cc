@@ -144,14 +144,46 @@ void Walk::note_alter_table(const TreeNode& node) {
   }
 }
 
-void Walk::note_language(const TreeNode& node, Key options) {
+std::string Walk::note_language(const TreeNode& node, Key options) {
+  std::string language;
   for (const TreeNode& option : tree_.items(node, options)) {
     const std::string name = tree_.text(option, Key::k_defname);
     const TreeNode* value = tree_.child(option, Key::k_arg);
     if (value == nullptr) continue;
-    if (name == "language") out_.details.push_back("language " + name_at(*value, Key::k_sval));
+    if (name == "language") {
+      language = name_at(*value, Key::k_sval);
+      out_.details.push_back("language " + language);
+    }
     if (name == "security" && tree_.has(*value, Key::k_boolval)) out_.details.emplace_back("security definer");
   }
+  return language;
+}
+
+// A body that is a string is read by its language.
+void Walk::read_routine(const TreeNode& node, Key options, const std::string& language, MergeAs as) {
+  std::string body;
+  size_t parts = 0;
+  for (const TreeNode& option : tree_.items(node, options)) {
+    const TreeNode* value = tree_.child(option, Key::k_arg);
+    if (value == nullptr || tree_.text(option, Key::k_defname) != "as") continue;
+    if (value->type == Key::k_String) {
+      body = tree_.text(*value, Key::k_sval);
+      ++parts;
+    }
+    for (const TreeNode& part : tree_.items(*value, Key::k_items)) {
+      body = tree_.text(part, Key::k_sval);
+      ++parts;
+    }
+  }
+  Statement routine;
+  if (parts != 1 || !routines_.read(language, body, routine)) {
+    note_unknown(UnknownReason::kCode);
+    return;
+  }
+  // Characters that were masked may be names'.
+  if (!has_exact_names_ && body.find('?') != body.npos) note_unknown(UnknownReason::kName);
+  merge(routine, as, out_);
+  if (as != MergeAs::kLater && !routine.filters_rows) has_write_ = has_unfiltered_write_ = true;
 }
 
 // Options of roles, and the setting that ALTER SYSTEM, ROLE or DATABASE sets.
@@ -187,10 +219,10 @@ void Walk::visit_create_function(const TreeNode& node) {
   name_command(tree_.has(node, Key::k_is_procedure) ? "CREATE PROCEDURE" : "CREATE FUNCTION");
   if (const TreeNode* name = tree_.child(node, Key::k_funcname))
     add_named(*name, {Effect::kCreate}, ObjectKind::kFunction);
-  note_language(node, Key::k_options);
+  std::string language = note_language(node, Key::k_options);
   const Deferred deferred(*this, Deferred::How::kBody);
-  // A body that is a string is read by its language, not here.
-  if (!tree_.has(node, Key::k_sql_body)) note_unknown(UnknownReason::kCode);
+  if (language.empty()) language = "sql";  // also of a body that is not a string
+  if (!tree_.has(node, Key::k_sql_body)) read_routine(node, Key::k_options, language, MergeAs::kLater);
   for (const TreeNode& child : tree_.children(node))
     if (child.key != Key::k_funcname && child.key != Key::k_options) visit(child);
 }

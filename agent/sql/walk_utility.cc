@@ -186,10 +186,13 @@ void Walk::visit_copy(const TreeNode& node) {
 
 void Walk::visit_do(const TreeNode& node) {
   name_command("DO");
-  note_language(node, Key::k_args);
-  if (out_.details.empty()) out_.details.emplace_back("language plpgsql");
+  std::string language = note_language(node, Key::k_args);
+  if (language.empty()) {
+    language = "plpgsql";
+    out_.details.emplace_back("language plpgsql");
+  }
   note(Effect::kRunCode);
-  note_unknown(UnknownReason::kCode);
+  read_routine(node, Key::k_args, language, MergeAs::kStatement);
 }
 
 void Walk::visit_call_statement(const TreeNode& node) {
