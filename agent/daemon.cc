@@ -15,17 +15,16 @@
 namespace gatehouse::agent {
 namespace {
 
-volatile std::sig_atomic_t g_stop = 0;
+runtime::Signals g_signals;
 
-void on_stop_signal(int) {
-  g_stop = 1;
+void on_signal(int signal) {
+  (signal == SIGHUP ? g_signals.reload : g_signals.stop) = 1;
 }
 
-void catch_stop_signals() {
-  struct sigaction action{};
-  action.sa_handler = on_stop_signal;  // no SA_RESTART: a sleep ends at once
-  sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGINT, &action, nullptr);
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;  // no SA_RESTART: a sleep ends at once
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaction(signal, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 }
 
@@ -75,7 +74,7 @@ std::vector<SocketClosed> positions_of(capture::KernelSource& source) {
 }  // namespace
 
 Status run_daemon(const AgentConfig& config, const std::string& record_path) {
-  catch_stop_signals();
+  catch_signals();
   // The kernel first: what it refuses, no collector can mend.
   const std::vector<uint16_t> ports = ports_to_watch(config);
   GH_ASSIGN(const auto source, capture::KernelSource::open(capture_config(config, ports)).context("watching"));
@@ -102,7 +101,7 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path) {
       .ports = ports,
       .plane = std::string(to_string(source->plane())),
   };
-  GH_TRY(agent->run(live, recorder.get(), g_stop));
+  GH_TRY(agent->run(live, recorder.get(), g_signals));
   if (recorder) return recorder->flush().context(record_path);
   return {};
 }

@@ -7,6 +7,7 @@
 #include "agent/config/agent_config.h"
 #include "common/log.h"
 #include "common/version.h"
+#include "rules/schema/policy_files.h"
 
 namespace {
 
@@ -72,6 +73,10 @@ int main(int argc, char** argv) {
   gatehouse::log::set_level(config->log_level);
   if (check_config) {
     std::fputs(gatehouse::describe(*config).c_str(), stdout);
+    if (config->rules.files.empty()) return 0;
+    const auto policy = gatehouse::rules::load_policy_files(config->rules.files);
+    if (!policy) return exit_code(gatehouse::Status(policy.error()));
+    std::printf("%zu rules, policy %s\n", (*policy)->rules.size(), (*policy)->version.c_str());
     return 0;
   }
   if (doctor->parsed()) return exit_code(gatehouse::agent::print_doctor(*config, doctor_as_json));

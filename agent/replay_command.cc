@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
 #include <unordered_map>
+#include <vector>
 
 #include "agent/commands.h"
 #include "agent/json.h"
@@ -10,6 +11,7 @@
 #include "agent/runtime/table_directory.h"
 #include "common/version.h"
 #include "gatehouse/v1/event.pb.h"
+#include "rules/schema/policy_files.h"
 
 namespace gatehouse::agent {
 namespace {
@@ -19,6 +21,8 @@ void print(const runtime::EncodedBatch& encoded) {
   v1::Batch batch;
   if (!batch.ParseFromString(encoded.bytes)) return;
   std::unordered_map<uint64_t, std::string> sessions, processes;
+  std::vector<std::string> facts;
+  for (const v1::StatementFacts& each : batch.facts()) facts.push_back(json_of(each));
   for (const v1::Session& session : batch.sessions()) sessions[session.id()] = json_of(session);
   for (const v1::Process& process : batch.processes()) processes[process.id()] = json_of(process);
   uint64_t sequence = batch.first_sequence();
@@ -30,6 +34,7 @@ void print(const runtime::EncodedBatch& encoded) {
         line += ",\"resolved_text\":" + quoted(event.statement().resolved_text());
     }
     line += ",\"event\":" + json_of(event);
+    if (event.facts() != 0 && event.facts() <= facts.size()) line += ",\"facts\":" + facts[event.facts() - 1];
     if (const auto found = sessions.find(event.session()); found != sessions.end())
       line += ",\"session\":" + found->second;
     if (const auto found = processes.find(event.process()); found != processes.end())
@@ -54,7 +59,14 @@ Status replay_file(const std::string& path, const AgentConfig& config) {
   runtime::TableDirectory directory(processes);
   runtime::BatchBuilder builder(
       {.agent_id = "replay", .boot_id = "replay", .host = "replay", .agent_version = kVersion}, directory);
-  runtime::Shard shard(processes, builder, config.databases, print);
+  judge::Examiner examiner({.always_facts = config.rules.always_facts});
+  if (!config.rules.files.empty()) {
+    GH_ASSIGN(auto policy, rules::load_policy_files(config.rules.files));
+    builder.set_policy(policy->version);
+    examiner.set_policy(std::move(policy));
+  }
+  runtime::Subjects subjects(processes, "replay", "replay", "replay");
+  runtime::Shard shard(processes, builder, config.databases, print, runtime::Shard::Judging{examiner, subjects});
   replay_all(*source, shard);
   const uint64_t end_ns = shard.latest_record_ns();
   shard.close_all(end_ns);

@@ -167,6 +167,7 @@ std::string to_json(const v1::Agent& agent) {
   top.number("events", agent.events());
   top.number("missing", agent.missing());
   top.text("plane", agent.plane());
+  if (!agent.policy().empty()) top.text("policy", agent.policy());
   if (!agent.counters().empty()) {
     // The map of the message has no order; scripts and people want one.
     const std::map<std::string, uint64_t> sorted(agent.counters().begin(), agent.counters().end());

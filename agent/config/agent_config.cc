@@ -103,6 +103,21 @@ constexpr std::array kSchema{
         .why = "`observe`: watch and record. This version observes only.",
         .check = check_mode},
 
+    Key{.path = "rules", .type = Type::kSection, .why = "What statements are judged by."},
+    Key{.path = "rules.files",
+        .type = Type::kTexts,
+        .max = 4096,
+        .note = "none",
+        .why = "Rule files, and folders of them (docs/rules.md). SIGHUP reads them again; a set with an error in it "
+               "changes nothing.",
+        .check = config::expect_absolute_path},
+    Key{.path = "rules.facts",
+        .type = Type::kChoice,
+        .fallback = "auto",
+        .choices = "auto|always",
+        .why = "When statements are analysed for what they do, which the record then says of each. `auto`: while there "
+               "are rules."},
+
     Key{.path = "capture", .type = Type::kSection, .why = "The kernel side and its buffers."},
     Key{.path = "capture.plane",
         .type = Type::kChoice,
@@ -220,6 +235,8 @@ Result<AgentConfig> from_settings(const config::Settings& settings) {
   config.collector.address = settings.address("collector.address");
   config.collector.enrolment_token_file = settings.text("collector.enrolment_token_file");
   GH_TRY(read_databases(settings, config.databases));
+  if (settings.has("rules.files")) config.rules.files = settings.texts("rules.files");
+  config.rules.always_facts = settings.text("rules.facts") == "always";
   config.capture = read_capture(settings);
   config.spool.bytes_max = settings.bytes("spool.bytes_max");
   config.spool.segment_bytes = settings.bytes("spool.segment_bytes");
@@ -317,6 +334,7 @@ std::string describe(const AgentConfig& config) {
     for (const ListenAddress& address : database.listen) text += " " + to_text(address);
     text += "\n";
   }
+  for (const std::string& file : config.rules.files) text += "rules " + file + "\n";
   text += config.databases.empty() ? "databases: none named; all are discovered and watched\n"
                                    : "databases that are not named are discovered and watched\n";
   return text;

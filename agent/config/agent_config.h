@@ -59,6 +59,11 @@ struct AgentConfig {
   };
   std::vector<Database> databases;
 
+  struct Rules {
+    std::vector<std::string> files;  // and folders
+    bool always_facts = false;
+  } rules;
+
   struct Capture {
     std::string plane;  // "auto", "socket", "length", "syscall"
     uint64_t request_bytes_max = 0;

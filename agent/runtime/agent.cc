@@ -72,6 +72,17 @@ void add(Counters& counters, const ShardCounters& shard) {
   counters["orphan_chunks"] = shard.orphan_chunks;
 }
 
+void add(Counters& counters, const judge::ExaminerCounters& examiner) {
+  counters["facts_hits"] = examiner.facts_hits;
+  counters["facts_misses"] = examiner.facts_misses;
+  counters["facts_not_parsed"] = examiner.not_parsed;
+  counters["rules_events"] = examiner.rules.events;
+  counters["rules_evaluations"] = examiner.rules.evaluations;
+  counters["rules_matches"] = examiner.rules.matches;
+  counters["rules_errors"] = examiner.rules.errors;
+  counters["rules_in_doubt"] = examiner.rules.in_doubt;
+}
+
 void add(Counters& counters, const identity::ProcessTableCounters& processes) {
   counters["processes_execs"] = processes.execs;
   counters["processes_filled"] = processes.filled;
@@ -114,6 +125,9 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
   std::unique_ptr<Agent> agent(new Agent);
   agent->config_ = config;
   agent->kernel_ = kernel_release();
+  if (!config.rules.files.empty()) {
+    GH_ASSIGN(agent->policy_keeper_, PolicyKeeper::open(config.rules.files));
+  }
   GH_TRY(make_directories(config.agent.state_dir).context("agent.state_dir"));
   GH_ASSIGN(agent->spool_, spool::Spool::open({.folder = config.agent.state_dir + "/spool",
                                                .bytes_max = config.spool.bytes_max,
@@ -147,11 +161,20 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
   GH_ASSIGN(WatchMark mark, WatchMark::open(mark_path));
   agent->before_ = mark.before();
   agent->publisher_ = std::make_unique<Publisher>(*agent->spool_, boot_id, std::move(mark));
-  agent->shard_ = std::make_unique<Shard>(*agent->processes_, *agent->builder_, config.databases,
-                                          [raw = agent.get()](EncodedBatch batch) {
-                                            batch.seen_to_unix_ns = raw->seen_to_unix_ns_;
-                                            raw->publisher_->push(std::move(batch));
-                                          });
+  agent->examiner_ =
+      std::make_unique<judge::Examiner>(judge::Examiner::Options{.always_facts = config.rules.always_facts});
+  agent->subjects_ =
+      std::make_unique<Subjects>(*agent->processes_, agent->uplink_->agent_id(), boot_id, config::host_name());
+  if (agent->policy_keeper_) {
+    agent->examiner_->set_policy(agent->policy_keeper_->policy());
+    agent->builder_->set_policy(std::string(agent->examiner_->policy_version()));
+  }
+  const auto publish = [raw = agent.get()](EncodedBatch batch) {
+    batch.seen_to_unix_ns = raw->seen_to_unix_ns_;
+    raw->publisher_->push(std::move(batch));
+  };
+  agent->shard_ = std::make_unique<Shard>(*agent->processes_, *agent->builder_, config.databases, publish,
+                                          Shard::Judging{*agent->examiner_, *agent->subjects_});
   return agent;
 }
 
@@ -162,6 +185,11 @@ Counters Agent::counters(const LiveSource& live) const {
   add(counters, shard_->counters());
   add(counters, processes_->counters());
   add(counters, spool_->counters(), uplink_->status());
+  if (!examiner_->is_idle()) add(counters, examiner_->counters());
+  if (policy_keeper_) {
+    counters["rules_loaded"] = policy_keeper_->policy()->rules.size();
+    counters["rules_reloads_failed"] = policy_keeper_->reloads_failed();
+  }
   counters["sessions_open"] = shard_->open_sessions();
   counters.insert(socket_counts_.begin(), socket_counts_.end());
   meter_->add_to(counters);
@@ -170,7 +198,12 @@ Counters Agent::counters(const LiveSource& live) const {
 
 void Agent::report_status(std::string_view phase, const LiveSource& live, uint64_t now_ns) {
   const Counters now = counters(live);
-  builder_->add_status({.phase = phase, .plane = live.plane, .kernel = kernel_, .counters = now, .sockets = sockets_},
+  builder_->add_status({.phase = phase,
+                        .plane = live.plane,
+                        .kernel = kernel_,
+                        .counters = now,
+                        .sockets = sockets_,
+                        .policy = examiner_->policy_version()},
                        now_ns);
 }
 
@@ -265,11 +298,30 @@ void Agent::see_to(uint64_t polled_unix_ns, const LiveSource& live) {
     seen_to_unix_ns_ = std::min(seen_to_unix_ns_, builder_->time_base().to_unix(unsettled_ns));
 }
 
+// Other rules are an event of their own, so that the record shows between which events they changed.
+void Agent::mind_policy(const LiveSource& live, Signals& signals, uint64_t now_ns) {
+  if (signals.reload != 0) {
+    signals.reload = 0;
+    if (policy_keeper_)
+      policy_keeper_->ask_reload();
+    else
+      log::info("rules", "there are none to read again: rules.files names no file");
+  }
+  if (!policy_keeper_) return;
+  PolicyRef changed = policy_keeper_->poll();
+  if (changed == nullptr) return;
+  shard_->flush(now_ns, true);
+  examiner_->set_policy(std::move(changed));
+  builder_->set_policy(std::string(examiner_->policy_version()));
+  report_status("policy", live, now_ns);
+}
+
 void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
   if (now_ns >= next_poll_ns_) {
     next_poll_ns_ = now_ns + kProcessPollEveryNs;
     changed_.clear();
     processes_->poll(now_ns, changed_);
+    if (!changed_.empty()) shard_->on_processes_changed();
     report_spool_losses(now_ns);
   }
   report_degradation(live, now_ns);
@@ -304,7 +356,7 @@ void Agent::finish(const LiveSource& live, uint64_t watched_unix_ns) {
   uplink_->stop(kDrainMax);
 }
 
-Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::sig_atomic_t& stop) {
+Status Agent::run(const LiveSource& live, RecordSink* also, Signals& signals) {
   builder_->set_time_base(current_time_base());
   meter_ = std::make_unique<CostMeter>(ns_of(config_.agent.bpf_sample), live.programs);
   auto status_socket = StatusSocket::open(config_.agent.state_dir);
@@ -317,12 +369,13 @@ Status Agent::run(const LiveSource& live, RecordSink* also, const volatile std::
   RecordSink& sink = tee ? static_cast<RecordSink&>(*tee) : *shard_;
   report_unwatched(boottime_ns());
   log::info("agent", "watching", {{"agent_id", uplink_->agent_id()}, {"plane", live.plane}});
-  while (stop == 0) {
+  while (signals.stop == 0) {
     if (const auto failure = uplink_->failure()) return *failure;
     const uint64_t polled_unix_ns = unix_ns();
     const size_t records = live.source.poll(sink, kRecordsPerTurnMax);
     records_ += records;
     if (records < kRecordsPerTurnMax) see_to(polled_unix_ns, live);
+    mind_policy(live, signals, boottime_ns());
     housekeeping(live, boottime_ns());
     if (records < kRecordsPerTurnMax) {
       const auto pause_ms = static_cast<uint32_t>(config_.capture.poll_max.count());

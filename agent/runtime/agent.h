@@ -11,12 +11,15 @@
 
 #include "agent/config/agent_config.h"
 #include "agent/identity/process_table.h"
+#include "agent/judge/examiner.h"
 #include "agent/runtime/batch_builder.h"
 #include "agent/runtime/cost_meter.h"
+#include "agent/runtime/policy_keeper.h"
 #include "agent/runtime/publisher.h"
 #include "agent/runtime/shard.h"
 #include "agent/runtime/socket_report.h"
 #include "agent/runtime/status_socket.h"
+#include "agent/runtime/subjects.h"
 #include "agent/runtime/table_directory.h"
 #include "agent/runtime/watch_mark.h"
 #include "agent/spool/spool.h"
@@ -54,15 +57,21 @@ TimeBase current_time_base();
 // A new one for each run: 32 hex digits.
 std::string new_boot_id();
 
+// What signal handlers say.
+struct Signals {
+  volatile std::sig_atomic_t stop = 0;    // true: end
+  volatile std::sig_atomic_t reload = 0;  // true: read the rules again; who sees it makes it false
+};
+
 class Agent {
  public:
   // Opens the spool and starts the uplink; enrols at the first start. Nothing is watched yet.
   static Result<std::unique_ptr<Agent>> open(const AgentConfig& config);
   ~Agent();
 
-  // Watches until `stop` becomes true (a signal handler sets it) or the uplink has failed for good. `also`: gets every
-  // record too, before the shard does; may be null.
-  Status run(const LiveSource& live, RecordSink* also, const volatile std::sig_atomic_t& stop);
+  // Watches until `signals.stop` or until the uplink has failed for good. `also`: gets every record too, before the
+  // shard does; may be null.
+  Status run(const LiveSource& live, RecordSink* also, Signals& signals);
 
  private:
   Agent() = default;
@@ -75,6 +84,7 @@ class Agent {
   void report_unwatched(uint64_t now_ns);
   void report_degradation(const LiveSource& live, uint64_t now_ns);
   void see_to(uint64_t polled_unix_ns, const LiveSource& live);
+  void mind_policy(const LiveSource& live, Signals& signals, uint64_t now_ns);
   void housekeeping(const LiveSource& live, uint64_t now_ns);
   void finish(const LiveSource& live, uint64_t watched_unix_ns);
 
@@ -86,6 +96,9 @@ class Agent {
   std::unique_ptr<TableDirectory> directory_;
   std::unique_ptr<BatchBuilder> builder_;
   std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<judge::Examiner> examiner_;
+  std::unique_ptr<Subjects> subjects_;
+  std::unique_ptr<PolicyKeeper> policy_keeper_;  // null: no rules
   std::unique_ptr<Shard> shard_;
   bool is_restart_ = false;
   std::optional<Watched> before_;  // what the run before left, if it can be read

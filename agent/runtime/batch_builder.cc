@@ -95,23 +95,24 @@ void BatchBuilder::count_event(uint64_t time_boottime_ns) {
   ++next_sequence_;
 }
 
-void BatchBuilder::add_activity(const std::shared_ptr<SessionEntry>& session, const Activity& activity) {
+void BatchBuilder::add_activity(const std::shared_ptr<SessionEntry>& session, const Activity& activity,
+                                const Judged& judged) {
   const EventHead head = head_for(session, activity.writer);
-  write_activity(out_, head, activity, time_.to_unix(activity.start_ns), scratch_);
+  write_activity(out_, head, activity, time_.to_unix(activity.start_ns), scratch_, judged);
   count_event(std::max(activity.end_ns, activity.start_ns));
 }
 
 void BatchBuilder::add_disconnect(const std::shared_ptr<SessionEntry>& session, const Activity& activity,
-                                  const CoverageReport& coverage) {
+                                  const CoverageReport& coverage, const Judged& judged) {
   const EventHead head = head_for(session, activity.writer);
-  write_disconnect(out_, head, activity, time_.to_unix(activity.start_ns), session->totals, coverage);
+  write_disconnect(out_, head, activity, time_.to_unix(activity.start_ns), session->totals, coverage, judged);
   count_event(std::max(activity.end_ns, activity.start_ns));
 }
 
-void BatchBuilder::add_gap(const std::shared_ptr<SessionEntry>& session, const GapReport& gap,
-                           uint64_t now_boottime_ns) {
+void BatchBuilder::add_gap(const std::shared_ptr<SessionEntry>& session, const GapReport& gap, uint64_t now_boottime_ns,
+                           const Judged& judged) {
   const EventHead head = head_for(session, session ? session->opener : ImageKey{});
-  write_gap(out_, head, gap, time_.to_unix(now_boottime_ns));
+  write_gap(out_, head, gap, time_.to_unix(now_boottime_ns), judged);
   count_event(now_boottime_ns);
 }
 
@@ -127,6 +128,23 @@ void BatchBuilder::add_dropped(const spool::Dropped& dropped, uint64_t now_boott
 void BatchBuilder::add_status(const StatusReport& status, uint64_t now_boottime_ns) {
   write_status(out_, status, time_.to_unix(now_boottime_ns));
   count_event(now_boottime_ns);
+}
+
+uint32_t BatchBuilder::find_facts(uint64_t key) const {
+  const auto found = facts_.find(key);
+  return found == facts_.end() ? 0 : found->second;
+}
+
+uint32_t BatchBuilder::add_facts(uint64_t key, const judge::FactsSummary& facts) {
+  write_facts(out_, facts);
+  const auto number = static_cast<uint32_t>(facts_.size() + 1);
+  facts_.emplace(key, number);
+  return number;
+}
+
+void BatchBuilder::set_policy(std::string version) {
+  GH_CHECK(empty());
+  policy_ = std::move(version);
 }
 
 bool BatchBuilder::full() const {
@@ -151,6 +169,7 @@ EncodedBatch BatchBuilder::take() {
   {
     WireWriter writer(out_);
     writer.add_uint64(v1::Batch::kFirstSequenceFieldNumber, first_sequence_);
+    if (!policy_.empty()) writer.add_string(v1::Batch::kPolicyFieldNumber, policy_);
   }
   out_.append(header_);
   for (const auto& session : sessions_) {
@@ -173,6 +192,7 @@ EncodedBatch BatchBuilder::take() {
   batch.bytes = out_.view();
   out_.clear();
   sessions_.clear();
+  facts_.clear();
   named_.clear();
   named_bytes_ = 0;
   event_count_ = 0;

@@ -64,15 +64,23 @@ class BatchBuilder {
   BatchBuilder(Options options, ProcessDirectory& processes);
 
   // Sequence numbers start at 1 and every add() takes one.
-  void add_activity(const std::shared_ptr<SessionEntry>& session, const Activity& activity);
+  void add_activity(const std::shared_ptr<SessionEntry>& session, const Activity& activity, const Judged& judged = {});
   // For ActivityKind::kDisconnect.
   void add_disconnect(const std::shared_ptr<SessionEntry>& session, const Activity& activity,
-                      const CoverageReport& coverage);
+                      const CoverageReport& coverage, const Judged& judged = {});
   // `session` may be null: a loss that no session owns.
-  void add_gap(const std::shared_ptr<SessionEntry>& session, const GapReport& gap, uint64_t now_boottime_ns);
+  void add_gap(const std::shared_ptr<SessionEntry>& session, const GapReport& gap, uint64_t now_boottime_ns,
+               const Judged& judged = {});
   // Tells of events that the spool has refused.
   void add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns);
   void add_status(const StatusReport& status, uint64_t now_boottime_ns);
+
+  // The number of these facts in the open batch: Judged::facts. `key`: as Examined::facts. 0: it does not have them.
+  [[nodiscard]] uint32_t find_facts(uint64_t key) const;
+  uint32_t add_facts(uint64_t key, const judge::FactsSummary& facts);
+
+  // By which rules events are judged from here on. The open batch must be empty.
+  void set_policy(std::string version);
 
   // A process got a new image: whoever writes next is looked up afresh.
   void forget_writers() { ++writers_mark_; }
@@ -102,6 +110,8 @@ class BatchBuilder {
   WireBuffer out_;
   std::string scratch_;
   std::vector<std::shared_ptr<SessionEntry>> sessions_;
+  std::unordered_map<uint64_t, uint32_t> facts_;  // by key
+  std::string policy_;
   std::unordered_map<uint64_t, std::shared_ptr<const identity::Process>> named_;
   size_t named_bytes_ = 0;     // what they will about take
   uint64_t mark_ = 1;          // of the open batch

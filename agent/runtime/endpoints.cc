@@ -58,11 +58,17 @@ uint32_t port_number(Transport transport, const Endpoint& endpoint) {
   return error == std::errc{} && end == digits.data() + digits.size() && port <= 65535 ? port : 0;
 }
 
-std::string database_label(std::span<const AgentConfig::Database> databases, Transport transport,
-                           const Endpoint& server) {
+const AgentConfig::Database* find_database(std::span<const AgentConfig::Database> databases, Transport transport,
+                                           const Endpoint& server) {
   for (const AgentConfig::Database& database : databases)
     for (const ListenAddress& rule : database.listen)
-      if (matches(rule, transport, server)) return database.name;
+      if (matches(rule, transport, server)) return &database;
+  return nullptr;
+}
+
+std::string database_label(std::span<const AgentConfig::Database> databases, Transport transport,
+                           const Endpoint& server) {
+  if (const auto* const database = find_database(databases, transport, server)) return database->name;
   const uint32_t port = port_number(transport, server);
   return "postgresql:" + (port != 0 ? std::to_string(port) : address_text(transport, server));
 }

@@ -17,6 +17,10 @@ std::string address_text(Transport transport, const Endpoint& endpoint);
 // Port; for a Unix socket named as PostgreSQL names them, the N of ".s.PGSQL.N"; else 0.
 uint32_t port_number(Transport transport, const Endpoint& endpoint);
 
+// The first entry that matches the server end; null if none does.
+const AgentConfig::Database* find_database(std::span<const AgentConfig::Database> databases, Transport transport,
+                                           const Endpoint& server);
+
 // `name` of the first entry that matches the server end, else "postgresql:PORT", or "postgresql:PATH" where a Unix
 // socket has no port number.
 std::string database_label(std::span<const AgentConfig::Database> databases, Transport transport,

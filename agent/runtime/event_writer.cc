@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/runtime/event_writer.h"
 
+#include "agent/judge/actor_record.h"
 #include "agent/sql/statements.h"
 #include "common/utf8.h"
 #include "gatehouse/v1/event.pb.h"
@@ -55,6 +56,23 @@ void put_head(Writer& event, const EventHead& head, uint64_t time_unix_ns) {
   put_number(event, v1::Event::kTimeNsFieldNumber, time_unix_ns);
   put_number(event, v1::Event::kSessionFieldNumber, head.session);
   put_number(event, v1::Event::kProcessFieldNumber, head.process);
+}
+
+static_assert(static_cast<int>(rules::Action::kTerminate) + 1 == v1::ACTION_TERMINATE);
+static_assert(static_cast<int>(rules::Severity::kCritical) + 1 == v1::SEVERITY_CRITICAL);
+
+void put_judged(Writer& event, const Judged& judged) {
+  using F = v1::Finding;
+  put_number(event, v1::Event::kFactsFieldNumber, judged.facts);
+  for (const judge::Found& found : judged.findings) {
+    Writer out = nested(event, v1::Event::kFindingsFieldNumber);
+    put_text(out, F::kRuleFieldNumber, found.rule);
+    put_number(out, F::kActionFieldNumber, static_cast<uint64_t>(found.action) + 1);
+    put_number(out, F::kWouldFieldNumber, found.would ? 1 : 0);
+    put_number(out, F::kSeverityFieldNumber, static_cast<uint64_t>(found.severity) + 1);
+    put_text(out, F::kMessageFieldNumber, found.message);
+    put_number(out, F::kInDoubtFieldNumber, found.is_in_doubt ? 1 : 0);
+  }
 }
 
 void put_parameters(Writer& statement, std::span<const Parameter> parameters) {
@@ -186,16 +204,6 @@ void put_coverage(Writer& disconnect, const CoverageReport& coverage) {
   put_number(out, C::kJoinedFieldNumber, coverage.joined ? 1 : 0);
 }
 
-std::string joined_arguments(const identity::Process& process, size_t bytes_max) {
-  std::string command;
-  for (const std::string& argument : process.arguments) {
-    if (!command.empty()) command += ' ';
-    command += argument;
-    if (command.size() >= bytes_max) break;
-  }
-  return command.substr(0, bytes_max);
-}
-
 }  // namespace
 
 std::string_view lost_reason_name(LostReason reason) {
@@ -213,10 +221,11 @@ uint64_t process_id(const ProcessKey& key, uint32_t image_number) {
 }
 
 void write_activity(WireBuffer& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
-                    std::string& scratch) {
+                    std::string& scratch, const Judged& judged) {
   Writer batch(out);
   Writer event = nested(batch, v1::Batch::kEventsFieldNumber);
   put_head(event, head, time_unix_ns);
+  put_judged(event, judged);
   if (activity.end_ns > activity.start_ns)
     put_number(event, v1::Event::kDurationNsFieldNumber, activity.end_ns - activity.start_ns);
   put_enum(event, v1::Event::kFidelityFieldNumber, activity.fidelity);
@@ -225,11 +234,12 @@ void write_activity(WireBuffer& out, const EventHead& head, const Activity& acti
 }
 
 void write_disconnect(WireBuffer& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
-                      const TransferTotals& totals, const CoverageReport& coverage) {
+                      const TransferTotals& totals, const CoverageReport& coverage, const Judged& judged) {
   using D = v1::Disconnect;
   Writer batch(out);
   Writer event = nested(batch, v1::Batch::kEventsFieldNumber);
   put_head(event, head, time_unix_ns);
+  put_judged(event, judged);
   put_enum(event, v1::Event::kFidelityFieldNumber, activity.fidelity);
   put_enum(event, v1::Event::kOutcomeFieldNumber, activity.outcome);
   Writer body = body_of(event, v1::Event::kDisconnectFieldNumber);
@@ -244,11 +254,13 @@ void write_disconnect(WireBuffer& out, const EventHead& head, const Activity& ac
   put_coverage(body, coverage);
 }
 
-void write_gap(WireBuffer& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns) {
+void write_gap(WireBuffer& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns,
+               const Judged& judged) {
   using G = v1::Gap;
   Writer batch(out);
   Writer event = nested(batch, v1::Batch::kEventsFieldNumber);
   put_head(event, head, time_unix_ns);
+  put_judged(event, judged);
   put_enum(event, v1::Event::kFidelityFieldNumber, gap.fidelity);
   Writer body = body_of(event, v1::Event::kGapFieldNumber);
   put_number(body, G::kResponseFieldNumber, gap.response ? 1 : 0);
@@ -276,13 +288,13 @@ void write_status(WireBuffer& out, const StatusReport& status, uint64_t time_uni
     put_text(entry, 1, name);
     put_number(entry, 2, value);
   }
+  put_text(body, A::kPolicyFieldNumber, status.policy);
   if (!status.sockets.empty()) body.add_message(A::kSocketsFieldNumber, status.sockets.data(), status.sockets.size());
 }
 
 void write_process(WireBuffer& out, const identity::Process& process,
                    std::span<const identity::Process* const> ancestors, const TimeBase& time) {
   using P = v1::Process;
-  constexpr size_t kAncestorCommandBytesMax = 256;  // enough to recognise a command line; the whole is its own Process
   Writer batch(out);
   Writer body = nested(batch, v1::Batch::kProcessesFieldNumber);
   put_number(body, P::kIdFieldNumber, process_id(process.key, process.image_number));
@@ -317,9 +329,25 @@ void write_process(WireBuffer& out, const identity::Process& process,
     put_number(entry, v1::Ancestor::kPidFieldNumber, ancestor->key.pid);
     put_number(entry, v1::Ancestor::kStartTimeNsFieldNumber, time.to_unix(ancestor->key.start_ns));
     put_text(entry, v1::Ancestor::kExeFieldNumber, ancestor->exe);
-    put_text(entry, v1::Ancestor::kCommandFieldNumber, joined_arguments(*ancestor, kAncestorCommandBytesMax));
+    put_text(entry, v1::Ancestor::kCommandFieldNumber,
+             judge::joined_arguments(*ancestor, judge::kAncestorCommandBytesMax));
   }
   put_number(body, P::kSnapshotFieldNumber, process.snapshot ? 1 : 0);
+}
+
+void write_facts(WireBuffer& out, const judge::FactsSummary& facts) {
+  using F = v1::StatementFacts;
+  Writer batch(out);
+  Writer body = nested(batch, v1::Batch::kFactsFieldNumber);
+  put_text(body, F::kNormalizedFieldNumber, facts.normalized);
+  if (facts.fingerprint != 0) body.add_fixed64(F::kFingerprintFieldNumber, facts.fingerprint);
+  put_text(body, F::kRefusalFieldNumber, facts.refusal);
+  for (size_t i = 0; i < sql::kEffects; ++i)
+    if (const auto effect = static_cast<sql::Effect>(i); facts.effects.has(effect))
+      put_text(body, F::kEffectsFieldNumber, to_string(effect));
+  for (const std::string_view name : facts.reads) put_text(body, F::kReadsFieldNumber, name);
+  for (const std::string_view name : facts.writes) put_text(body, F::kWritesFieldNumber, name);
+  for (const std::string_view name : facts.functions) put_text(body, F::kFunctionsFieldNumber, name);
 }
 
 void write_session(WireBuffer& out, const SessionFacts& session) {
@@ -348,6 +376,12 @@ void write_session(WireBuffer& out, const SessionFacts& session) {
   put_number(body, S::kServerProcessFieldNumber, session.server_process);
   put_number(body, S::kEncryptedFieldNumber, session.encrypted ? 1 : 0);
   put_text(body, S::kNamedByFieldNumber, session.named_by);
+  if (session.labels == nullptr) return;
+  for (const auto& [name, text] : *session.labels) {
+    Writer entry = nested(body, S::kLabelsFieldNumber);
+    put_text(entry, 1, name);
+    put_text(entry, 2, text);
+  }
 }
 
 }  // namespace gatehouse::runtime

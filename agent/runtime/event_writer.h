@@ -10,8 +10,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "agent/identity/process.h"
+#include "agent/judge/examiner.h"
 #include "agent/protocol/activity.h"
 #include "agent/runtime/wire_buffer.h"
 #include "agent/stream/records.h"
@@ -37,9 +40,15 @@ struct EventHead {
   uint64_t process = 0;
 };
 
+// What was found out of it; nothing, where nobody judges.
+struct Judged {
+  std::span<const judge::Found> findings{};
+  uint32_t facts = 0;  // Event.facts
+};
+
 // Each appends one `Batch.events` entry (tag, length, body) to `out`.
 void write_activity(WireBuffer& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
-                    std::string& scratch);
+                    std::string& scratch, const Judged& judged = {});
 
 struct TransferTotals {
   uint64_t request_bytes = 0, response_bytes = 0, statements = 0, lost_request_bytes = 0, lost_response_bytes = 0;
@@ -62,7 +71,7 @@ struct CoverageReport {
 };
 // For ActivityKind::kDisconnect.
 void write_disconnect(WireBuffer& out, const EventHead& head, const Activity& activity, uint64_t time_unix_ns,
-                      const TransferTotals& totals, const CoverageReport& coverage);
+                      const TransferTotals& totals, const CoverageReport& coverage, const Judged& judged = {});
 
 struct GapReport {
   bool response = false;
@@ -73,12 +82,14 @@ struct GapReport {
   uint64_t since_unix_ns = 0, until_unix_ns = 0;  // for "agent-killed", "agent-stopped"
   Fidelity fidelity = Fidelity::kAfterGap;
 };
-void write_gap(WireBuffer& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns);
+void write_gap(WireBuffer& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns,
+               const Judged& judged = {});
 
 struct StatusReport {
   std::string_view phase{}, plane{}, kernel{};
   const std::map<std::string, uint64_t>& counters;
   std::string_view sockets{};  // serialized v1::HostSockets; empty for none
+  std::string_view policy{};
 };
 void write_status(WireBuffer& out, const StatusReport& status, uint64_t time_unix_ns);
 
@@ -99,7 +110,11 @@ struct SessionFacts {
   std::string_view named_by{};  // where user and database are from, if not from the session itself
   uint32_t backend_pid = 0;
   uint64_t opener_process = 0, server_process = 0;
+  const std::vector<std::pair<std::string, std::string>>* labels = nullptr;  // borrowed; null: none
 };
+// One `Batch.facts` entry.
+void write_facts(WireBuffer& out, const judge::FactsSummary& facts);
+
 // One `Batch.sessions` entry.
 void write_session(WireBuffer& out, const SessionFacts& session);
 

@@ -24,6 +24,8 @@ std::shared_ptr<SessionEntry> make_entry(const SocketOpened& opened, std::span<c
   facts.server_address = address_text(opened.transport, opened.server);
   facts.server_port = port_number(opened.transport, opened.server);
   facts.database_label = database_label(databases, opened.transport, opened.server);
+  if (const auto* const named = find_database(databases, opened.transport, opened.server))
+    facts.labels = &named->labels;
   entry->opener = {.process = opened.client_opener};
   entry->server = {.process = opened.server_opener};
   return entry;
@@ -105,14 +107,12 @@ class Shard::Session final : public ConnectionObserver {
   void report_unseen_past(uint64_t now_ns) {
     const std::string state = learn_from_title();
     if (const auto transaction = idle_transaction(state)) connection_.on_joined_idle(*transaction);
-    shard_.builder_.add_gap(entry_,
-                            {.bytes = connection_.origin(Direction::kRequest),
-                             .response_bytes = connection_.origin(Direction::kResponse),
-                             .reason = "opened-before-watching",
-                             .server_state = state,
-                             .fidelity = Fidelity::kJoinedMidStream},
-                            now_ns);
-    shard_.hand_over_if_full();
+    add_gap({.bytes = connection_.origin(Direction::kRequest),
+             .response_bytes = connection_.origin(Direction::kResponse),
+             .reason = "opened-before-watching",
+             .server_state = state,
+             .fidelity = Fidelity::kJoinedMidStream},
+            now_ns);
   }
 
   [[nodiscard]] SessionView view(SocketId socket) const {
@@ -139,10 +139,11 @@ class Shard::Session final : public ConnectionObserver {
       ++entry_->totals.statements;
     }
     if (activity.kind == ActivityKind::kOpaque) opaque_reason_ = activity.method;
+    const Activity seen = as_seen(activity);
     if (activity.kind == ActivityKind::kDisconnect)
-      shard_.builder_.add_disconnect(entry_, as_seen(activity), coverage());
+      disconnect(seen);
     else
-      shard_.builder_.add_activity(entry_, as_seen(activity));
+      shard_.builder_.add_activity(entry_, seen, judge(seen));
     shard_.hand_over_if_full();
   }
 
@@ -156,15 +157,48 @@ class Shard::Session final : public ConnectionObserver {
     if (span.gaps++ == 0) span.first_offset = gap.offset;
     span.bytes += gap.bytes;
     span.end_offset = gap.offset + gap.bytes;
-    shard_.builder_.add_gap(
-        entry_,
-        {.response = response, .offset = gap.offset, .bytes = gap.bytes, .reason = lost_reason_name(gap.reason)},
-        now_ns_);
-    shard_.hand_over_if_full();
+    add_gap({.response = response, .offset = gap.offset, .bytes = gap.bytes, .reason = lost_reason_name(gap.reason)},
+            now_ns_);
   }
 
  private:
   using LostSpans = std::array<std::array<LostSpan, kLostReasons>, kDirections>;
+
+  [[nodiscard]] judge::Subject subject(const ImageKey& writer) {
+    return shard_.judging_->subjects.subject(subject_, *entry_, writer, shard_.builder_.time_base());
+  }
+  Judged judge(const Activity& activity) {
+    if (!shard_.is_judging()) [[likely]]
+      return {};
+    const uint64_t time_unix_ns = shard_.builder_.time_base().to_unix(activity.start_ns);
+    return shard_.judged(shard_.judging_->examiner.examine(subject(activity.writer), activity, time_unix_ns));
+  }
+  void disconnect(const Activity& activity) {
+    const CoverageReport report = coverage();
+    Judged judged;
+    if (shard_.is_judging()) {
+      const TransferTotals& totals = entry_->totals;
+      const judge::Ending ending{.coverage = to_text(report.verdict),
+                                 .request_bytes = totals.request_bytes,
+                                 .response_bytes = totals.response_bytes,
+                                 .statements = totals.statements,
+                                 .lost_bytes = totals.lost_request_bytes + totals.lost_response_bytes};
+      const uint64_t time_unix_ns = shard_.builder_.time_base().to_unix(activity.start_ns);
+      judged =
+          shard_.judged(shard_.judging_->examiner.examine(subject(activity.writer), activity, time_unix_ns, &ending));
+    }
+    shard_.builder_.add_disconnect(entry_, activity, report, judged);
+  }
+  void add_gap(const GapReport& gap, uint64_t now_ns) {
+    Judged judged;
+    if (shard_.is_judging()) {
+      const uint64_t time_unix_ns = shard_.builder_.time_base().to_unix(now_ns);
+      judged = shard_.judged(shard_.judging_->examiner.examine_gap(subject(entry_->opener), gap.reason, gap.bytes,
+                                                                   gap.events, time_unix_ns));
+    }
+    shard_.builder_.add_gap(entry_, gap, now_ns, judged);
+    shard_.hand_over_if_full();
+  }
 
   // The protocol's session is told of an end of the connection either way, and takes what it awaits for aborted.
   [[nodiscard]] Activity as_seen(const Activity& told) const {
@@ -247,18 +281,32 @@ class Shard::Session final : public ConnectionObserver {
   uint32_t writer_uid_ = UINT32_MAX;
   uint64_t writer_mark_ = 0;
   bool watch_ended_ = false;
-  std::string_view opaque_reason_{};  // a constant of the protocol's
-  std::unique_ptr<LostSpans> lost_;   // where something was lost
+  std::string_view opaque_reason_{};         // a constant of the protocol's
+  std::unique_ptr<LostSpans> lost_;          // where something was lost
+  std::unique_ptr<SessionSubject> subject_;  // where somebody judges
 };
 
 Shard::Shard(identity::ProcessTable& processes, BatchBuilder& builder, std::vector<AgentConfig::Database> databases,
-             BatchConsumer consume)
-    : processes_(processes), builder_(builder), databases_(std::move(databases)), consume_(std::move(consume)) {}
+             BatchConsumer consume, std::optional<Judging> judging)
+    : processes_(processes),
+      builder_(builder),
+      databases_(std::move(databases)),
+      consume_(std::move(consume)),
+      judging_(judging) {}
 
 Shard::~Shard() = default;
 
 void Shard::hand_over_if_full() {
   if (builder_.full()) consume_(builder_.take());
+}
+
+Judged Shard::judged(const judge::Examined& examined) {
+  Judged judged{.findings = examined.findings};
+  if (examined.facts != 0) judged.facts = builder_.find_facts(examined.facts);
+  if (examined.facts != 0 && judged.facts == 0)
+    judged.facts = builder_.add_facts(examined.facts, judging_->examiner.summary());
+  counters_.findings += examined.findings.size();
+  return judged;
 }
 
 void Shard::flush(uint64_t now_boottime_ns, bool force) {
@@ -302,6 +350,11 @@ void Shard::on_process_exec(const ProcessExec& record) {
   processes_.on_exec(record);
   ++images_mark_;
   builder_.forget_writers();
+  if (judging_) judging_->subjects.forget_processes();
+}
+
+void Shard::on_processes_changed() {
+  if (judging_) judging_->subjects.forget_processes();
 }
 
 void Shard::on_process_fork(const ProcessFork& record) {
@@ -318,6 +371,7 @@ void Shard::on_process_image_lost(const ProcessImageLost& loss) {
   processes_.on_image_lost(loss);
   ++images_mark_;
   builder_.forget_writers();
+  if (judging_) judging_->subjects.forget_processes();
 }
 
 void Shard::for_each_session(const std::function<void(const SessionView&)>& visit) const {

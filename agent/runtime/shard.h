@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -15,6 +16,7 @@
 #include "agent/identity/process_table.h"
 #include "agent/runtime/batch_builder.h"
 #include "agent/runtime/endpoints.h"
+#include "agent/runtime/subjects.h"
 #include "agent/stream/connection.h"
 #include "agent/stream/records.h"
 
@@ -31,6 +33,7 @@ struct ShardCounters {
   uint64_t activities = 0;
   uint64_t statements = 0;
   uint64_t gaps = 0;
+  uint64_t findings = 0;
   uint64_t orphan_chunks = 0;  // of a socket whose opening was not seen
 };
 
@@ -46,11 +49,16 @@ struct SessionView {
 class Shard final : public RecordSink {
  public:
   using BatchConsumer = std::function<void(EncodedBatch)>;
+  // Who judges, and as whom.
+  struct Judging {
+    judge::Examiner& examiner;
+    Subjects& subjects;
+  };
 
-  // `processes`, `builder` outlive the shard. `consume` gets each batch as it fills; it may block, which leaves
-  // records in the source, where their loss is counted.
+  // `processes`, `builder`, `judging` outlive the shard. `consume` gets each batch as it fills; it may block, which
+  // leaves records in the source, where their loss is counted.
   Shard(identity::ProcessTable& processes, BatchBuilder& builder, std::vector<AgentConfig::Database> databases,
-        BatchConsumer consume);
+        BatchConsumer consume, std::optional<Judging> judging = std::nullopt);
   ~Shard() override;
 
   void on_socket_opened(const SocketOpened& record) override;
@@ -61,6 +69,9 @@ class Shard final : public RecordSink {
   void on_process_fork(const ProcessFork& record) override;
   void on_process_exit(const ProcessExit& record) override;
   void on_process_image_lost(const ProcessImageLost& loss) override;
+
+  // More is known of processes than before: a digest, a name.
+  void on_processes_changed();
 
   // Hands over the open batch if it is due (or, with `force`, if it is not empty).
   void flush(uint64_t now_boottime_ns, bool force = false);
@@ -78,11 +89,15 @@ class Shard final : public RecordSink {
   class Session;
   friend class Session;
   void hand_over_if_full();
+  // What is found of an event that `session` has: examined, and named in the open batch.
+  [[nodiscard]] bool is_judging() const { return judging_ && !judging_->examiner.is_idle(); }
+  Judged judged(const judge::Examined& examined);
 
   identity::ProcessTable& processes_;
   BatchBuilder& builder_;
   std::vector<AgentConfig::Database> databases_;
   BatchConsumer consume_;
+  std::optional<Judging> judging_;
   std::unordered_map<SocketId, std::unique_ptr<Session>> sessions_;
   ShardCounters counters_;
   uint64_t latest_record_ns_ = 0;

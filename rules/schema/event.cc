@@ -111,6 +111,17 @@ void name_relations(StatementView& view) {
 
 }  // namespace
 
+cel::Timestamp instant_of(int64_t unix_ns) {
+  constexpr int64_t kSecond = 1'000'000'000;
+  int64_t seconds = unix_ns / kSecond;
+  int64_t ns = unix_ns % kSecond;
+  if (ns < 0) {
+    ns += kSecond;
+    --seconds;
+  }
+  return {.seconds = seconds, .ns = static_cast<uint32_t>(ns)};
+}
+
 size_t statements_of(const sql::Facts* facts) {
   return facts == nullptr || facts->statements.empty() ? 1 : facts->statements.size();
 }

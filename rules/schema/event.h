@@ -176,6 +176,8 @@ void set_facts(StatementView& statement, const Analyzed& analyzed, size_t index,
 // How many there are to judge in a text: at least one.
 size_t statements_of(const sql::Facts* facts);
 
+cel::Timestamp instant_of(int64_t unix_ns);
+
 // In the order of Occasion; constants, for load_policy().
 std::span<const EventKind> event_kinds();
 

@@ -18,7 +18,7 @@ import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from tests.e2e import (bad_input, completeness, context, coverage, crashes, hard_paths,  # noqa: E402
+from tests.e2e import (bad_input, completeness, context, coverage, crashes, hard_paths, judged,  # noqa: E402
                        overload, retention, rounds, sessions, soak, sockets, sql_facts, tools)
 from tests.support import gatehouse, workload  # noqa: E402
 
@@ -52,6 +52,7 @@ SCENARIOS = (
     ("overload-collector", overload.stopped_collector),
     ("full-collector", overload.full_collector),
     ("overload-spool", overload.full_spool),
+    ("rules", judged.rules),
     ("sql-facts", sql_facts.on_server),
     ("replay", tools.replay),
     ("doctor", tools.doctor),

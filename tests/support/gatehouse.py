@@ -131,6 +131,9 @@ class Collector(Daemon):
             raise RuntimeError(f"gatehouse {' '.join(arguments)}: {done.returncode}\n{done.stderr}")
         return done
 
+    def agents(self):
+        return [json.loads(line) for line in self.cli("agents").stdout.splitlines()]
+
     def query(self, filter_text="", **options):
         """All events that match, oldest first, as nested dictionaries."""
         arguments = ["query"] + ([filter_text] if filter_text else []) + ["--limit", "0"]
@@ -150,6 +153,7 @@ class Agent(Daemon):
         self.agent_name = name
         self.settings = settings
         self.own_settings = ""  # more of the section `agent`, as YAML
+        self.database_settings = ""  # more of each of `databases`
         self.state = self.directory / "agent-state"
         self.config = self.directory / "agent.yaml"
         self.token_file = self.directory / "token"
@@ -157,7 +161,7 @@ class Agent(Daemon):
     def write_config(self):
         databases = "".join(
             f"  - name: {label(s)}\n    engine: postgresql\n    listen: [\"127.0.0.1:{s.port}\", \"[::1]:{s.port}\", "
-            f"\"unix:{s.socket_path}\"]\n" for s in self.servers)
+            f"\"unix:{s.socket_path}\"]\n" + self.database_settings for s in self.servers)
         self.config.write_text(
             f"agent:\n  name: {self.agent_name}\n  state_dir: {self.state}\n" + self.own_settings +
             f"collector:\n  address: {self.collector.address}\n  enrolment_token_file: {self.token_file}\n"

@@ -154,6 +154,12 @@ class Postgres:
                                str(self.port), "-U", "postgres", "-d", database, "-c", sql],
                               check=check, capture_output=True, text=True, stdin=subprocess.DEVNULL, **kwargs)
 
+    def psql_script(self, script, database="postgres", **kwargs):
+        """Statements one by one, in one session; an error does not end it."""
+        return subprocess.run([PSQL, "-X", "-q", "-A", "-t", "-h", self.socket_dir, "-p", str(self.port), "-U",
+                               "postgres", "-d", database], input=script, check=True, capture_output=True, text=True,
+                              **kwargs)
+
     def log_text(self):
         return self.log_file.read_text(encoding="utf-8", errors="surrogateescape")
 

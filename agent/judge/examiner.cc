@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/judge/examiner.h"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <utility>
+
+#include "agent/sql/statements.h"
+
+namespace gatehouse::judge {
+namespace {
+
+using rules::Occasion;
+using sql::Effect;
+using sql::Effects;
+
+// What the record keeps of a normalized text.
+constexpr size_t kNormalizedBytesMax = 4096;
+
+int64_t number(uint64_t value) {
+  constexpr uint64_t kMost = INT64_MAX;
+  return static_cast<int64_t>(std::min(value, kMost));
+}
+
+std::string_view name_of(Outcome outcome) {
+  constexpr std::array<std::string_view, 6> kNames{"unknown", "ok", "error", "suspended", "skipped", "aborted"};
+  return kNames[static_cast<size_t>(outcome)];
+}
+
+std::string_view name_of(Fidelity fidelity) {
+  constexpr std::array<std::string_view, 5> kNames{"complete", "truncated", "after-gap", "joined-mid-stream", "opaque"};
+  return kNames[static_cast<size_t>(fidelity)];
+}
+
+std::string_view name_of(StatementProtocol protocol) {
+  constexpr std::array<std::string_view, 6> kNames{"", "simple", "extended", "function-call", "replication", ""};
+  return kNames[static_cast<size_t>(protocol)];
+}
+
+std::string_view name_of(TransactionState state) {
+  constexpr std::array<std::string_view, 4> kNames{"unknown", "idle", "active", "failed"};
+  return kNames[static_cast<size_t>(state)];
+}
+
+Occasion occasion_of(ActivityKind kind) {
+  constexpr std::array<Occasion, 7> kOccasionOf{Occasion::kConnect,   Occasion::kAuthenticate, Occasion::kStatement,
+                                                Occasion::kCancel,    Occasion::kNotification, Occasion::kOpaque,
+                                                Occasion::kDisconnect};
+  return kOccasionOf[static_cast<size_t>(kind)];
+}
+
+// Of what no analysis tells: the first word, in capitals.
+void write_verb(const Activity& activity, std::string& out) {
+  const std::string_view tag = activity.command_tag;
+  out = tag.empty() ? sql::first_verb(activity.text) : tag.substr(0, tag.find(' '));
+  for (char& c : out)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+}
+
+Effects without(Effects effects, Effect effect) {
+  Effects left;
+  for (size_t i = 0; i < sql::kEffects; ++i) {
+    const auto each = static_cast<Effect>(i);
+    if (each != effect && effects.has(each)) left.add(each);
+  }
+  return left;
+}
+
+void add(rules::JudgeCounters& sum, const rules::JudgeCounters& counters) {
+  sum.events += counters.events;
+  sum.evaluations += counters.evaluations;
+  sum.matches += counters.matches;
+  sum.errors += counters.errors;
+  sum.in_doubt += counters.in_doubt;
+}
+
+}  // namespace
+
+Examiner::Examiner(Options options) : options_(options) {}
+
+void Examiner::set_policy(std::shared_ptr<const rules::Policy> policy) {
+  if (judge_ != nullptr) add(judged_before_, judge_->counters());
+  judge_ = policy == nullptr ? nullptr : std::make_unique<rules::Judge>(std::move(policy));
+  findings_.clear();
+}
+
+std::string_view Examiner::policy_version() const {
+  return judge_ == nullptr ? std::string_view() : std::string_view(judge_->policy().version);
+}
+
+void Examiner::begin(const Subject& subject, Occasion occasion, uint64_t time_unix_ns) {
+  findings_.clear();
+  found_rules_.clear();
+  messages_.clear();
+  facts_key_ = 0;
+  statements_ = 0;
+  is_summary_made_ = false;
+  now_unix_ns_ = time_unix_ns;
+  event_.occasion = occasion;
+  event_.now = rules::instant_of(number(time_unix_ns));
+  event_.actor = subject.actor;
+  event_.agent = subject.agent;
+  event_.session = subject.session;
+  event_.database = subject.database;
+}
+
+Examined Examiner::examine(const Subject& subject, const Activity& activity, uint64_t time_unix_ns,
+                           const Ending* ending) {
+  begin(subject, occasion_of(activity.kind), time_unix_ns);
+  event_.duration_ns = activity.end_ns > activity.start_ns ? number(activity.end_ns - activity.start_ns) : 0;
+  event_.outcome = name_of(activity.outcome);
+  event_.fidelity = name_of(activity.fidelity);
+  switch (activity.kind) {
+    case ActivityKind::kStatement:
+      examine_statement(activity);
+      return examined();
+    case ActivityKind::kConnect:
+      event_.connect.protocol_version = activity.protocol_version;
+      event_.connect.options.clear();
+      for (const Setting& option : activity.options) event_.connect.options.emplace_back(option.name, option.value);
+      break;
+    case ActivityKind::kAuthenticate:
+      event_.authentication = {
+          .method = activity.method, .sqlstate = activity.sqlstate, .error = activity.error_message};
+      break;
+    case ActivityKind::kCancel:
+      event_.cancel.backend_pid = activity.cancel_backend_pid;
+      break;
+    case ActivityKind::kNotify:
+      event_.notification = {.channel = activity.channel, .payload_bytes = number(activity.payload_bytes)};
+      break;
+    case ActivityKind::kOpaque:
+      event_.opaque.reason = activity.method;
+      break;
+    case ActivityKind::kDisconnect:
+      event_.disconnect = {.reason = activity.reason};
+      if (ending != nullptr)
+        event_.disconnect = {.reason = activity.reason,
+                             .coverage = ending->coverage,
+                             .request_bytes = number(ending->request_bytes),
+                             .response_bytes = number(ending->response_bytes),
+                             .statements = number(ending->statements),
+                             .lost_bytes = number(ending->lost_bytes)};
+      break;
+  }
+  judge_event();
+  return examined();
+}
+
+Examined Examiner::examine_gap(const Subject& subject, std::string_view reason, uint64_t bytes, uint64_t events,
+                               uint64_t time_unix_ns) {
+  begin(subject, Occasion::kGap, time_unix_ns);
+  event_.duration_ns = 0;
+  event_.outcome = name_of(Outcome::kUnknown);
+  event_.fidelity = name_of(Fidelity::kAfterGap);
+  event_.gap = {.reason = reason, .bytes = number(bytes), .events = number(events)};
+  judge_event();
+  return examined();
+}
+
+rules::Analyzed Examiner::analyze(std::string_view text, const Activity& activity) {
+  rules::Analyzed analyzed;
+  if (activity.protocol != StatementProtocol::kSimple && activity.protocol != StatementProtocol::kExtended) {
+    analyzed.refusal = "not-sql";
+  } else if (activity.text_bytes > activity.text.size()) {
+    analyzed.refusal = "cut";
+  } else if (text.empty() && activity.text_bytes == 0 && activity.fidelity >= Fidelity::kAfterGap) {
+    analyzed.refusal = "not-seen";
+  } else {
+    analyzed.facts = analyzer_.analyze(text, sql::lexical_state(activity.client_encoding, true)).facts;
+  }
+  if (analyzed.facts == nullptr || !analyzed.facts->parsed) ++not_parsed_;
+  return analyzed;
+}
+
+void Examiner::examine_statement(const Activity& activity) {
+  write_verb(activity, verb_);
+  rules::StatementView& view = event_.statement;
+  view.text = activity.text;
+  view.resolved = activity.resolved_text;
+  view.tag = activity.command_tag;
+  view.protocol = name_of(activity.protocol);
+  view.name = activity.statement_name;
+  view.portal = activity.portal_name;
+  view.transaction = name_of(activity.transaction);
+  view.index = activity.statement_index;
+  view.bytes = number(activity.text_bytes);
+  view.parameters.clear();
+  for (const Parameter& parameter : activity.parameters) view.parameters.push_back(parameter.value);
+  event_.result = {.rows = number(activity.rows),
+                   .bytes = number(activity.response_bytes),
+                   .copy_bytes = number(activity.copy_bytes),
+                   .sqlstate = activity.sqlstate,
+                   .error = activity.error_message};
+  examine_text(analyze(activity.text, activity), !activity.resolved_text.empty());
+  if (activity.resolved_text.empty()) return;
+  // What EXECUTE and FETCH run is a statement as well, and what it does happens. The analyzer's answer is good for one
+  // text at a time.
+  if (!is_summary_made_) add_to_summary();
+  examine_text(analyze(activity.resolved_text, activity), false);
+}
+
+// `is_resolved`: what it runs by name is known, and is examined for itself.
+void Examiner::examine_text(const rules::Analyzed& analyzed, bool is_resolved) {
+  const uint64_t id = analyzed.facts == nullptr ? std::hash<std::string_view>{}(analyzed.refusal) : analyzed.facts->id;
+  facts_key_ = (facts_key_ * 0x9E37'79B9'7F4A'7C15ULL) ^ id;
+  const size_t count = rules::statements_of(analyzed.facts);
+  for (size_t i = 0; i < count; ++i) {
+    // What is examined next takes the view's place. Of a single statement the summary is made if it is asked for.
+    if (statements_ == 1 && !is_summary_made_) add_to_summary();
+    set_facts(event_.statement, analyzed, i, verb_);
+    if (is_resolved && event_.statement.effects.has(Effect::kRunPrepared))
+      event_.statement.effects = without(event_.statement.effects, Effect::kUnknown);
+    ++statements_;
+    if (statements_ > 1) add_to_summary();
+    judge_event();
+  }
+}
+
+void Examiner::judge_event() {
+  if (judge_ == nullptr) return;
+  const rules::Variables variables(event_);
+  const rules::Judgement judgement = judge_->judge(variables.kind(), variables.values(), now_unix_ns_);
+  for (const rules::Finding& finding : judgement.findings) {
+    // One text of several statements may break a rule several times: it is one finding.
+    if (std::ranges::find(found_rules_, finding.rule) != found_rules_.end()) continue;
+    found_rules_.push_back(finding.rule);
+    const rules::Rule& rule = judge_->rule(finding);
+    std::string& message = messages_.emplace_back();
+    judge_->append_message(finding, variables.values(), message);
+    findings_.push_back({.rule = rule.id,
+                         .action = finding.action,
+                         .would = finding.would || rules::verdict_of(finding.action) > options_.carries_out,
+                         .severity = rule.severity,
+                         .message = message,
+                         .is_in_doubt = finding.in_doubt});
+  }
+}
+
+void Examiner::add_words(rules::Texts& words, std::string_view schema, std::string_view name) {
+  if (names_used_ == names_.size()) names_.emplace_back();
+  std::string& text = names_[names_used_];
+  text.clear();
+  if (!schema.empty()) text.append(schema).append(1, '.');
+  text.append(name);
+  if (std::ranges::find(words, text) != words.end()) return;
+  words.push_back(text);
+  ++names_used_;
+}
+
+// Adds the statement of the view.
+void Examiner::add_to_summary() {
+  const rules::StatementView& view = event_.statement;
+  if (!is_summary_made_) {
+    is_summary_made_ = true;
+    names_used_ = 0;
+    summary_.normalized.clear();
+    summary_.refusal = {};
+    summary_.fingerprint = 0;
+    summary_.effects = {};
+    summary_.reads.clear();
+    summary_.writes.clear();
+    summary_.functions.clear();
+  }
+  if (summary_.normalized.empty() && view.facts != nullptr && view.facts->parsed) {
+    summary_.normalized.assign(view.facts->normalized, 0, kNormalizedBytesMax);
+    summary_.fingerprint = view.facts->fingerprint;
+  }
+  if (!view.refusal.empty()) summary_.refusal = view.refusal;
+  summary_.effects.add(view.effects);
+  for (const std::string_view name : view.reads) add_words(summary_.reads, {}, name);
+  for (const std::string_view name : view.writes) add_words(summary_.writes, {}, name);
+  for (const rules::FunctionView& function : view.functions)
+    if (function.function_class != to_string(sql::FunctionClass::kHarmless) && !function.is_deferred)
+      add_words(summary_.functions, function.schema, function.name);
+}
+
+const FactsSummary& Examiner::summary() {
+  if (!is_summary_made_) add_to_summary();
+  return summary_;
+}
+
+ExaminerCounters Examiner::counters() const {
+  ExaminerCounters counters{.facts_hits = analyzer_.hit_count(),
+                            .facts_misses = analyzer_.miss_count(),
+                            .not_parsed = not_parsed_,
+                            .rules = judged_before_};
+  if (judge_ != nullptr) add(counters.rules, judge_->counters());
+  return counters;
+}
+
+}  // namespace gatehouse::judge

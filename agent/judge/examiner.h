@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Examiner: activities to what they do, and to what rules say of it. The same object serves the passive path and,
+// before a statement is let through, the inline one. One thread; no I/O and no clock.
+//
+// A rule never stops the watching: whatever goes wrong in one is counted, and said in the finding.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/protocol/activity.h"
+#include "agent/sql/analyzer.h"
+#include "rules/engine/judge.h"
+#include "rules/schema/event.h"
+
+namespace gatehouse::judge {
+
+// Who, where, and over which connection. Borrowed while it is examined.
+struct Subject {
+  const rules::Actor* actor = nullptr;  // null: not known
+  rules::Origin agent{};
+  rules::SessionView session{};
+  rules::Database database{};
+};
+
+// A rule that matched.
+struct Found {
+  std::string_view rule{};
+  rules::Action action = rules::Action::kAlert;
+  bool would = false;  // recorded only
+  rules::Severity severity = rules::Severity::kMedium;
+  std::string_view message{};
+  bool is_in_doubt = false;
+};
+
+// What is recorded of what a text does: of all its statements together.
+struct FactsSummary {
+  std::string normalized{};
+  std::string_view refusal{};
+  uint64_t fingerprint = 0;
+  sql::Effects effects{};
+  rules::Texts reads{}, writes{}, functions{};  // each word once
+};
+
+struct Examined {
+  std::span<const Found> findings{};
+  // Of the statement's facts: equal for equal facts only. 0: it is no statement, or nobody asked.
+  uint64_t facts = 0;
+};
+
+// How an activity that ends a session was covered; for rules about disconnects.
+struct Ending {
+  std::string_view coverage{};
+  uint64_t request_bytes = 0, response_bytes = 0, statements = 0, lost_bytes = 0;
+};
+
+struct ExaminerCounters {
+  uint64_t facts_hits = 0, facts_misses = 0;
+  uint64_t not_parsed = 0;  // statements whose effects are unknown for that reason
+  rules::JudgeCounters rules{};
+};
+
+class Examiner {
+ public:
+  struct Options {
+    // Whether statements are analysed where no rule asks for it.
+    bool always_facts = false;
+    // What this agent carries out; every other action is recorded as what would have been done.
+    rules::Verdict carries_out = rules::Verdict::kAlert;
+  };
+  explicit Examiner(Options options);
+
+  // Null: none. Judging goes on with it from the next event.
+  void set_policy(std::shared_ptr<const rules::Policy> policy);
+  [[nodiscard]] std::string_view policy_version() const;
+  // Whether there is anything to ask it.
+  [[nodiscard]] bool is_idle() const { return judge_ == nullptr && !options_.always_facts; }
+
+  // `time_unix_ns`: when it began. What is returned is good until the next call.
+  Examined examine(const Subject& subject, const Activity& activity, uint64_t time_unix_ns,
+                   const Ending* ending = nullptr);
+  // A hole in what was seen.
+  Examined examine_gap(const Subject& subject, std::string_view reason, uint64_t bytes, uint64_t events,
+                       uint64_t time_unix_ns);
+
+  // Of the statement that was examined last; good until the next call.
+  const FactsSummary& summary();
+
+  [[nodiscard]] ExaminerCounters counters() const;
+
+ private:
+  void begin(const Subject& subject, rules::Occasion occasion, uint64_t time_unix_ns);
+  void examine_statement(const Activity& activity);
+  void examine_text(const rules::Analyzed& analyzed, bool is_resolved);
+  rules::Analyzed analyze(std::string_view text, const Activity& activity);
+  void judge_event();
+  void add_to_summary();
+  void add_words(rules::Texts& words, std::string_view schema, std::string_view name);
+  [[nodiscard]] Examined examined() const { return {.findings = findings_, .facts = facts_key_}; }
+
+  Options options_;
+  sql::Analyzer analyzer_;
+  std::unique_ptr<rules::Judge> judge_;
+  uint64_t not_parsed_ = 0;
+  rules::JudgeCounters judged_before_{};  // by policies that went
+
+  // Of the activity at hand; buffers are kept.
+  rules::Event event_{};
+  uint64_t now_unix_ns_ = 0;
+  std::string verb_;
+  uint64_t facts_key_ = 0;
+  size_t statements_ = 0;  // that were examined of it
+  bool is_summary_made_ = false;
+  FactsSummary summary_{};
+  std::deque<std::string> names_{};  // that the summary borrows; kept for the next one
+  size_t names_used_ = 0;
+  std::vector<Found> findings_{};
+  std::vector<uint32_t> found_rules_{};
+  std::deque<std::string> messages_{};  // that the findings borrow, likewise
+};
+
+}  // namespace gatehouse::judge

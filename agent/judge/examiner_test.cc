@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/judge/examiner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/judge/actor_record.h"
+#include "rules/schema/event.h"
+
+namespace gatehouse::judge {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+constexpr std::string_view kRules = R"(rules:
+  - id: unfiltered
+    on: statement
+    when: '"delete" in statement.effects && !statement.filters_rows'
+    then: block
+    mode: active
+    severity: high
+    message: Add a WHERE clause.
+  - {id: customers, on: statement, when: '"customers" in statement.reads', then: alert, mode: active}
+  - {id: unknown, on: statement, when: '"unknown" in statement.effects', then: hold, mode: dry-run}
+  - {id: draft, on: statement, when: 'true', then: block}
+  - {id: rows, on: statement, when: 'result.rows > 1000', then: alert, mode: active}
+  - {id: root, on: connect, when: 'actor.user == "root"', then: alert, mode: active}
+  - {id: refused, on: authenticate, when: 'outcome == "error"', then: alert, mode: active}
+  - id: blind
+    on: disconnect
+    when: disconnect.coverage != "full" && disconnect.statements > 1
+    then: alert
+    mode: active
+  - {id: hole, on: gap, when: 'gap.bytes > 10', then: alert, mode: active}
+)";
+
+std::shared_ptr<const rules::Policy> policy_of(std::string_view text) {
+  const rules::PolicyFile file{.name = "rules.yaml", .text = std::string(text)};
+  auto policy = rules::load_policy({&file, 1}, rules::event_kinds());
+  EXPECT_TRUE(policy) << policy.error().message();
+  return std::make_shared<const rules::Policy>(std::move(*policy));
+}
+
+class ExaminerTest : public testing::Test {
+ protected:
+  ExaminerTest() { examiner_.set_policy(policy_of(kRules)); }
+
+  static Activity statement(std::string_view text) {
+    return {.outcome = Outcome::kOk, .protocol = StatementProtocol::kSimple, .text = text, .text_bytes = text.size()};
+  }
+  std::vector<std::string> found(const Activity& activity, const Ending* ending = nullptr) {
+    return names(examiner_.examine(subject_, activity, 1, ending));
+  }
+  static std::vector<std::string> names(const Examined& examined) {
+    std::vector<std::string> names;
+    for (const Found& found : examined.findings) names.emplace_back(found.rule);
+    return names;
+  }
+
+  Examiner examiner_{{}};
+  Subject subject_{};
+};
+
+TEST_F(ExaminerTest, EachStatementOfATextIsJudgedAndARuleIsFoundOnce) {
+  EXPECT_THAT(found(statement("SELECT 1")), IsEmpty());
+  EXPECT_THAT(found(statement("SELECT * FROM customers; DELETE FROM a; DELETE FROM b")),
+              ElementsAre("customers", "unfiltered"));
+  const FactsSummary& summary = examiner_.summary();
+  EXPECT_THAT(summary.reads, ElementsAre("customers"));
+  EXPECT_THAT(summary.writes, ElementsAre("a", "b"));
+  EXPECT_TRUE(summary.effects.has_all({sql::Effect::kRead, sql::Effect::kDelete}));
+}
+
+TEST_F(ExaminerTest, WhatIsNotCarriedOutWouldHaveBeen) {
+  const Examined block = examiner_.examine(subject_, statement("DELETE FROM a"), 1);
+  ASSERT_EQ(block.findings.size(), 1U);
+  EXPECT_TRUE(block.findings[0].would);
+  EXPECT_EQ(block.findings[0].severity, rules::Severity::kHigh);
+  EXPECT_EQ(block.findings[0].message, "Add a WHERE clause.");
+  const Examined alert = examiner_.examine(subject_, statement("TABLE customers"), 1);
+  ASSERT_EQ(alert.findings.size(), 1U);
+  EXPECT_FALSE(alert.findings[0].would) << "an alert is what every agent can do";
+
+  Examiner enforcing({.carries_out = rules::Verdict::kTerminate});
+  enforcing.set_policy(policy_of(kRules));
+  EXPECT_FALSE(enforcing.examine(subject_, statement("DELETE FROM a"), 1).findings[0].would);
+  EXPECT_TRUE(enforcing.examine(subject_, statement("EXECUTE x"), 1).findings[0].would) << "a dry run stays one";
+}
+
+// What is run by name is what is judged; that its name alone tells nothing is no doubt any more.
+TEST_F(ExaminerTest, WhatExecuteRuns) {
+  EXPECT_THAT(found(statement("EXECUTE x")), ElementsAre("unknown"));
+  Activity execute = statement("EXECUTE x");
+  execute.resolved_text = "SELECT * FROM customers WHERE id = $1";
+  EXPECT_THAT(found(execute), ElementsAre("customers"));
+  EXPECT_THAT(examiner_.summary().reads, ElementsAre("customers"));
+  execute.resolved_text = "SELECT f()";
+  EXPECT_THAT(found(execute), ElementsAre("unknown"));
+}
+
+// Never harmless: its effect is unknown, and says why.
+TEST_F(ExaminerTest, WhatCannotBeRead) {
+  struct Case {
+    Activity activity;
+    std::string_view refusal;
+  };
+  Activity cut = statement("SELECT 1");
+  cut.text_bytes = 1'000'000;
+  Activity lost = statement("");
+  lost.fidelity = Fidelity::kAfterGap;
+  Activity call = statement("FUNCTION CALL 957");
+  call.protocol = StatementProtocol::kFunctionCall;
+  Activity replication = statement("START_REPLICATION 0/0");
+  replication.protocol = StatementProtocol::kReplication;
+  Activity broken = statement("SELECT '\xFF'");
+  broken.client_encoding = "UTF8";
+  const Case cases[] = {{cut, "cut"},         {lost, "not-seen"},
+                        {call, "not-sql"},    {replication, "not-sql"},
+                        {broken, "encoding"}, {statement("SELEC 1"), "syntax"}};
+  for (const Case& test : cases) {
+    EXPECT_THAT(found(test.activity), ElementsAre("unknown")) << test.refusal;
+    EXPECT_EQ(examiner_.summary().refusal, test.refusal);
+    EXPECT_TRUE(examiner_.summary().effects.has(sql::Effect::kUnknown));
+  }
+  EXPECT_EQ(examiner_.counters().not_parsed, std::size(cases));
+  EXPECT_THAT(found(statement("")), IsEmpty()) << "an empty query does nothing";
+}
+
+TEST_F(ExaminerTest, EveryKindOfEventIsJudged) {
+  identity::Process process;
+  process.exe = "/usr/bin/psql";
+  process.user = "root";
+  const ActorRecord actor(std::make_shared<const identity::Process>(process), {}, nullptr, 0);
+  subject_.actor = &actor.actor();
+  EXPECT_THAT(found({.kind = ActivityKind::kConnect}), ElementsAre("root"));
+  EXPECT_THAT(found({.kind = ActivityKind::kAuthenticate, .outcome = Outcome::kError}), ElementsAre("refused"));
+  const Ending ending{.coverage = "gaps", .statements = 2};
+  EXPECT_THAT(found({.kind = ActivityKind::kDisconnect}, &ending), ElementsAre("blind"));
+  for (const ActivityKind kind : {ActivityKind::kCancel, ActivityKind::kNotify, ActivityKind::kOpaque})
+    EXPECT_THAT(found({.kind = kind}), IsEmpty());
+  EXPECT_THAT(names(examiner_.examine_gap(subject_, "ring-full", 11, 0, 1)), ElementsAre("hole"));
+  EXPECT_THAT(names(examiner_.examine_gap(subject_, "ring-full", 10, 0, 1)), IsEmpty());
+}
+
+TEST_F(ExaminerTest, EqualFactsHaveOneKey) {
+  const auto key = [&](const Activity& activity) { return examiner_.examine(subject_, activity, 1).facts; };
+  const uint64_t first = key(statement("SELECT a FROM t WHERE id = 1"));
+  EXPECT_NE(first, 0U);
+  EXPECT_EQ(key(statement("SELECT a FROM t WHERE id = 2")), first);
+  EXPECT_NE(key(statement("SELECT b FROM t WHERE id = 2")), first);
+  Activity execute = statement("EXECUTE x");
+  execute.resolved_text = "SELECT a FROM t WHERE id = 3";
+  EXPECT_NE(key(execute), first);
+  EXPECT_EQ(key({.kind = ActivityKind::kConnect}), 0U);
+}
+
+TEST_F(ExaminerTest, WithoutRulesNothingIsAskedUnlessFactsAreWanted) {
+  EXPECT_FALSE(examiner_.is_idle());
+  examiner_.set_policy(nullptr);
+  EXPECT_TRUE(examiner_.is_idle());
+  EXPECT_EQ(examiner_.policy_version(), "");
+  Examiner always({.always_facts = true});
+  EXPECT_FALSE(always.is_idle());
+  EXPECT_NE(always.examine(subject_, statement("SELECT 1"), 1).facts, 0U);
+}
+
+TEST(ActorRecord, SaysWhatTheKernelSaid) {
+  const auto shell = std::make_shared<identity::Process>();
+  shell->key = {.pid = 10};
+  shell->exe = "/bin/bash";
+  shell->arguments = {"bash", "-l"};
+  const auto client = std::make_shared<identity::Process>();
+  client->key = {.pid = 11, .start_ns = 5};
+  client->exe = "/usr/bin/psql";
+  client->arguments = {"psql", "shop"};
+  client->uid = 1000;
+  client->euid = UINT32_MAX;
+  const ActorRecord record(client, {shell}, shell, 1'000'000'000);
+  const rules::Actor& actor = record.actor();
+  EXPECT_EQ(actor.name, "psql");
+  EXPECT_EQ(actor.command, "psql shop");
+  EXPECT_EQ(actor.uid, 1000);
+  EXPECT_EQ(actor.euid, -1) << "not known is nobody's";
+  EXPECT_THAT(actor.ancestry, ElementsAre("/bin/bash"));
+  EXPECT_EQ(actor.ancestors[0].command, "bash -l");
+  EXPECT_EQ(actor.opener_exe, "/bin/bash");
+  EXPECT_EQ(actor.start.seconds, 1);
+  EXPECT_EQ(actor.start.ns, 5U);
+}
+
+}  // namespace
+}  // namespace gatehouse::judge

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Subjects: who acts over which connection, as rules see it. What does not change from one event to the next is made
+// once. Shard-local.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "agent/identity/process_table.h"
+#include "agent/judge/actor_record.h"
+#include "agent/judge/examiner.h"
+#include "agent/runtime/batch_builder.h"
+
+namespace gatehouse::runtime {
+
+// What of a session is made once. Each session has one, from the first event that is examined.
+struct SessionSubject {
+  std::string id, client, server;
+  std::string server_exe;
+  uint32_t server_pid = 0;
+  rules::Labels labels;  // borrows the configuration's
+  std::shared_ptr<const judge::ActorRecord> actor;
+  ImageKey writer{};
+  uint64_t mark = 0;  // Subjects' when `actor` and the server's process were looked up
+};
+
+class Subjects {
+ public:
+  // `processes` outlives it.
+  Subjects(identity::ProcessTable& processes, std::string agent_id, std::string boot_id, std::string host);
+
+  // Processes have changed, or more is known of one: they are looked up anew.
+  void forget_processes() { ++mark_; }
+
+  // `state` is filled where it is empty or old. What is returned borrows both, and this.
+  judge::Subject subject(std::unique_ptr<SessionSubject>& state, const SessionEntry& entry, const ImageKey& writer,
+                         const TimeBase& time);
+  // Of an event that no session has.
+  [[nodiscard]] judge::Subject nobody() const { return {.agent = {.id = agent_id_, .host = host_}}; }
+
+ private:
+  std::shared_ptr<const judge::ActorRecord> actor(const ImageKey& writer, const ImageKey& opener, const TimeBase& time);
+
+  identity::ProcessTable& processes_;
+  std::string agent_id_, boot_id_, host_;
+  uint64_t mark_ = 1;
+  // Of writers that opened their connections themselves, which nearly all did: many sessions share one.
+  std::unordered_map<uint64_t, std::shared_ptr<const judge::ActorRecord>> actors_;  // by process_id()
+  uint64_t actors_mark_ = 0;
+};
+
+}  // namespace gatehouse::runtime

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules on live traffic: findings in the record, what would have been done, and another set without a restart."""
+
+import os
+import signal
+import time
+
+from tests.e2e.context import require
+from tests.support import gatehouse
+from tests.support.oracle import field
+
+RULES = """
+rules:
+  - id: unfiltered-write
+    on: statement
+    when: statement.verb in ["DELETE", "UPDATE"] && !statement.filters_rows && database.labels.env == "production"
+    then: block
+    mode: active
+    severity: high
+    message: Add a WHERE clause.
+  - id: reads-customers
+    on: statement
+    when: |
+      "customers" in statement.reads && actor.name == "psql"
+    then: alert
+    mode: active
+  - id: file-access
+    on: statement
+    when: |
+      "file-read" in statement.effects
+    then: terminate
+    mode: dry-run
+    severity: critical
+  - id: not-yet
+    on: statement
+    when: "true"
+    then: block
+    mode: draft
+  - id: shell-login
+    on: connect
+    when: session.user == "postgres" && actor.ancestry.exists(p, p.contains("python"))
+    then: alert
+    mode: active
+    severity: low
+  - id: failed
+    on: statement
+    when: result.sqlstate == "42P01"
+    then: alert
+    mode: active
+    severity: info
+"""
+
+# SQL and the rules that it breaks, with the verdict that the record must say.
+STATEMENTS = (
+    ("DELETE FROM customers", ["unfiltered-write"], "would block"),
+    ("DELETE FROM customers WHERE 1 = 1", ["unfiltered-write"], "would block"),
+    ("DELETE FROM customers WHERE id = 0", ["reads-customers"], "alert"),
+    ("SELECT email FROM customers WHERE id = 1", ["reads-customers"], "alert"),
+    ("WITH c AS (SELECT * FROM customers) SELECT count(*) FROM c", ["reads-customers"], "alert"),
+    ("PREPARE p AS SELECT * FROM customers", [], ""),
+    ("EXECUTE p", ["reads-customers"], "alert"),
+    ("SELECT pg_read_file('PG_VERSION')", ["file-access"], "would terminate"),
+    ("SELECT * FROM nowhere", ["failed"], "alert"),
+    ("SELECT 1", [], ""),
+)
+
+
+def rules(context):
+    directory = context.directory / "rules"
+    directory.mkdir()
+    (directory / "all.yaml").write_text(RULES)
+    with context.server() as server:
+        server.psql("CREATE TABLE customers (id int, email text)")
+        stack = context.stack(server, settings=f"rules:\n  files: [{directory}]\n")
+        stack.agent.database_settings = "    labels: {env: production}\n"
+        with stack:
+            _judges(stack, server)
+            _reloads(stack, server, directory / "all.yaml")
+
+
+def _run(server, statements, mark):
+    """One session, whose name marks its events."""
+    script = "\n".join(f"{sql};" for sql in statements)
+    server.psql_script(script, env={**os.environ, "PGAPPNAME": mark})
+
+
+def _events(stack, mark, count):
+    deadline = time.monotonic() + 30
+    while True:
+        events = stack.collector.query(f'session.application == "{mark}"')
+        if sum(e["kind"] == "statement" for e in events) >= count or time.monotonic() > deadline:
+            return events
+        time.sleep(0.3)
+
+
+def _statement(stack, mark):
+    """The one statement of that session."""
+    return next(e for e in _events(stack, mark, 1) if e["kind"] == "statement")
+
+
+def _judges(stack, server):
+    _run(server, [sql for sql, _, _ in STATEMENTS], "judged")
+    events = _events(stack, "judged", len(STATEMENTS))
+    found = {field(e, "statement.text").rstrip(";"): e for e in events if e["kind"] == "statement"}
+    for sql, findings, verdict in STATEMENTS:
+        event = found.get(sql)
+        require(event is not None, f"not in the record: {sql}")
+        require(field(event, "findings", []) == findings and field(event, "verdict", "") == verdict,
+                f"{sql}: {field(event, 'findings', [])} {field(event, 'verdict', '')}")
+        require(len(field(event, "policy", "")) == 64, f"{sql}: no policy in its event")
+    deleted = found["DELETE FROM customers"]
+    require(field(deleted, "statement.effects") == ["delete"] and field(deleted, "statement.writes") == ["customers"],
+            f"facts of DELETE: {deleted['statement']}")
+    require(field(deleted, "severity") == "high" and field(deleted, "finding.messages") == ["Add a WHERE clause."],
+            f"finding of DELETE: {deleted}")
+    require("database" in deleted and field(deleted, "database.labels") == ["env=production"], "labels are missing")
+    require(field(found["EXECUTE p"], "statement.reads") == ["customers"], "what EXECUTE runs is not in its facts")
+    prints = {field(found[sql], "statement.fingerprint") for sql, _, _ in STATEMENTS[:3]}
+    require(len(prints) == 3, f"fingerprints of three texts: {prints}")
+    connect = [e for e in events if e["kind"] == "connect"]
+    require(connect and field(connect[0], "findings", []) == ["shell-login"], f"connect: {connect}")
+    # What rules found can be asked for.
+    blocked = stack.collector.query('verdict == "would block" && session.application == "judged"')
+    require(len(blocked) == 2, f"{len(blocked)} events would have been blocked")
+
+
+def _policy(stack):
+    agents = stack.collector.agents()
+    return agents[0].get("policy", "")
+
+
+def _reloads(stack, server, path):
+    """Another set judges from its event on; a set with an error changes nothing, and is said."""
+    before = _policy(stack)
+    path.write_text(RULES.replace("statement.filters_rows", "statement.filters_rowz"))
+    os.kill(stack.agent.process.pid, signal.SIGHUP)
+    stack.agent.wait_until(lambda: stack.agent.says("did you mean `filters_rows`"), "word of the bad rules")
+    _run(server, ["DELETE FROM customers"], "still")
+    event = _statement(stack, "still")
+    require(field(event, "findings", []) == ["unfiltered-write"], "a bad set has replaced a good one")
+
+    path.write_text(RULES.replace("then: block", "then: hold"))
+    os.kill(stack.agent.process.pid, signal.SIGHUP)
+    stack.agent.wait_until(lambda: _policy(stack) not in ("", before), "another policy", 30)
+    _run(server, ["DELETE FROM customers"], "held")
+    event = _statement(stack, "held")
+    require(field(event, "verdict") == "would hold", f"after the reload: {field(event, 'verdict')}")
+    require(field(event, "policy") == _policy(stack), "the event's policy is not the agent's")
