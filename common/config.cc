@@ -156,27 +156,39 @@ std::string suggestion(std::span<const Key> schema, std::string_view prefix, std
   return "; known here: " + all;
 }
 
-// Checks a tree against a table. Stops at the first problem, in the order of the file.
+// Checks a tree against a table, and tells what is wrong in the order of the file; what a section lacks comes after
+// what it has.
 class Checker {
  public:
-  Checker(std::string_view file, std::span<const Key> schema) : file_(file), schema_(schema) {}
+  Checker(std::span<const Key> schema, std::vector<Problem>& problems, std::set<const YamlNode*>& unsound)
+      : schema_(schema), problems_(problems), unsound_(unsound) {}
 
   // `shown` is the section's name for people ("databases[1]."), `prefix` its name in the table ("databases[].").
-  Status section(const YamlNode& node, const std::string& prefix, const std::string& shown) {
-    if (node.kind != YamlNode::Kind::kMap && node.kind != YamlNode::Kind::kNull)
-      return error(node, shown.empty() ? "" : shown.substr(0, shown.size() - 1), "expected keys with values");
-    for (const YamlNode& child : node.children) {
-      const std::string name = shown + printable(child.key);
-      const Key* key = find_key(schema_, prefix + child.key);
-      if (key == nullptr || child.key.find_first_of(".[") != std::string::npos)
-        return error_at(child.key_line, child.key_column, name, "unknown key" + suggestion(schema_, prefix, child.key));
-      GH_TRY(value(child, *key, name));
+  void section(const YamlNode& node, const std::string& prefix, const std::string& shown) {
+    path_.push_back(&node);
+    if (node.kind != YamlNode::Kind::kMap && node.kind != YamlNode::Kind::kNull) {
+      error(node, shown.empty() ? "" : shown.substr(0, shown.size() - 1), "expected keys with values");
+    } else {
+      keys(node, prefix, shown);
+      required(node, prefix, shown);
     }
-    return required(node, prefix, shown);
+    path_.pop_back();
   }
 
  private:
-  Status value(const YamlNode& node, const Key& key, const std::string& shown) {
+  void keys(const YamlNode& node, const std::string& prefix, const std::string& shown) {
+    for (const YamlNode& child : node.children) {
+      const std::string name = shown + printable(child.key);
+      const Key* key = find_key(schema_, prefix + child.key);
+      if (key == nullptr || child.key.find_first_of(".[") != std::string::npos) {
+        error_at(child.key_line, child.key_column, name, "unknown key" + suggestion(schema_, prefix, child.key));
+      } else {
+        value(child, *key, name);
+      }
+    }
+  }
+
+  void value(const YamlNode& node, const Key& key, const std::string& shown) {
     switch (key.type) {
       case Type::kSection:
         return section(node, std::string(key.path) + ".", shown + ".");
@@ -194,13 +206,13 @@ class Checker {
       case Type::kAddress:
         break;
     }
-    return scalar(node, key, shown);
+    scalar(node, key, shown);
   }
 
-  Status scalar(const YamlNode& node, const Key& key, const std::string& shown) {
+  void scalar(const YamlNode& node, const Key& key, const std::string& shown) {
     const bool given = node.kind == YamlNode::Kind::kScalar;
     const std::optional<std::string> expected = check_scalar(key, given ? node.text : "");
-    if (given && !expected) return {};
+    if (given && !expected) return;
     const std::string what = expected.value_or("one value");
     switch (node.kind) {
       case YamlNode::Kind::kNull:
@@ -212,51 +224,53 @@ class Checker {
       case YamlNode::Kind::kScalar:
         break;
     }
-    return error(node, shown, "expected " + what + ", found \"" + printable(node.text) + "\"");
+    error(node, shown, "expected " + what + ", found \"" + printable(node.text) + "\"");
   }
 
-  Status sections(const YamlNode& node, const Key& key, const std::string& shown) {
+  void sections(const YamlNode& node, const Key& key, const std::string& shown) {
     if (node.kind != YamlNode::Kind::kList && node.kind != YamlNode::Kind::kNull)
       return error(node, shown, "expected a list: lines that begin with \"- \"");
     for (size_t i = 0; i < node.children.size(); ++i)
-      GH_TRY(section(node.children[i], std::string(key.path) + "[].", shown + "[" + std::to_string(i) + "]."));
-    return {};
+      section(node.children[i], std::string(key.path) + "[].", shown + "[" + std::to_string(i) + "].");
   }
 
-  Status texts(const YamlNode& node, const Key& key, const std::string& shown) {
+  void texts(const YamlNode& node, const Key& key, const std::string& shown) {
     if (node.kind == YamlNode::Kind::kScalar) return error(node, shown, "expected a list, such as [a, b]");
     if (node.kind == YamlNode::Kind::kMap) return error(node, shown, "expected a list, found keys");
     if (node.children.empty() && key.required) return error(node, shown, "expected at least one value");
-    for (const YamlNode& item : node.children) GH_TRY(scalar(item, key, shown));
-    return {};
+    for (const YamlNode& item : node.children) scalar(item, key, shown);
   }
 
-  Status labels(const YamlNode& node, const Key& key, const std::string& shown) {
+  void labels(const YamlNode& node, const Key& key, const std::string& shown) {
     if (node.kind != YamlNode::Kind::kMap && node.kind != YamlNode::Kind::kNull)
       return error(node, shown, "expected names with values, such as {env: production}");
-    for (const YamlNode& item : node.children) GH_TRY(scalar(item, key, shown + "." + printable(item.key)));
-    return {};
+    for (const YamlNode& item : node.children) scalar(item, key, shown + "." + printable(item.key));
   }
 
-  Status required(const YamlNode& node, std::string_view prefix, const std::string& shown) {
+  void required(const YamlNode& node, std::string_view prefix, const std::string& shown) {
     for (const Key& key : schema_) {
       if (!key.required || !key.path.starts_with(prefix)) continue;
       const std::string_view name = key.path.substr(prefix.size());
       if (name.find('.') != std::string_view::npos || node.find(name) != nullptr) continue;
-      return error(node, shown + std::string(name), "missing; " + std::string(key.why));
+      error(node, shown + std::string(name), "missing; " + std::string(key.why));
     }
-    return {};
   }
 
-  Error error(const YamlNode& node, const std::string& shown, const std::string& what) {
-    return error_at(node.line, node.column, shown, what);
+  void error(const YamlNode& node, const std::string& shown, const std::string& what) {
+    error_at(node.line, node.column, shown, what);
   }
-  Error error_at(size_t line, size_t column, const std::string& shown, const std::string& what) {
-    return Error::configuration(yaml_position(file_, line, column) + (shown.empty() ? "" : shown + ": ") + what);
+  void error_at(size_t line, size_t column, const std::string& shown, const std::string& what) {
+    if (problems_.size() < kProblemsMax) problems_.push_back({line, column, shown, what});
+    unsound_.insert(path_.begin(), path_.end());
   }
 
-  std::string_view file_;
+  // Nobody reads more.
+  static constexpr size_t kProblemsMax = 1000;
+
   std::span<const Key> schema_;
+  std::vector<Problem>& problems_;
+  std::set<const YamlNode*>& unsound_;
+  std::vector<const YamlNode*> path_{};  // sections, from the root to the one at hand
 };
 
 std::string_view type_name(const Key& key) {
@@ -291,13 +305,26 @@ bool is_number(const Key& key) {
 
 }  // namespace
 
-Result<Settings> Settings::parse(std::string_view text, std::string file, std::span<const Key> schema,
-                                 size_t nodes_max) {
-  GH_ASSIGN(YamlNode root, parse_yaml(text, file, nodes_max));
-  GH_TRY(Checker(file, schema).section(root, "", ""));
-  auto owned = std::make_shared<File>(File{std::move(file), std::move(root), schema});
+std::optional<Settings> Settings::check(std::string_view text, std::string file, std::span<const Key> schema,
+                                        size_t nodes_max, std::vector<Problem>& problems) {
+  auto root = parse_yaml(text, nodes_max);
+  if (!root) {
+    problems.push_back({root.error().line, root.error().column, "", root.error().what});
+    return std::nullopt;
+  }
+  auto owned = std::make_shared<File>(File{std::move(file), std::move(*root), schema});
+  Checker(schema, problems, owned->unsound).section(owned->root, "", "");
   const YamlNode* const section = &owned->root;
   return Settings(std::move(owned), section, "");
+}
+
+Result<Settings> Settings::parse(std::string_view text, std::string file, std::span<const Key> schema) {
+  std::vector<Problem> problems;
+  std::optional<Settings> settings = check(text, file, schema, kYamlNodesMax, problems);
+  if (problems.empty()) return *std::move(settings);
+  const Problem& first = problems.front();
+  return Error::configuration(yaml_position(file, first.line, first.column) +
+                              (first.key.empty() ? "" : first.key + ": ") + first.what);
 }
 
 Result<Settings> Settings::load(const std::string& path, std::span<const Key> schema) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -74,12 +75,23 @@ std::string host_name();                      // "localhost" where the host has 
 log::Level log_level(std::string_view name);  // of kLogLevels
 inline constexpr std::string_view kLogLevels = "debug|info|warn|error";
 
+// What is wrong in a file: where, of which key ("rules[3].when"; empty: of the whole), and what was expected.
+struct Problem {
+  size_t line = 1;
+  size_t column = 1;
+  std::string key;
+  std::string what;
+};
+
 // A file that has been checked against its table, or one section of it. Cheap to copy. `schema` must outlive it.
 // A path that the table does not hold, or holds with another type, is a bug and aborts.
 class Settings {
  public:
-  static Result<Settings> parse(std::string_view text, std::string file, std::span<const Key> schema,
-                                size_t nodes_max = kYamlNodesMax);
+  static Result<Settings> parse(std::string_view text, std::string file, std::span<const Key> schema);
+  // Tells all that is wrong, in the order of the file. Sections that are not sound() can then be asked for their
+  // place only. Nothing: it is no YAML.
+  static std::optional<Settings> check(std::string_view text, std::string file, std::span<const Key> schema,
+                                       size_t nodes_max, std::vector<Problem>& problems);
   static Result<Settings> load(const std::string& path, std::span<const Key> schema);
 
   // Whether the file says it (rather than the table's default).
@@ -92,6 +104,9 @@ class Settings {
   [[nodiscard]] std::chrono::milliseconds duration(std::string_view path) const;
   [[nodiscard]] Address address(std::string_view path) const;
   [[nodiscard]] std::vector<Settings> sections(std::string_view path) const;  // paths in them are relative
+  // Nothing is wrong in this section, nor in those below it.
+  [[nodiscard]] bool sound() const { return !file_->unsound.contains(section_); }
+  [[nodiscard]] const YamlNode& place() const { return *section_; }
 
   // The value as it is written and where; null where the file does not say it. Lives as long as the file's Settings.
   [[nodiscard]] const YamlNode* written(std::string_view path) const { return node(path); }
@@ -103,6 +118,7 @@ class Settings {
     std::string name;
     YamlNode root;
     std::span<const Key> schema;
+    std::set<const YamlNode*> unsound{};
   };
   Settings(std::shared_ptr<const File> file, const YamlNode* section, std::string prefix)
       : file_(std::move(file)), section_(section), prefix_(std::move(prefix)) {}

@@ -57,6 +57,27 @@ TEST(Config, DefaultsComeFromTheTable) {
   EXPECT_TRUE(settings->sections("peers").empty());
 }
 
+TEST(Config, AllThatIsWrongIsTold) {
+  std::vector<Problem> found;
+  const auto settings =
+      Settings::check("store:\n  thread: 4\n  age_max: x\npeers:\n- name: one\n- address: a:1\n- 5\nlevel: loud\n", "f",
+                      kSchema, 100, found);
+  ASSERT_TRUE(settings.has_value());
+  std::string told;
+  for (const Problem& p : found) told += std::to_string(p.line) + ":" + std::to_string(p.column) + " " + p.key + "\n";
+  EXPECT_EQ(told, "2:3 store.thread\n3:12 store.age_max\n6:3 peers[1].name\n7:3 peers[2]\n8:8 level\n");
+  EXPECT_FALSE(settings->sound());
+  const std::vector<Settings> peers = settings->sections("peers");
+  ASSERT_EQ(peers.size(), 3U);
+  EXPECT_TRUE(peers[0].sound());
+  EXPECT_EQ(peers[0].text("name"), "one");
+  EXPECT_FALSE(peers[1].sound());
+  EXPECT_FALSE(peers[2].sound());
+  found.clear();
+  EXPECT_FALSE(Settings::check("a: [", "f", kSchema, 100, found).has_value());
+  EXPECT_EQ(found.size(), 1U);
+}
+
 TEST(Config, ReadsEveryType) {
   const auto settings = Settings::parse(
       "store:\n  dir: /data\n  bytes_max: 64MiB\n  age_max: 90s\n  poll_ms_max: 20\n  threads: 4\n"

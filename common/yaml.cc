@@ -133,19 +133,19 @@ class TreeBuilder final : public YAML::EventHandler {
   size_t nodes_ = 0;
 };
 
-Error refused(std::string_view file, std::string_view text, const YAML::Mark& mark, std::string_view what) {
+tl::unexpected<YamlProblem> refused(std::string_view text, const YAML::Mark& mark, std::string what) {
   size_t line = from_one(mark.line), column = from_one(mark.column);
   if (const size_t last = last_line(text); line > last) {  // at the appended end
     if (text.ends_with('\n')) text.remove_suffix(1);
     line = last;
     column = text.size() - (text.rfind('\n') + 1) + 1;
   }
-  return Error::configuration(yaml_position(file, line, column) + std::string(what));
+  return tl::unexpected(YamlProblem{line, column, std::move(what)});
 }
 
 // The library stops in silence at a byte of its own choice (0x04) and guesses encodings from zeros, so bytes that no
 // text holds are refused first.
-std::optional<Error> refuse_odd_bytes(std::string_view text, std::string_view file) {
+std::optional<YamlProblem> refuse_odd_bytes(std::string_view text) {
   const auto is_odd = [](char c) {
     const auto byte = static_cast<unsigned char>(c);
     return (byte < 0x20 && c != '\n' && c != '\t' && c != '\r') || byte == 0x7f;
@@ -156,8 +156,8 @@ std::optional<Error> refuse_odd_bytes(std::string_view text, std::string_view fi
   const std::string_view before = text.substr(0, at);
   const auto line = 1 + static_cast<size_t>(std::ranges::count(before, '\n'));
   const size_t column = at - (before.rfind('\n') + 1) + 1;
-  return Error::configuration(yaml_position(file, line, column) + "not UTF-8 text: it holds the byte " +
-                              std::to_string(static_cast<unsigned char>(text[at])));
+  return YamlProblem{line, column,
+                     "not UTF-8 text: it holds the byte " + std::to_string(static_cast<unsigned char>(text[at]))};
 }
 
 }  // namespace
@@ -184,8 +184,8 @@ std::string printable(std::string_view text) {
   return shown;
 }
 
-Result<YamlNode> parse_yaml(std::string_view text, std::string_view file, size_t nodes_max) {
-  if (std::optional<Error> error = refuse_odd_bytes(text, file)) return *std::move(error);
+tl::expected<YamlNode, YamlProblem> parse_yaml(std::string_view text, size_t nodes_max) {
+  if (std::optional<YamlProblem> problem = refuse_odd_bytes(text)) return tl::unexpected(*std::move(problem));
   try {
     std::istringstream in{std::string(text) + std::string(kEndMarker)};
     YAML::Parser parser(in);
@@ -193,15 +193,22 @@ Result<YamlNode> parse_yaml(std::string_view text, std::string_view file, size_t
     if (!parser.HandleNextDocument(builder)) return YamlNode{};
     TreeBuilder second(last_line(text), nodes_max);
     if (parser.HandleNextDocument(second))
-      return Error::configuration(yaml_position(file, second.take().line, 1) + "a second document; one is expected");
+      return tl::unexpected(YamlProblem{second.take().line, 1, "a second document; one is expected"});
     return builder.take();
   } catch (const Refusal& refusal) {
-    return refused(file, text, refusal.mark, refusal.what);
+    return refused(text, refusal.mark, refusal.what);
   } catch (const YAML::Exception& exception) {
-    return refused(file, text, exception.mark, "not YAML: " + printable(exception.msg));
+    return refused(text, exception.mark, "not YAML: " + printable(exception.msg));
   } catch (const std::exception& exception) {
-    return Error::configuration(yaml_position(file, 1, 1) + "not YAML: " + printable(exception.what()));
+    return tl::unexpected(YamlProblem{1, 1, "not YAML: " + printable(exception.what())});
   }
+}
+
+Result<YamlNode> parse_yaml(std::string_view text, std::string_view file, size_t nodes_max) {
+  auto tree = parse_yaml(text, nodes_max);
+  if (tree) return std::move(*tree);
+  const YamlProblem& problem = tree.error();
+  return Error::configuration(yaml_position(file, problem.line, problem.column) + problem.what);
 }
 
 }  // namespace gatehouse

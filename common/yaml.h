@@ -30,9 +30,17 @@ std::string yaml_position(std::string_view file, size_t line, size_t column);
 // `text` fit for a message on one line: shortened, control characters and invalid UTF-8 replaced.
 std::string printable(std::string_view text);
 
+// What is wrong in a file, and where.
+struct YamlProblem {
+  size_t line = 1;
+  size_t column = 1;
+  std::string what;
+};
+
 // One document; an empty text is kNull. Errors are of kind configuration and begin with `file`:line:column. Anchors,
 // aliases, tags, merge keys and repeated keys are refused: a configuration must mean what one reads on its line.
 // `nodes_max`: values that it may have, with lists and maps.
+tl::expected<YamlNode, YamlProblem> parse_yaml(std::string_view text, size_t nodes_max);
 Result<YamlNode> parse_yaml(std::string_view text, std::string_view file, size_t nodes_max = kYamlNodesMax);
 
 }  // namespace gatehouse

@@ -57,6 +57,9 @@ struct Node {
   uint32_t begin = 0;   // its text is [begin, end)
   uint32_t end = 0;
   uint32_t index = 0;
+  // 0: its text stands in the expression; n: in definition number n - 1, where `begin` and `end` are meant. `offset`
+  // is always of the expression.
+  uint32_t definition = 0;
   std::string text{};
   std::string second{};  // kLoop: the variables are `text` and, if there are two, `second`
   std::vector<NodeId> args{};
@@ -84,10 +87,18 @@ struct CompileError {
   std::string message;
 };
 
+// An expression with a name of its own, which others use as if it stood there in parentheses. Already expanded itself.
+struct Definition {
+  std::string_view name;  // "macros.production"
+  const Ast* tree;
+};
+
 // Longer expressions are refused; rules are written by hand, lists of any length are constants of the schema.
 inline constexpr size_t kExpressionBytesMax = 64U << 10;
 // Parentheses, calls, lists and operators within each other: bounds the recursion of parser, checker and compiler.
 // CEL asks for at least 32. Chains of && and || are one node, however long.
 inline constexpr size_t kExpressionDepthMax = 200;
+// Nodes of a tree with those of the definitions that it uses; without them its length bounds it.
+inline constexpr size_t kExpressionNodesMax = 64U << 10;
 
 }  // namespace gatehouse::rules::cel

@@ -6,6 +6,7 @@
 
 #include "rules/engine/cel_checker.h"
 #include "rules/engine/cel_code.h"
+#include "rules/engine/cel_expand.h"
 #include "rules/engine/cel_functions.h"
 #include "rules/engine/cel_parser.h"
 
@@ -354,9 +355,11 @@ const Value* Program::constant() const {
   return all.size() == 1 && all[0].op == Op::kConstant ? &code_->constants[all[0].index] : nullptr;
 }
 
-tl::expected<Program, CompileError> compile(std::string_view text, const Schema& schema, const Type& wanted) {
+tl::expected<Program, CompileError> compile(std::string_view text, const Schema& schema, const Type& wanted,
+                                            std::span<const Definition> definitions) {
   auto ast = parse(text);
   if (!ast) return tl::unexpected(std::move(ast).error());
+  if (auto error = expand(*ast, definitions)) return tl::unexpected(std::move(*error));
   TypeTable types;
   if (auto error = check(*ast, schema, types)) return tl::unexpected(std::move(*error));
   const Node& root = ast->nodes[ast->root];

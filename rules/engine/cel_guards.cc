@@ -93,11 +93,11 @@ class Finder {
   std::optional<std::vector<Value>> constants(NodeId id) {
     std::vector<Value> values;
     if (const Value* list = constant(id)) {
-      if (!list->is(Kind::kList)) return std::nullopt;
+      if (!list->is(Kind::kList) || list->count() > kGuardValuesMax) return std::nullopt;
       for (size_t i = 0; i < list->count(); ++i) values.push_back(code_.keep(list->element(i)));
       return values;
     }
-    if (node(id).kind != NodeKind::kList) return std::nullopt;
+    if (node(id).kind != NodeKind::kList || node(id).args.size() > kGuardValuesMax) return std::nullopt;
     for (const NodeId arg : node(id).args) {
       const Value* value = constant(arg);
       if (value == nullptr) return std::nullopt;

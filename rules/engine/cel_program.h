@@ -32,6 +32,9 @@ inline constexpr int64_t kPatternBytesMax = 1 << 20;
 // Lists of at least so many texts, written out or constants of the schema, are looked into by hash.
 inline constexpr size_t kHashedListMin = 8;
 
+// Guards that allow more values are not kept: an index would outweigh what it saves.
+inline constexpr size_t kGuardValuesMax = 256;
+
 // A variable of the schema, or a field of one however deep, that an expression looks at. Of a guard, also the value of
 // a map's key, or each element of a list, or a field of those.
 struct Attribute {
@@ -81,7 +84,8 @@ class Program {
 };
 
 // `schema`, and all that it points to, outlives the program. The expression's type must be `wanted`; kDyn: any.
-tl::expected<Program, CompileError> compile(std::string_view text, const Schema& schema, const Type& wanted);
+tl::expected<Program, CompileError> compile(std::string_view text, const Schema& schema, const Type& wanted,
+                                            std::span<const Definition> definitions = {});
 
 // `variables`: a value for each variable of the schema, in its order, of its type. The result borrows from them, from
 // the program and from `scratch`: it is good until the next evaluation with that. Allocates nothing; errors are values.

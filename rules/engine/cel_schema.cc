@@ -39,13 +39,17 @@ const Field* RecordType::find(std::string_view field) const {
 }
 
 const Variable* Schema::find(std::string_view name) const {
-  const auto found = std::ranges::find(variables, name, &Variable::name);
-  return found == variables.end() ? nullptr : &*found;
+  for (const auto& of : {variables, constants}) {
+    const auto found = std::ranges::find(of, name, &Variable::name);
+    if (found != of.end()) return &*found;
+  }
+  return nullptr;
 }
 
 std::string Schema::nearest(std::string_view name) const {
   Nearest nearest{.written = name};
-  for (const Variable& variable : variables) nearest.walk(std::string(variable.name), *variable.type, 1);
+  for (const auto& of : {variables, constants})
+    for (const Variable& variable : of) nearest.walk(std::string(variable.name), *variable.type, 1);
   return std::move(nearest.name);
 }
 

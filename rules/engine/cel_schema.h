@@ -92,6 +92,8 @@ struct Variable {
 
 struct Schema {
   std::span<const Variable> variables;
+  // More names, each with a `constant`: what an evaluation is given has no places for them.
+  std::span<const Variable> constants{};
 
   [[nodiscard]] const Variable* find(std::string_view name) const;
   // The qualified name that a person most likely meant: a variable, or a field of one. Empty if there is none.

@@ -15,8 +15,6 @@ namespace {
 
 // So few rules are evaluated sooner than an attribute is looked up.
 constexpr size_t kLeafRules = 4;
-// A rule that asks for one of more values than this goes by another guard, or by none: its entries would outweigh it.
-constexpr size_t kGuardValuesMax = 256;
 // Guards along one path of the tree. Each has cut the rules down; what is left after so many is evaluated.
 constexpr size_t kDepthMax = 4;
 // Rules with several values stand in several places below each other. Beyond so many entries for each rule on average
@@ -126,7 +124,7 @@ class RuleIndexBuilder {
     constexpr size_t kGuardsMax = 32;  // bits of Member::used
     std::vector<Guard> guards;
     for (const cel::Guard& guard : program.guards()) {
-      if (guards.size() == kGuardsMax || guard.values.size() > kGuardValuesMax) continue;
+      if (guards.size() == kGuardsMax || guard.values.size() > cel::kGuardValuesMax) continue;
       Guard kept{.attribute = 0, .weight = 1, .hashes = {}};
       for (const cel::Value& value : guard.values) {
         if (const auto hash = hash_of(value)) kept.hashes.push_back(*hash);
