@@ -76,7 +76,8 @@ class Walk {
   void add_column(size_t object, std::string name, Effects uses);
   void add_column_of_any(const std::string& name);
   bool mark_sources_read();
-  void add_function(const TreeNode& name_list, bool is_called);
+  void add_function(const TreeNode& node, bool is_called, uint16_t argument_count = Function::kNotTold);
+  void add_function(Function function, bool is_called);
   [[nodiscard]] uint16_t argument_count(const TreeNode& call) const;
   // The text of a literal argument; empty optional: it is none.
   bool literal_text(const TreeNode& node, std::string& out);

@@ -173,21 +173,23 @@ void Walk::visit_column(const TreeNode& node) {
 
 uint16_t Walk::argument_count(const TreeNode& call) const {
   // percentile_cont(0.5) WITHIN GROUP (ORDER BY x) has two.
-  if (tree_.has(call, Key::k_agg_within_group)) return Function::kNotTold;
+  if (tree_.has(call, Key::k_agg_within_group) || tree_.has(call, Key::k_func_variadic)) return Function::kNotTold;
   uint16_t count = 0;
   for ([[maybe_unused]] const TreeNode& argument : tree_.items(call, Key::k_args)) ++count;
   return count;
 }
 
-void Walk::add_function(const TreeNode& node, bool is_called) {
-  Function function;
+void Walk::add_function(const TreeNode& node, bool is_called, uint16_t argument_count) {
+  Function function{.argument_count = argument_count};
   for (const Key list : {Key::k_funcname, Key::k_method, Key::k_objname})
     for (const TreeNode& part : tree_.items(node, list)) {
       function.schema = std::exchange(function.name, {});
       function.name = name_at(part, Key::k_sval);
     }
-  if (is_called && !tree_.has(node, Key::k_func_variadic)) function.argument_count = argument_count(node);
-  if (function.name.empty()) return;
+  if (!function.name.empty()) add_function(std::move(function), is_called);
+}
+
+void Walk::add_function(Function function, bool is_called) {
   const KnownFunction known = known_function(function.name);
   const bool is_builtin_schema = function.schema == kBuiltinSchema;
   // A harmless name in another schema is another function; a dangerous one may be an extension's, whose schema is free.
@@ -217,7 +219,7 @@ void Walk::add_function(const TreeNode& node, bool is_called) {
 }
 
 void Walk::visit_call(const TreeNode& node) {
-  add_function(node, !is_body_);
+  add_function(node, !is_body_, argument_count(node));
   std::string name;
   for (const TreeNode& part : tree_.items(node, Key::k_funcname)) name = tree_.text(part, Key::k_sval);
   if (name == "set_config") note_set_config(node);
@@ -319,7 +321,11 @@ void Walk::note_operator(const TreeNode& node, Key list) {
   if (std::ranges::find(out_.operators, name) == out_.operators.end()) out_.operators.push_back(std::move(name));
 }
 
+// (x).f and, where x is a whole row or a function's value, x.f may be f(x).
 void Walk::note_field(std::string name) {
+  const KnownFunction known = known_function(name);
+  if (known.function_class != FunctionClass::kUnknown && known.function_class != FunctionClass::kHarmless)
+    add_function({.name = name, .argument_count = 1}, !is_body_);
   if (std::ranges::find(out_.fields, name) == out_.fields.end()) out_.fields.push_back(std::move(name));
 }
 

@@ -295,6 +295,7 @@ void Walk::visit_truncate(const TreeNode& node) {
   name_command("TRUNCATE TABLE");
   has_write_ = has_unfiltered_write_ = true;
   visit_relations(node, Key::k_relations, {Effect::kTruncate}, ObjectKind::kRelation);
+  if (tree_.has(node, Key::k_restart_seqs)) out_.details.emplace_back("restart identity");
   // Which tables CASCADE takes along only a catalog can tell.
   if (tree_.raw_text(node, Key::k_behavior) == "DROP_CASCADE") note_unknown(UnknownReason::kCascadeTruncate);
 }
