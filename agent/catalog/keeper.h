@@ -36,9 +36,9 @@ using Catalogs = std::map<std::string, std::shared_ptr<const sql::Catalog>, std:
 struct CatalogStatus {
   std::string database;
   bool is_loaded = false;
-  std::string error;  // of the last attempt, as a person can act on it; empty: it went well
+  std::string error;  // of the last attempt, as a person can act on it; empty: it went well, or there was none
   std::chrono::milliseconds took{};
-  std::chrono::steady_clock::time_point loaded_at{};
+  std::chrono::steady_clock::time_point loaded_at{};  // when it was last known to be fresh
   size_t relations = 0, functions = 0, bytes = 0;
   std::vector<std::string> missing;
 };
@@ -66,27 +66,29 @@ class CatalogKeeper {
   }
 
  private:
-  struct Wanted {
-    std::chrono::steady_clock::time_point at{};
-    std::string change_mark;  // of the server's catalogs when they were read last
+  using Clock = std::chrono::steady_clock;
+  struct Database {
+    CatalogStatus status;
+    std::string change_mark;  // of the server's catalogues when they were read last
+    bool is_asked = true;
   };
   void run();
-  bool load(const std::string& database, Wanted& wanted);
+  void look_at(const std::string& name, Database& database);
+  [[nodiscard]] bool is_stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
   const CatalogSource source_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
-  std::shared_ptr<const Catalogs> catalogs_;     // under mutex_
-  std::map<std::string, CatalogStatus> status_;  // under mutex_
-  std::map<std::string, bool> asked_;            // under mutex_
-  bool stopping_ = false;                        // under mutex_
+  std::shared_ptr<const Catalogs> catalogs_;                // under mutex_
+  std::map<std::string, Database, std::less<>> databases_;  // under mutex_; change_mark is the thread's own
+  bool is_asked_ = true;                                    // under mutex_: any of them is
+  std::atomic<bool> stopping_{false};                       // set under mutex_
   std::atomic<uint64_t> version_{0};
   std::atomic<uint32_t> backend_pid_{0};
-  std::atomic<void*> cancel_{nullptr};
   std::thread thread_;  // last: it uses all of the above
 };
 
-// For `doctor`: connects, reads and says what came of it.
+// For `doctor`: connects, reads and says what came of it, within half a minute.
 CatalogStatus try_catalog(const CatalogSource& source, const std::string& database);
 
 // The application_name of its connections.

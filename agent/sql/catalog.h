@@ -23,20 +23,19 @@
 
 namespace gatehouse::sql {
 
-// What a text that the database keeps does by itself: a view's query, a function's body, a default.
-struct SqlCode {
-  std::vector<Statement> statements;
-  std::string unknown;  // why that may not be all; empty: it is
-};
+// What a text that the database keeps does by itself: a view's query, a function's body, a default. All that it does is
+// in what a statement does now; `deferred` is what it prepares or defines.
+using SqlCode = Statement;
 
 struct CatalogColumn {
   std::string name;
   Oid type = kNoOid;
+  bool is_partition_key = false;
 };
 
 struct ForeignKey {
   Oid relation = kNoOid;  // the other one
-  CatalogRows::KeyAction on_update = CatalogRows::KeyAction::kNone, on_delete = CatalogRows::KeyAction::kNone;
+  CatalogRows::KeyAction on_update = CatalogRows::KeyAction::kCheck, on_delete = CatalogRows::KeyAction::kCheck;
 };
 
 struct CatalogTrigger {
@@ -44,8 +43,7 @@ struct CatalogTrigger {
   Effects events;  // of kInsert, kUpdate, kDelete, kTruncate
   bool is_instead = false;
   Oid function = kNoOid;
-  std::string function_schema, function_name;  // for PostgreSQL's own
-  const SqlCode* condition = nullptr;
+  const SqlCode* condition = nullptr;  // WHEN
 };
 
 struct CatalogRule {
@@ -66,7 +64,7 @@ struct CatalogRelation {
   bool is_temporary = false;
   std::string foreign_wrapper;         // of a foreign table
   std::vector<CatalogColumn> columns;  // in order
-  std::vector<Oid> parents, children;  // inheritance and partitions
+  std::vector<Oid> parents, children;  // inheritance and partitions; of an index its table
   std::vector<Oid> sequences;          // that go with it
   std::vector<ForeignKey> references, referenced_by;
   std::vector<CatalogTrigger> triggers;
@@ -82,16 +80,17 @@ struct CatalogFunction {
   Oid owner = kNoOid;
   std::string name;
   std::string language;
-  char volatility = 'v';  // i, s, v
+  char volatility = 'v';    // i, s, v
+  bool is_builtin = false;  // PostgreSQL's own: known_function() knows it by its name
+  bool is_aggregate = false;
   bool is_security_definer = false;
   bool is_of_extension = false;
   uint16_t arguments_min = 0, arguments_max = 0;  // that a call may have
   std::vector<Oid> types;                         // of its arguments and what it gives
   std::optional<std::string> search_path;         // SET search_path
-  const SqlCode* body = nullptr;                  // null: not readable; `unreadable` says why
-  std::string_view unreadable{};
-  const SqlCode* defaults = nullptr;  // of its arguments
-  std::vector<Oid> calls;             // an aggregate's functions
+  const SqlCode* body = nullptr;                  // null: not readable, or an aggregate
+  const SqlCode* defaults = nullptr;              // of its arguments
+  std::vector<Oid> calls;                         // an aggregate's functions
 };
 
 struct CatalogType {
@@ -125,6 +124,8 @@ class Catalog {
   // What is not in it, since a limit was met; empty: nothing. Names that are not found are unknown then.
   [[nodiscard]] std::span<const std::string> missing() const { return missing_; }
   [[nodiscard]] size_t bytes() const { return bytes_; }  // about what it takes in memory
+  [[nodiscard]] size_t relation_count() const { return relations_.size(); }
+  [[nodiscard]] size_t function_count() const { return functions_.size(); }
 
   [[nodiscard]] const CatalogRelation* relation(Oid oid) const;
   [[nodiscard]] const CatalogFunction* function(Oid oid) const;
@@ -144,6 +145,9 @@ class Catalog {
   [[nodiscard]] std::span<const CatalogHidden> casts() const { return casts_; }
   [[nodiscard]] std::span<const CatalogHidden> orders() const { return orders_; }
   [[nodiscard]] std::span<const CatalogEventTrigger> event_triggers() const { return event_triggers_; }
+
+  // Relations with code that VACUUM and ANALYZE run.
+  [[nodiscard]] std::span<const CatalogRelation* const> with_expressions() const { return with_expressions_; }
 
   // What a session of that role begins with: ALTER ROLE and ALTER DATABASE before the server's. Nothing: not known.
   [[nodiscard]] std::optional<std::string> default_setting(std::string_view role, std::string_view name) const;
@@ -176,6 +180,7 @@ class Catalog {
   ByName<const CatalogFunction*> functions_by_name_;
   ByName<const CatalogType*> types_by_name_;
   ByName<CatalogHidden> operators_;
+  std::vector<const CatalogRelation*> with_expressions_;
   std::vector<CatalogHidden> casts_, orders_;
   std::vector<CatalogEventTrigger> event_triggers_;
   std::vector<CatalogRows::Setting> settings_;

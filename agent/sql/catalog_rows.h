@@ -16,7 +16,7 @@ inline constexpr Oid kNoOid = 0;
 inline constexpr Oid kFirstUserOid = 16384;  // what is below came with PostgreSQL
 
 struct CatalogRows {
-  enum class KeyAction : uint8_t { kNone, kChange };  // NO ACTION and RESTRICT; CASCADE, SET NULL, SET DEFAULT
+  enum class KeyAction : uint8_t { kCheck, kCascade, kSet };  // NO ACTION and RESTRICT; CASCADE; SET NULL and DEFAULT
 
   struct Role {
     Oid oid = kNoOid;
@@ -38,8 +38,9 @@ struct CatalogRows {
   struct Column {
     Oid relation = kNoOid, type = kNoOid;
     std::string name;
+    bool is_partition_key = false;  // or may be part of it
   };
-  struct Inheritance {
+  struct Inheritance {  // also of an index and its table
     Oid child = kNoOid, parent = kNoOid;
   };
   struct OwnedSequence {
@@ -58,12 +59,12 @@ struct CatalogRows {
   };
   struct ForeignKey {
     Oid from = kNoOid, to = kNoOid;
-    KeyAction on_update = KeyAction::kNone, on_delete = KeyAction::kNone;
+    KeyAction on_update = KeyAction::kCheck, on_delete = KeyAction::kCheck;
   };
   struct Trigger {
     Oid relation = kNoOid, function = kNoOid;
     uint16_t type = 0;  // pg_trigger.tgtype
-    std::string name, function_schema, function_name;
+    std::string name;
     std::string definition;  // if it has a WHEN
   };
   struct Rule {
@@ -72,6 +73,7 @@ struct CatalogRows {
     bool is_instead = false, has_condition = false;
     std::string name, definition;
   };
+  // Of those that PostgreSQL brings only oid, schema and name.
   struct Function {
     Oid oid = kNoOid, schema = kNoOid, owner = kNoOid, result = kNoOid;
     std::string name, language;
@@ -133,7 +135,7 @@ struct CatalogRows {
 inline constexpr size_t kCatalogRelationsMax = 50'000;
 inline constexpr size_t kCatalogColumnsMax = 500'000;
 inline constexpr size_t kCatalogFunctionsMax = 20'000;
-inline constexpr size_t kCatalogRowsMax = 100'000;  // of each other kind
+inline constexpr size_t kCatalogRowsMax = 200'000;  // of each other kind
 // A longer definition or body is not read.
 inline constexpr size_t kCatalogTextBytesMax = 256 * 1024;
 inline constexpr size_t kCatalogTextsBytesMax = 64 * 1024 * 1024;  // of all together

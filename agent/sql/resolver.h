@@ -72,6 +72,7 @@ struct ResolvedFacts {
 
 // Limits of one statement; beyond, kUnknown with "too much is reached".
 inline constexpr size_t kReachedMax = 4096;  // objects, functions and pieces of code together
+inline constexpr size_t kColumnsReachedMax = 16384;
 inline constexpr size_t kReasonsMax = 16;
 
 // Pure. `facts.parsed` must be true; else the result has no statement.

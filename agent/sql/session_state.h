@@ -39,6 +39,8 @@ struct NameContext {
   // Temporary tables of the session, which hide others of their names and which no catalog knows.
   std::vector<std::string> temporary_tables;
   bool has_other_temporaries = false;  // views, or too many tables: any unqualified name may be one
+  // The transaction has changed what a catalog, which sees what is committed, still tells otherwise.
+  bool has_changed_schema = false;
   bool operator==(const NameContext&) const = default;
 };
 
