@@ -15,6 +15,7 @@
 
 #include "agent/sql/analyzer.h"
 #include "agent/sql/functions.h"
+#include "tests/sql/judge.h"
 #include "tests/sql/observed.h"
 #include "tests/support/sql_facts.h"
 #include "tests/support/sql_statements.h"
@@ -23,95 +24,26 @@ namespace gatehouse::test {
 namespace {
 
 using sql::Effect;
-using sql::Effects;
 
-constexpr int kRowShare = 2, kRowExclusive = 3, kAccessExclusive = 8;
-constexpr Effects kChanges{Effect::kAlter, Effect::kDrop, Effect::kCreate, Effect::kMaintain, Effect::kTruncate};
 // Running less than this share means that the maker makes nonsense.
 constexpr double kShareRunMin = 0.4;
 
-// All of what a text is said to do.
-struct Told {
-  explicit Told(const sql::Facts& facts) : facts_(facts) {
-    for (const sql::Statement& statement : facts.statements) {
-      effects.add(statement.effects);
-      effects.add(statement.deferred);
+Told told_of(const sql::Facts& facts) {
+  Told told;
+  for (const sql::Statement& statement : facts.statements) {
+    told.effects.add(statement.effects);
+    told.effects.add(statement.deferred);
+    for (const sql::Object& object : statement.objects) {
+      Told::Object& made = told.objects.emplace_back();
+      made = {.schema = object.schema, .name = object.name, .uses = object.uses, .deferred = object.deferred};
+      const bool names_all = made.schema.empty() && made.name.empty();
+      if (made.schema.empty() && !names_all) made.schema = "public";
+      if (made.name == "v") made.stands_for = "t2";
+      if (made.name == "m1") made.stands_for = "t1";
+      if (made.name == "p1" || made.name == "p2") made.stands_for = "p";
     }
   }
-  // What is said of a table, by its own name or one that stands for it.
-  [[nodiscard]] Effects uses_of(const std::string& schema, const std::string& name, bool with_deferred) const {
-    Effects uses;
-    for (const sql::Statement& statement : facts_.statements)
-      for (const sql::Object& object : statement.objects) {
-        if (!names(object, schema, name)) continue;
-        uses.add(object.uses);
-        if (with_deferred) uses.add(object.deferred);
-      }
-    return uses;
-  }
-  [[nodiscard]] bool creates(const std::string& name) const {
-    for (const sql::Statement& statement : facts_.statements)
-      for (const sql::Object& object : statement.objects)
-        if (object.name == name && object.uses.has(Effect::kCreate)) return true;
-    return false;
-  }
-  [[nodiscard]] bool says(Effect effect) const { return effects.has(effect); }
-
-  Effects effects;
-
- private:
-  static bool names(const sql::Object& object, const std::string& schema, const std::string& name) {
-    if (object.schema.empty() && object.name.empty()) return true;  // VACUUM, ANALYZE
-    const std::string object_schema = object.schema.empty() ? "public" : object.schema;
-    if (object_schema != schema) return false;
-    if (object.name == name || object.name.empty()) return true;
-    return (name == "t2" && object.name == "v") || (name == "t1" && object.name == "m1") ||
-           (name == "p" && (object.name == "p1" || object.name == "p2"));
-  }
-
-  const sql::Facts& facts_;
-};
-
-// What the facts leave out; empty: nothing.
-std::string missing_of(const Change& change, const Told& told) {
-  const Effects now = told.uses_of(change.schema, change.name, false);
-  const Effects ever = told.uses_of(change.schema, change.name, true);
-  const std::string table = change.schema + "." + change.name;
-  const auto lacks = [&](Effect effect) { return !now.has(effect) && !now.has_any(kChanges); };
-  if (change.inserted > 0 && lacks(Effect::kInsert)) return "inserted into " + table;
-  if (change.updated > 0 && lacks(Effect::kUpdate)) return "updated " + table;
-  if (change.deleted > 0 && lacks(Effect::kDelete)) return "deleted from " + table;
-  constexpr Effects kLook{Effect::kRead, Effect::kUpdate, Effect::kDelete, Effect::kLock, Effect::kReference};
-  if (change.scanned > 0 && !now.has_any(kLook) && !now.has_any(kChanges)) return "read " + table;
-  // The planner looks up the ends of an index for what is only explained or prepared.
-  if (change.index_scanned > 0 && !ever.has_any(kLook) && !ever.has_any(kChanges)) return "read an index of " + table;
-  if (change.lock_strength == 0) return {};
-  if (ever.empty()) return "locked " + table;
-  if (change.is_sequence) return {};
-  if (change.lock_strength == kAccessExclusive && !now.has_any(kChanges) && !now.has(Effect::kLock))
-    return "locked all of " + table;
-  constexpr Effects kWrite{Effect::kInsert, Effect::kUpdate, Effect::kDelete, Effect::kLock, Effect::kReference};
-  if (change.lock_strength >= kRowExclusive && !ever.has_any(kWrite) && !ever.has_any(kChanges))
-    return "locked for writing " + table;
-  if (change.lock_strength == kRowShare && !ever.has(Effect::kLock) && !ever.has_any(kWrite) && !ever.has_any(kChanges))
-    return "locked rows of " + table;
-  return {};
-}
-
-std::string missing_of(const Observed& observed, const sql::Facts& facts) {
-  const Told told(facts);
-  // Advisory locks and settings have effects of their own, which unknown does not excuse where the text shows them.
-  if (observed.has_handle && !told.says(Effect::kPrepare) && !told.says(Effect::kUnknown)) return "left a handle";
-  if (told.says(Effect::kUnknown)) return {};
-  for (const auto& [name, change] : observed.tables)
-    if (std::string missing = missing_of(change, told); !missing.empty()) return missing;
-  for (const std::string& name : observed.created)
-    if (!told.creates(name)) return "created " + name;
-  for (const auto& [schema, name] : observed.dropped)
-    if (!told.uses_of(schema, name, false).has(Effect::kDrop)) return "dropped " + name;
-  if (observed.has_advisory_lock && !told.says(Effect::kLock)) return "took an advisory lock";
-  if (observed.has_setting && !told.says(Effect::kSession)) return "changed a setting";
-  return {};
+  return told;
 }
 
 // The table of functions against the server's own list: whatever is reserved must be known, and not as harmless.
@@ -191,7 +123,7 @@ class Run {
     if (!facts.parsed)
       missing = "the server ran it, and it was refused here";
     else
-      missing = missing_of(observed, facts);
+      missing = missing_of(observed, told_of(facts));
     for (const sql::Statement& statement : facts.statements)
       if (statement.effects.has(Effect::kUnknown)) {
         ++unknown_count;
