@@ -112,6 +112,7 @@ std::optional<std::string> check_scalar(const Key& key, std::string_view value) 
       return check_text(key, value);
     case Type::kSection:
     case Type::kSections:
+    case Type::kAny:
       break;
   }
   return "a section";
@@ -198,6 +199,8 @@ class Checker {
         return texts(node, key, shown);
       case Type::kLabels:
         return labels(node, key, shown);
+      case Type::kAny:
+        return;
       case Type::kText:
       case Type::kChoice:
       case Type::kCount:
@@ -295,6 +298,8 @@ std::string_view type_name(const Key& key) {
       return names_milliseconds(key) ? "milliseconds or duration" : "duration";
     case Type::kAddress:
       return "host:port";
+    case Type::kAny:
+      return "any";
   }
   return "";
 }

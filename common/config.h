@@ -34,6 +34,7 @@ enum class Type : uint8_t {
   kBytes,     // "64MiB", "512KiB", "1GiB" or a number of bytes
   kDuration,  // "100ms", "2s", "5min", "1h", "7d"; bare milliseconds where the key's name says _ms
   kAddress,   // "host:port", "[v6]:port"
+  kAny,       // whatever it is: written() has it
 };
 
 struct Key {

@@ -79,6 +79,12 @@ struct ProgramCode {
 // Instructions from `begin` on, which need no variables.
 Value run_constant(const ProgramCode& code, size_t begin, Scratch& scratch);
 
+// A part of a checked tree that stands in no loop, without attributes and guards.
+tl::expected<Program, CompileError> compile_node(const Ast& ast, NodeId id, const Schema& schema);
+
+// Whether a value is anything but what "not known" looks like.
+bool is_set(const Value& value);
+
 // Fills in `attributes` and `guards` from a checked tree.
 void find_guards(const Ast& ast, const Schema& schema, ProgramCode& code);
 

@@ -26,8 +26,8 @@ class Compiler {
   Compiler(const Ast& ast, const Schema& schema, ProgramCode& code)
       : ast_(ast), schema_(schema), code_(code), scratch_(kFoldBytes, kFoldSteps) {}
 
-  std::optional<CompileError> run() {
-    emit(ast_.root);
+  std::optional<CompileError> run(NodeId root) {
+    emit(root);
     return std::move(error_);
   }
 
@@ -355,6 +355,14 @@ const Value* Program::constant() const {
   return all.size() == 1 && all[0].op == Op::kConstant ? &code_->constants[all[0].index] : nullptr;
 }
 
+tl::expected<Program, CompileError> compile_node(const Ast& ast, NodeId id, const Schema& schema) {
+  auto code = std::make_unique<ProgramCode>();
+  code->type_name = to_string(*ast.nodes[id].type);
+  code->variable_count = schema.variables.size();
+  if (auto error = Compiler(ast, schema, *code).run(id)) return tl::unexpected(std::move(*error));
+  return Program(std::move(code));
+}
+
 tl::expected<Program, CompileError> compile(std::string_view text, const Schema& schema, const Type& wanted,
                                             std::span<const Definition> definitions) {
   auto ast = parse(text);
@@ -363,15 +371,12 @@ tl::expected<Program, CompileError> compile(std::string_view text, const Schema&
   TypeTable types;
   if (auto error = check(*ast, schema, types)) return tl::unexpected(std::move(*error));
   const Node& root = ast->nodes[ast->root];
-  auto code = std::make_unique<ProgramCode>();
-  code->type_name = to_string(*root.type);
-  code->variable_count = schema.variables.size();
   if (!types.assign(&wanted, root.type))
     return tl::unexpected(
-        CompileError{root.begin, "this is " + code->type_name + ", and must be " + to_string(wanted)});
-  if (auto error = Compiler(*ast, schema, *code).run()) return tl::unexpected(std::move(*error));
-  find_guards(*ast, schema, *code);
-  return Program(std::move(code));
+        CompileError{root.begin, "this is " + to_string(*root.type) + ", and must be " + to_string(wanted)});
+  auto program = compile_node(*ast, ast->root, schema);
+  if (program) find_guards(*ast, schema, *program->code_);
+  return program;
 }
 
 }  // namespace gatehouse::rules::cel

@@ -6,33 +6,6 @@
 namespace gatehouse::rules::cel {
 namespace {
 
-bool is_set(const Value& value) {
-  switch (value.kind()) {
-    case Kind::kNull:
-    case Kind::kError:
-      return false;
-    case Kind::kString:
-    case Kind::kBytes:
-      return !value.as_text().empty();
-    case Kind::kList:
-    case Kind::kMap:
-      return value.count() > 0;
-    case Kind::kDouble:
-      return value.as_double() != 0;
-    case Kind::kTimestamp:
-      return value.as_timestamp() != Timestamp{};
-    case Kind::kRecord:
-    case Kind::kType:
-      return true;
-    case Kind::kBool:
-    case Kind::kInt:
-    case Kind::kUint:
-    case Kind::kDuration:
-      return value.as_int() != 0;
-  }
-  return false;
-}
-
 bool has_field(const Value& record, const Field* field) {
   if (!record.is(Kind::kRecord)) return false;
   const auto fields = record.record_type()->fields;
@@ -363,6 +336,33 @@ class Machine {
 };
 
 }  // namespace
+
+bool is_set(const Value& value) {
+  switch (value.kind()) {
+    case Kind::kNull:
+    case Kind::kError:
+      return false;
+    case Kind::kString:
+    case Kind::kBytes:
+      return !value.as_text().empty();
+    case Kind::kList:
+    case Kind::kMap:
+      return value.count() > 0;
+    case Kind::kDouble:
+      return value.as_double() != 0;
+    case Kind::kTimestamp:
+      return value.as_timestamp() != Timestamp{};
+    case Kind::kRecord:
+    case Kind::kType:
+      return true;
+    case Kind::kBool:
+    case Kind::kInt:
+    case Kind::kUint:
+    case Kind::kDuration:
+      return value.as_int() != 0;
+  }
+  return false;
+}
 
 Value run_constant(const ProgramCode& code, size_t begin, Scratch& scratch) {
   scratch.begin();

@@ -80,6 +80,8 @@ class Program {
   [[nodiscard]] const ProgramCode& code() const { return *code_; }  // for the evaluator
 
  private:
+  friend tl::expected<Program, CompileError> compile(std::string_view text, const Schema& schema, const Type& wanted,
+                                                     std::span<const Definition> definitions);
   std::unique_ptr<ProgramCode> code_;
 };
 

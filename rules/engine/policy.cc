@@ -40,6 +40,18 @@ bool is_scalar(const cel::Program& program) {
   return std::ranges::find(kScalars, program.type_name()) != kScalars.end();
 }
 
+void index_rules(Policy& policy) {
+  for (size_t kind = 0; kind < policy.indexes.size(); ++kind) {
+    std::vector<RuleIndex::Entry> entries;
+    for (size_t i = 0; i < policy.rules.size(); ++i) {
+      const Rule& rule = policy.rules[i];
+      if (rule.kind == kind && rule.mode != RuleMode::kDraft)
+        entries.push_back({.rule = static_cast<uint32_t>(i), .when = &rule.when});
+    }
+    policy.indexes[kind] = RuleIndex(entries);
+  }
+}
+
 class Loader {
  public:
   Loader(std::span<const PolicyFile> files, std::span<const EventKind> kinds, uint64_t now_unix_ns)
@@ -337,15 +349,8 @@ class Loader {
     for (size_t i = 0; i < policy.exceptions.size(); ++i)
       for (const std::string& rule : policy.exceptions[i].rules)
         policy.rules[numbers.at(rule)].exceptions.push_back(static_cast<uint32_t>(i));
-    for (size_t kind = 0; kind < kinds_.size(); ++kind) {
-      std::vector<RuleIndex::Entry> entries;
-      for (size_t i = 0; i < policy.rules.size(); ++i) {
-        const Rule& rule = policy.rules[i];
-        if (rule.kind == kind && rule.mode != RuleMode::kDraft)
-          entries.push_back({.rule = static_cast<uint32_t>(i), .when = &rule.when});
-      }
-      policy.indexes.emplace_back(entries);
-    }
+    policy.indexes.resize(kinds_.size());
+    index_rules(policy);
     policy.names = conditions_.take();
     return policy;
   }
@@ -374,6 +379,21 @@ Policy::Policy() = default;
 Policy::Policy(Policy&&) noexcept = default;
 Policy& Policy::operator=(Policy&&) noexcept = default;
 Policy::~Policy() = default;
+
+std::vector<cel::Part> explain(const Policy& policy, const Rule& rule, std::span<const cel::Value> variables) {
+  const PolicyNames& names = *policy.names;
+  std::vector<cel::NamedText> definitions;
+  for (const cel::Definition& definition : names.definitions) {
+    const auto macro = std::ranges::find(names.macros, definition.name, &PolicyNames::Macro::name);
+    definitions.push_back({.definition = definition, .text = macro->text});
+  }
+  return cel::explain(rule.condition, names.schemas[rule.kind], definitions, variables);
+}
+
+void activate_all(Policy& policy) {
+  for (Rule& rule : policy.rules) rule.mode = RuleMode::kActive;
+  index_rules(policy);
+}
 
 std::string to_string(const Problem& problem) {
   return yaml_position(problem.file, problem.line, problem.column) + (problem.key.empty() ? "" : problem.key + ": ") +

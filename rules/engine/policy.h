@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "rules/engine/cel_explain.h"
 #include "rules/engine/cel_program.h"
 #include "rules/engine/message.h"
 #include "rules/engine/rule_index.h"
@@ -127,6 +128,12 @@ struct Policy {
   std::vector<RuleIndex> indexes{};
   std::unique_ptr<PolicyNames> names{};
 };
+
+// Why a rule's condition holds of an event or not. `variables`: of the rule's kind.
+std::vector<cel::Part> explain(const Policy& policy, const Rule& rule, std::span<const cel::Value> variables);
+
+// Makes every rule active, whatever it says: what the cases beside rules are held against.
+void activate_all(Policy& policy);
 
 // Of all files together. Ten times what the benchmarks ask for.
 inline constexpr size_t kPolicyRulesMax = 100'000;

@@ -120,65 +120,67 @@ void Conditions::add_macros(std::span<const Source> sources) {
       const std::string name = "macros." + section.node("name").text;
       const auto [known, fresh] = places_.emplace(name, section.place("name"));
       if (fresh) {
-        names_->macros.push_back({.name = name, .section = section});
+        PolicyNames::Macro& kept = names_->macros.emplace_back(PolicyNames::Macro{.name = name, .text = {}});
+        macros_.push_back({.kept = kept, .section = section});
       } else {
         errors_.push_back(section.problem("name", "a macro of this name stands at " + known->second));
       }
     }
   }
-  for (PolicyNames::Macro& macro : names_->macros) parse_macro(macro);
-  std::vector<PolicyNames::Macro*> path;
-  for (PolicyNames::Macro& macro : names_->macros) expand_macro(macro, path);
+  for (Macro& macro : macros_) parse_macro(macro);
+  std::vector<Macro*> path;
+  for (Macro& macro : macros_) expand_macro(macro, path);
 }
 
-void Conditions::parse_macro(PolicyNames::Macro& macro) {
+void Conditions::parse_macro(Macro& macro) {
   if (!macro.section.settings.sound()) return;
   const YamlNode& value = macro.section.node("is");
+  macro.kept.text = value.text;
   auto tree = cel::parse(value.text);
   if (tree) {
-    macro.tree = std::move(*tree);
+    macro.kept.tree = std::move(*tree);
   } else {
     errors_.push_back(macro.section.problem("is", value, tree.error().offset, tree.error().message));
   }
 }
 
 // Those that it uses come first. `path`: the macros that are being expanded, each since the one before it uses it.
-void Conditions::expand_macro(PolicyNames::Macro& macro, std::vector<PolicyNames::Macro*>& path) {
-  if (!macro.tree || done_.contains(macro.name)) return;
+void Conditions::expand_macro(Macro& macro, std::vector<Macro*>& path) {
+  if (!macro.kept.tree || macro.is_done) return;
   const YamlNode& value = macro.section.node("is");
   if (const auto begin = std::ranges::find(path, &macro); begin != path.end()) {
     std::string circle;
-    for (auto at = begin; at != path.end(); ++at) circle += "`" + (*at)->name + "` uses ";
-    errors_.push_back(macro.section.problem("is", "macros go in a circle: " + circle + "`" + macro.name + "`"));
-    for (auto at = begin; at != path.end(); ++at) (*at)->tree.reset();
+    for (auto at = begin; at != path.end(); ++at) circle += "`" + (*at)->kept.name + "` uses ";
+    errors_.push_back(macro.section.problem("is", "macros go in a circle: " + circle + "`" + macro.kept.name + "`"));
+    for (auto at = begin; at != path.end(); ++at) (*at)->kept.tree.reset();
     return;
   }
   path.push_back(&macro);
-  for (const cel::Use& use : cel::uses_of(*macro.tree, "macros")) {
-    PolicyNames::Macro* used = find_macro(use.name);
+  for (const cel::Use& use : cel::uses_of(*macro.kept.tree, "macros")) {
+    Macro* used = find_macro(use.name);
     if (used != nullptr) expand_macro(*used, path);
-    if (!macro.tree) break;  // it was in a circle
+    if (!macro.kept.tree) break;  // it was in a circle
   }
   path.pop_back();
-  if (!macro.tree) return;
-  if (!are_usable(*macro.tree, macro.section, "is", value, std::nullopt)) return macro.tree.reset();
-  if (auto error = cel::expand(*macro.tree, names_->definitions)) {
+  if (!macro.kept.tree) return;
+  if (!are_usable(*macro.kept.tree, macro.section, "is", value, std::nullopt)) return macro.kept.tree.reset();
+  if (auto error = cel::expand(*macro.kept.tree, names_->definitions)) {
     errors_.push_back(macro.section.problem("is", value, error->offset, error->message));
-    return macro.tree.reset();
+    return macro.kept.tree.reset();
   }
-  done_.emplace(macro.name, &macro);
-  names_->definitions.push_back({.name = macro.name, .tree = &*macro.tree});
+  macro.is_done = true;
+  names_->definitions.push_back({.name = macro.kept.name, .tree = &*macro.kept.tree});
 }
 
-PolicyNames::Macro* Conditions::find_macro(std::string_view name) {
-  const auto found = std::ranges::find(names_->macros, name, &PolicyNames::Macro::name);
-  return found == names_->macros.end() ? nullptr : &*found;
+Conditions::Macro* Conditions::find_macro(std::string_view name) {
+  const auto found = std::ranges::find_if(macros_, [&](const Macro& macro) { return macro.kept.name == name; });
+  return found == macros_.end() ? nullptr : &*found;
 }
 
 bool Conditions::are_usable(const cel::Ast& tree, const Section& section, std::string_view key, const YamlNode& value,
                             std::optional<size_t> kind) {
   for (const cel::Use& use : cel::uses_of(tree, "macros")) {
-    PolicyNames::Macro* macro = find_macro(use.name);
+    Macro* macro = find_macro(use.name);
     if (macro == nullptr) {
       const auto nearest = std::ranges::min_element(
           names_->macros, {}, [&](const PolicyNames::Macro& of) { return edit_distance(use.name, of.name); });
@@ -188,13 +190,13 @@ bool Conditions::are_usable(const cel::Ast& tree, const Section& section, std::s
                               (nearest == names_->macros.end() ? "" : "; did you mean `" + nearest->name + "`?")));
       return false;
     }
-    if (!macro->tree || (kind && !is_usable(*macro, *kind))) return false;
+    if (!macro->kept.tree || (kind && !is_usable(*macro, *kind))) return false;
   }
   return true;
 }
 
 // Told once for each kind of event.
-bool Conditions::is_usable(PolicyNames::Macro& macro, size_t kind) {
+bool Conditions::is_usable(Macro& macro, size_t kind) {
   const auto [known, fresh] = macro.kinds.emplace(kind, true);
   if (!fresh) return known->second;
   const YamlNode& value = macro.section.node("is");
@@ -213,7 +215,7 @@ std::optional<cel::Program> Conditions::compile(const Section& section, std::str
     errors_.push_back(section.problem(key, value, error.offset, error.message));
     return std::nullopt;
   };
-  if (!names_->macros.empty()) {
+  if (!macros_.empty()) {
     const auto tree = cel::parse(value.text);
     if (!tree) return fail(tree.error());
     if (!are_usable(*tree, section, key, value, kind)) return std::nullopt;

@@ -26,9 +26,8 @@ struct PolicyNames {
   };
   struct Macro {
     std::string name;  // "macros.production"
-    Section section;
+    std::string text;
     std::optional<cel::Ast> tree{};  // expanded; none: it is not sound
-    std::map<size_t, bool> kinds{};  // of events, for which it was checked
   };
   std::deque<List> lists{};
   std::deque<Macro> macros{};
@@ -57,10 +56,16 @@ class Conditions {
   void add_list(const Section& section, std::span<const PolicyFile> files);
   void read_texts(const Section& section, std::span<const PolicyFile> files, PolicyNames::List& list);
   const cel::Type* read_numbers(const Section& section, PolicyNames::List& list);
-  void parse_macro(PolicyNames::Macro& macro);
-  void expand_macro(PolicyNames::Macro& macro, std::vector<PolicyNames::Macro*>& path);
-  PolicyNames::Macro* find_macro(std::string_view name);
-  bool is_usable(PolicyNames::Macro& macro, size_t kind);
+  struct Macro {
+    PolicyNames::Macro& kept;
+    Section section;
+    std::map<size_t, bool> kinds{};  // of events, for which it was checked
+    bool is_done = false;
+  };
+  void parse_macro(Macro& macro);
+  void expand_macro(Macro& macro, std::vector<Macro*>& path);
+  Macro* find_macro(std::string_view name);
+  bool is_usable(Macro& macro, size_t kind);
   // Whether all macros that `tree` names are sound, and fit events of this kind, if it is given.
   bool are_usable(const cel::Ast& tree, const Section& section, std::string_view key, const YamlNode& value,
                   std::optional<size_t> kind);
@@ -68,7 +73,7 @@ class Conditions {
   std::span<const EventKind> kinds_;
   std::vector<Problem>& errors_;
   std::map<std::string, std::string, std::less<>> places_{};  // of lists and macros, by name
-  std::map<std::string, const PolicyNames::Macro*, std::less<>> done_{};
+  std::deque<Macro> macros_{};
   std::unique_ptr<PolicyNames> names_ = std::make_unique<PolicyNames>();
 };
 
