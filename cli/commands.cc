@@ -5,11 +5,13 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/json.h"
 #include "cli/render.h"
+#include "cli/rules_commands.h"
 #include "cli/safe_text.h"
 #include "cli/sockets.h"
 #include "cli/tail_cursor.h"
@@ -381,11 +383,30 @@ int fields(const Options& options, const Surroundings& to) {
   return kExitOk;
 }
 
+// What needs no collector; nothing for the rest.
+std::optional<int> run_alone(const Options& options, const Surroundings& to) {
+  switch (options.command) {
+    case Command::kFields:
+      return fields(options, to);
+    case Command::kVerify:
+      return verify(options, to);
+    case Command::kRulesCheck:
+      return check_rules(options, to);
+    case Command::kRulesTest:
+      return test_rules(options, to);
+    case Command::kRulesExplain:
+      return explain_rules(options, to);
+    case Command::kRulesFields:
+      return list_rule_fields(options, to);
+    default:
+      return std::nullopt;
+  }
+}
+
 }  // namespace
 
 int run(const Options& options, const Surroundings& to) {
-  if (options.command == Command::kFields) return fields(options, to);
-  if (options.command == Command::kVerify) return verify(options, to);
+  if (const auto exit_code = run_alone(options, to)) return *exit_code;
   const auto credentials = load_credentials(options.credentials);
   if (!credentials) {
     tell(to, credentials.error().message());
@@ -404,9 +425,7 @@ int run(const Options& options, const Surroundings& to) {
       return agents(client, options, to);
     case Command::kTokenCreate:
       return token_create(client, options, to);
-    case Command::kTail:
-    case Command::kFields:
-    case Command::kVerify:
+    default:
       break;
   }
   return kExitOk;

@@ -113,13 +113,14 @@ TEST(Docs, MistakeLooksAsShown) {
   EXPECT_THAT(document("docs/filters.md"), HasSubstr(options.error().text));
 }
 
-constexpr std::string_view kCommands[] = {"query", "tail",   "session", "top",    "agents",
-                                          "token", "verify", "fields",  "version"};
+constexpr std::string_view kCommands[] = {"query", "tail",   "session", "top",   "agents",
+                                          "token", "verify", "fields",  "rules", "version"};
 
 TEST(Help, EveryCommandTeachesExamplesAndExitCodes) {
   const std::string cli = document("docs/cli.md");
   const std::string completion = document("cli/completion/gatehouse.bash");
   std::vector<std::vector<std::string>> asked = {{"--help"}, {"token", "create", "--help"}};
+  for (const char* command : {"check", "test", "explain", "fields"}) asked.push_back({"rules", command, "--help"});
   for (const std::string_view command : kCommands) {
     asked.push_back({std::string(command), "--help"});
     EXPECT_THAT(cli, HasSubstr("gatehouse " + std::string(command)));

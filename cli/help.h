@@ -11,8 +11,8 @@ inline constexpr std::string_view kExitCodes =
     "  0   done; for tail also Ctrl-C, and a reader that closed the pipe\n"
     "  1   the collector cannot be reached, refused the certificate, or failed; a folder cannot be read\n"
     "  2   the command line or the filter is wrong; a caret shows where\n"
-    "  3   verify found something wrong\n"
-    "  78  configuration: credentials or environment variables cannot be used\n";
+    "  3   verify found something wrong, or a case of rules test failed\n"
+    "  78  configuration: credentials, environment variables or rule files cannot be used\n";
 
 inline constexpr std::string_view kProgram =
     "Examples:\n"
@@ -104,6 +104,56 @@ inline constexpr std::string_view kFields =
     "Examples:\n"
     "  gatehouse fields\n"
     "  gatehouse fields --json | jq -r .name\n"
+    "\n";
+
+inline constexpr std::string_view kRules =
+    "Rules are YAML files with conditions in CEL; docs/rules.md is the language. None of these needs a collector.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse rules check /etc/gatehouse/rules\n"
+    "  gatehouse rules test /etc/gatehouse/rules\n"
+    "  gatehouse rules explain /etc/gatehouse/rules --sql 'DELETE FROM staff'\n"
+    "  gatehouse rules fields\n"
+    "\n";
+
+inline constexpr std::string_view kRulesCheck =
+    "Tells all that is wrong in all files, each with its place, what was expected and the nearest name; and what is\n"
+    "worth a look: drafts, expired exceptions, rules without a description, the same condition twice. Cases are "
+    "checked\n"
+    "as well. Exit code 78 if anything is wrong.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse rules check /etc/gatehouse/rules\n"
+    "  gatehouse rules check rules.yaml lists.yaml --json | jq -r .what\n"
+    "\n";
+
+inline constexpr std::string_view kRulesTest =
+    "Runs the cases in files whose name ends in cases.yaml, beside the rules: SQL or an event in, verdict and "
+    "findings\n"
+    "out. All rules are judged by as if they were active. Exit code 3 if a case failed.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse rules test rules/packs/guardrails\n"
+    "  gatehouse rules test rules/packs --complete\n"
+    "  gatehouse rules test rules/packs --json | jq -r 'select(.passed | not) | .case'\n"
+    "\n";
+
+inline constexpr std::string_view kRulesExplain =
+    "Makes an event of a statement and fields, and shows the value of every part of the conditions: of the rules that\n"
+    "match, or of the one that is named. + holds, - does not, ! is an error.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse rules explain rules.yaml --sql 'DELETE FROM staff' --field actor.exe=/usr/bin/psql\n"
+    "  gatehouse rules explain rules.yaml --rule delete-without-where --sql 'DELETE FROM t WHERE true'\n"
+    "  gatehouse rules explain rules.yaml --on connect --field session.user=root --field database.labels.env=test\n"
+    "\n";
+
+inline constexpr std::string_view kRulesFields =
+    "Every field that a rule's condition can name, with type, meaning and an example.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse rules fields\n"
+    "  gatehouse rules fields --on disconnect --json | jq -r .name\n"
     "\n";
 
 inline constexpr std::string_view kVersion =

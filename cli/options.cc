@@ -42,6 +42,12 @@ struct Raw {
   uint32_t top_limit = kTopGroupsDefault;
   bool oldest_first = false;
   bool sockets = false;
+  std::vector<std::string> paths{};
+  std::string rule{};
+  std::string on = "statement";
+  std::string sql{};
+  std::vector<std::string> fields{};
+  bool complete = false;
 };
 
 std::string footer_of(std::string_view text) {
@@ -83,6 +89,10 @@ struct Commands {
   CLI::App* token_create;
   CLI::App* verify;
   CLI::App* fields;
+  CLI::App* rules_check;
+  CLI::App* rules_test;
+  CLI::App* rules_explain;
+  CLI::App* rules_fields;
   CLI::App* version;
 };
 
@@ -108,6 +118,32 @@ void add_globals(CLI::App& app, Raw& raw) {
   app.add_flag("--json", raw.json, "The same as --output json");
   app.add_flag("--no-color", raw.no_color, "No colours on a terminal either (NO_COLOR)");
   app.add_flag("--no-pager", raw.no_pager, "No pager on a terminal either (PAGER)");
+}
+
+void declare_rules(CLI::App& app, Raw& raw, Commands& out) {
+  CLI::App* rules = add_command(app, "rules", "Check, try and explain rule files", help::kRules);
+  rules->require_subcommand(1);
+  const auto add_paths = [&](CLI::App& command) {
+    command.add_option("path", raw.paths, "Rule files, and folders of them")->type_name("PATH")->required();
+  };
+  const auto add_on = [&](CLI::App& command) {
+    command.add_option("--on", raw.on, "The kind of event")->type_name("KIND")->capture_default_str();
+  };
+  out.rules_check = add_command(*rules, "check", "Tell what is wrong in rule files", help::kRulesCheck);
+  add_paths(*out.rules_check);
+  out.rules_test = add_command(*rules, "test", "Run the cases beside rules", help::kRulesTest);
+  add_paths(*out.rules_test);
+  out.rules_test->add_flag("--complete", raw.complete, "Every rule must be found in a case, and silent in another");
+  out.rules_explain = add_command(*rules, "explain", "Why do rules match an event, or not?", help::kRulesExplain);
+  add_paths(*out.rules_explain);
+  add_on(*out.rules_explain);
+  out.rules_explain->add_option("--rule", raw.rule, "This rule, whether it matches or not")->type_name("ID");
+  out.rules_explain->add_option("--sql", raw.sql, "The statement")->type_name("SQL");
+  out.rules_explain->add_option("--field", raw.fields, "A field of the event; may be given again")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
+  out.rules_fields = add_command(*rules, "fields", "List the fields that rules can name", help::kRulesFields);
+  add_on(*out.rules_fields);
 }
 
 Commands declare(CLI::App& app, Raw& raw) {
@@ -161,6 +197,7 @@ Commands declare(CLI::App& app, Raw& raw) {
       ->required();
 
   out.fields = add_command(app, "fields", "List the fields that filters can name", help::kFields);
+  declare_rules(app, raw, out);
   out.version = add_command(app, "version", "Print the version", help::kVersion);
   return out;
 }
@@ -252,6 +289,12 @@ std::optional<Answered> take_rest(Options& out, const Raw& raw, uint64_t now_ns)
   out.session = raw.session;
   out.folder = raw.folder;
   out.oldest_first = raw.oldest_first;
+  out.paths = raw.paths;
+  out.rule = raw.rule;
+  out.on = raw.on;
+  out.sql = raw.sql;
+  out.fields = raw.fields;
+  out.complete = raw.complete;
   return std::nullopt;
 }
 
@@ -264,6 +307,10 @@ void take_command(Options& out, const Raw& raw, const Commands& commands, uint64
   if (commands.token->parsed()) out.command = Command::kTokenCreate;
   if (commands.fields->parsed()) out.command = Command::kFields;
   if (commands.verify->parsed()) out.command = Command::kVerify;
+  if (commands.rules_check->parsed()) out.command = Command::kRulesCheck;
+  if (commands.rules_test->parsed()) out.command = Command::kRulesTest;
+  if (commands.rules_explain->parsed()) out.command = Command::kRulesExplain;
+  if (commands.rules_fields->parsed()) out.command = Command::kRulesFields;
   if (commands.query->parsed()) {
     out.command = Command::kQuery;
     out.limit = raw.query_limit;

@@ -26,7 +26,20 @@ inline constexpr uint32_t kQueryRowsDefault = 100;
 inline constexpr uint32_t kSessionRowsDefault = 1000;
 inline constexpr uint32_t kTopGroupsDefault = 20;
 
-enum class Command : uint8_t { kQuery, kTail, kSession, kTop, kAgents, kTokenCreate, kFields, kVerify };
+enum class Command : uint8_t {
+  kQuery,
+  kTail,
+  kSession,
+  kTop,
+  kAgents,
+  kTokenCreate,
+  kFields,
+  kVerify,
+  kRulesCheck,
+  kRulesTest,
+  kRulesExplain,
+  kRulesFields,
+};
 
 struct Options {
   Command command = Command::kQuery;
@@ -47,6 +60,14 @@ struct Options {
   uint64_t valid_seconds = 0;
   std::string folder;    // of a segment log
   bool sockets = false;  // of agents: those of their hosts, one by one
+
+  // Of rules.
+  std::vector<std::string> paths;  // files and folders
+  std::string rule;                // its id; empty: those that match
+  std::string on;                  // the kind of event
+  std::string sql;
+  std::vector<std::string> fields;  // "actor.exe=/usr/bin/psql"
+  bool complete = false;            // every rule must have cases
 };
 
 // The command line was answered already: help and version to standard output with kExitOk, mistakes to standard error.

@@ -14,5 +14,7 @@ namespace gatehouse::config {
 // Compares markdown(schema) with what stands in the file between "<!-- begin NAME -->" and "<!-- end NAME -->".
 // With GH_UPDATE_DOCS=1 in the environment it writes the table there instead.
 Status check_document(const std::string& path, std::string_view name, std::span<const Key> schema);
+// The same of any text that is made.
+Status check_document(const std::string& path, std::string_view name, std::string_view want);
 
 }  // namespace gatehouse::config

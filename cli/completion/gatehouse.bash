@@ -7,7 +7,7 @@ _gatehouse_fields() {
 
 _gatehouse() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command='' word
-  local commands='tail query session top agents token verify fields version'
+  local commands='tail query session top agents token verify fields rules version'
   local options='--help --collector --credentials --output --json --no-color --no-pager'
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     [[ " $commands " == *" $word "* ]] && command=$word && break
@@ -35,6 +35,13 @@ _gatehouse() {
     query) options+=' --since --until --limit --oldest-first --columns' ;;
     session) options+=' --limit --columns' ;;
     top) options+=' --by --since --until --limit' ;;
+    rules)
+      [[ $previous == rules ]] && options+=' check test explain fields'
+      if [[ $current != -* && $previous != rules ]]; then
+        COMPREPLY=($(compgen -f -- "$current"))
+        return
+      fi
+      options+=' --on --rule --sql --field --complete' ;;
     token) options+=' --valid'; [[ $previous == token ]] && options+=' create' ;;
   esac
   if [[ $command =~ ^(tail|query|top)$ && $current != -* ]]; then
