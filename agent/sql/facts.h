@@ -158,11 +158,11 @@ struct Function {
 };
 
 struct SessionChange {
-  enum class Kind : uint8_t { kSet, kSetLocal, kReset, kResetAll, kDiscard };
+  enum class Kind : uint8_t { kSet, kSetLocal, kReset, kResetAll, kDiscard, kResetLocal };
   Kind kind = Kind::kSet;
   std::string name;   // lower case; empty: computed, or all; "role", "session_authorization"; of DISCARD: all, plans,
                       // sequences, temp
-  std::string value;  // items with ", " between
+  std::string value;  // items with ", " between; of search_path as names, quoted where they need it
   bool is_value_known = true;  // false: computed, or a parameter
 };
 

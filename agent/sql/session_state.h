@@ -54,22 +54,25 @@ class SessionState {
  public:
   // As the StartupMessage has them: user, database, options ("-c search_path=x"), and parameters by name.
   void on_startup(const std::vector<std::pair<std::string, std::string>>& parameters);
-  // The session was open before: nothing is known but what ParameterStatus tells later.
+  // The session was open before: nothing is known but what ParameterStatus and statements tell later.
   void on_joined();
-  // What ALTER ROLE, ALTER DATABASE and the server's own configuration say. Ask again when the catalog changes; a
-  // session keeps what it began with, so only what is not known yet is taken.
+  // What ALTER ROLE, ALTER DATABASE and the server's own configuration say a session begins with. To be called when
+  // there is a catalog, any number of times: what is known already stays.
   void apply_defaults(const Catalog& catalog);
   void on_parameter_status(std::string_view name, std::string_view value);
-  // Of each statement, in order, when it is done. `effects`: with what it reaches, if there is a catalog: what may run
-  // unknown code may set anything.
-  void on_finished(const Statement& statement, Effects effects, StatementOutcome outcome);
-  // ReadyForQuery's: 'I' idle, 'T' in a block, 'E' in a failed one. The server's word on whether a block is open.
+  // Of each statement that the server has begun, in order, when it is done; not of those that it skips after an error.
+  // `reached`: what it does with all that it reaches, if there is a catalog; else its own effects. What may run unknown
+  // code may set anything that the server does not report.
+  void on_finished(const Statement& statement, Effects reached, StatementOutcome outcome);
+  // ReadyForQuery's: 'I' idle, 'T' in a block, 'E' in a failed one. Ends what was not in a block.
   void on_ready(char transaction_status);
 
+  // Until something is known: UTF-8, standard_conforming_strings on.
   [[nodiscard]] const LexicalState& lexical() const { return lexical_; }
   [[nodiscard]] const NameContext& names() const { return names_; }
   [[nodiscard]] const std::string& database() const { return database_; }
-  [[nodiscard]] const std::string& session_user() const { return session_user_; }
+  // SESSION_USER; empty: not known.
+  [[nodiscard]] std::string_view session_user() const;
 
  private:
   // Parameters that are followed. Their value is text as SHOW prints it; nothing: not known.
@@ -82,41 +85,52 @@ class SessionState {
   };
   static constexpr size_t kParameters = 5;
   using Value = std::optional<std::string>;
+  enum class Scope : uint8_t { kSession, kLocal };
   // What is to be restored when a transaction or savepoint ends, as guc.c's GucStack.
   struct Saved {
     enum class State : uint8_t { kSet, kLocal, kSetLocal };
-    size_t level = 0;
+    size_t level = 0;  // 1 is the transaction, 2 its first savepoint
     State state = State::kSet;
     Value prior;   // before this level
     Value masked;  // kSetLocal: what SET said before SET LOCAL
   };
   struct Variable {
     Value value, reset;
+    bool has_begun = false;  // it is what the session began with, or was set since; else apply_defaults may tell
     std::vector<Saved> stack;
   };
 
   static std::optional<Parameter> parameter_of(std::string_view name);
+  static Value normalized(Parameter parameter, std::string value);
   Variable& at(Parameter parameter) { return variables_[static_cast<size_t>(parameter)]; }
-  void set(Parameter parameter, Value value, bool is_local);
+  [[nodiscard]] const Variable& at(Parameter parameter) const { return variables_[static_cast<size_t>(parameter)]; }
+  void begin_with(Parameter parameter, Value value);
+  void set(Parameter parameter, Value value, Scope scope);
+  void set_as_server_does(Parameter parameter, Value value, bool is_reset, Scope scope);
+  void apply(const SessionChange& change, bool is_known);
   void reset_all();
-  void forget_all();
-  void apply(const SessionChange& change);
-  void end_level(bool commits);
+  void forget_unreported();
+  [[nodiscard]] size_t level() const { return 1 + savepoints_.size(); }
+  void end_levels(size_t level, bool commits);
+  static bool end_saved(Variable& variable, bool commits);
   void end_transaction(bool commits);
-  void on_transaction_command(const Statement& statement);
+  void apply_transaction_command(const Statement& statement);
   void fail();
+  void note_objects(const Statement& statement, Effects reached);
   void refresh();
 
   std::array<Variable, kParameters> variables_{};
-  std::vector<std::string> savepoints_;  // level 1 is the transaction, 2 the first savepoint
+  std::vector<std::string> savepoints_;
+  bool is_started_ = false;  // the first ReadyForQuery has come
   bool in_block_ = false;
   bool is_failed_ = false;
-  std::string database_, session_user_;
+  bool has_lost_levels_ = false;  // more savepoints than are followed
+  std::string database_;
   LexicalState lexical_;
   NameContext names_;
 };
 
-// A block with more savepoints is followed no further: what is set is not known until it ends.
+// A block with more savepoints is followed no further: what is set is not known afterwards.
 inline constexpr size_t kSavepointsMax = 1024;
 inline constexpr size_t kTemporaryTablesMax = 64;
 

@@ -12,6 +12,18 @@ std::string_view first_word(std::string_view command) {
   return command.substr(0, command.find(' '));
 }
 
+// As the server keeps a name in a list of names.
+std::string quoted_name(const std::string& name) {
+  const auto is_plain = [](char c) { return (c >= 'a' && c <= 'z') || c == '_' || (c >= '0' && c <= '9'); };
+  if (!name.empty() && (name[0] < '0' || name[0] > '9') && std::ranges::all_of(name, is_plain)) return name;
+  std::string out = "\"";
+  for (const char c : name) {
+    out += c;
+    if (c == '"') out += c;
+  }
+  return out + "\"";
+}
+
 bool is_query(Key type) {
   return type == Key::k_SelectStmt || type == Key::k_InsertStmt || type == Key::k_UpdateStmt ||
          type == Key::k_DeleteStmt || type == Key::k_MergeStmt;
@@ -249,10 +261,13 @@ void Walk::visit_set(const TreeNode& node) {
   const bool is_reset = kind == "VAR_RESET" || kind == "VAR_RESET_ALL";
   name_command(is_reset ? "RESET" : "SET");
   note(Effect::kSession);
-  SessionChange change{.kind = kind == "VAR_RESET_ALL"                 ? SessionChange::Kind::kResetAll
-                               : is_reset || kind == "VAR_SET_DEFAULT" ? SessionChange::Kind::kReset
-                               : tree_.has(node, Key::k_is_local)      ? SessionChange::Kind::kSetLocal
-                                                                       : SessionChange::Kind::kSet,
+  const bool is_local = tree_.has(node, Key::k_is_local);
+  const bool is_default = is_reset || kind == "VAR_SET_DEFAULT";
+  SessionChange change{.kind = kind == "VAR_RESET_ALL"  ? SessionChange::Kind::kResetAll
+                               : is_default && is_local ? SessionChange::Kind::kResetLocal
+                               : is_default             ? SessionChange::Kind::kReset
+                               : is_local               ? SessionChange::Kind::kSetLocal
+                                                        : SessionChange::Kind::kSet,
                        .name = name_at(node, Key::k_name)};
   std::ranges::transform(change.name, change.name.begin(),
                          [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; });
@@ -268,6 +283,7 @@ void Walk::visit_set(const TreeNode& node) {
     }
     std::string value;
     change.is_value_known = constant_text(item, value) && change.is_value_known;
+    if (change.name == "search_path") value = quoted_name(value);
     if (!change.value.empty()) change.value += ", ";
     change.value += value;
   }

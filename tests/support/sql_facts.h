@@ -40,7 +40,7 @@ inline std::string describe(const sql::Function& function) {
 }
 
 inline std::string describe(const sql::SessionChange& change) {
-  static constexpr std::string_view kWords[] = {"set", "set local", "reset", "reset all", "discard"};
+  static constexpr std::string_view kWords[] = {"set", "set local", "reset", "reset all", "discard", "reset local"};
   std::string out = std::string(kWords[static_cast<size_t>(change.kind)]) + " " + change.name;
   if (!change.is_value_known) return out + " = ?";
   return change.value.empty() ? out : out + " = " + change.value;
