@@ -143,6 +143,7 @@ struct sock {
 	kuid_t sk_uid;
 	struct pid *sk_peer_pid;
 	const struct cred *sk_peer_cred;
+	void *sk_bpf_storage;
 };
 
 struct file;

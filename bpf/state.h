@@ -120,6 +120,7 @@ struct gh_stream {
 #define CONN_FIN_SENT 256  /* TCP: the last of write_seq is a FIN, not a byte */
 #define CONN_OTHER_END 128 /* `id` is the captured client's; awaits the first read, to tell who serves */
 #define CONN_UNOPENED 512 /* the opening record found no room and waits in gh_unopened */
+#define CONN_UNHEARD 8192 /* Unix: was read while gh_hears was not set, see unix_plane.h */
 #define CONN_TLS_LOOK 2048 /* requests; 4096: responses. Joined, and a span began with a TLS record */
 #define CONN_OPAQUE_DUE 1024 /* so did the record that it is opaque: told with the next bytes */
 
@@ -233,9 +234,10 @@ struct {
 	__type(value, struct gh_conn);
 } gh_conns SEC(".maps");
 
+/* Most sockets have no storage at all, and a load is cheaper than a helper that finds that. */
 static __always_inline struct gh_conn *conn_of(const struct sock *sk)
 {
-	return bpf_sk_storage_get(&gh_conns, (void *)sk, 0, 0);
+	return sk->sk_bpf_storage ? bpf_sk_storage_get(&gh_conns, (void *)sk, 0, 0) : NULL;
 }
 
 /* The one that there is, or a new one that begins as `first` (NULL: as zeros). NULL if there is no memory. */
