@@ -9,6 +9,11 @@ Measures, for pgbench -S with 4 clients over TCP, in the simple and the prepared
   statements  log_statement=all to a file
   pgaudit     pgaudit.log=all to the same kind of file
 
+and, if asked for with --arms, parts of "watched":
+
+  dispatch    programs that do nothing on the hooks that a statement passes: what the kernel takes to come to them
+  kernel      the kernel side alone; its records are read and thrown away
+
 Arms are interleaved in rounds, in turning order, on the same data; a ratio compares an arm with the plain run of its
 own round. The figure to judge by is CPU per statement summed over client, server and agent (cgroup accounting, kernel
 time included): on a saturated host it is what throughput tends to, and it is far steadier than throughput on a busy
@@ -50,6 +55,8 @@ BUDGET_CPU_RATIO = 0.90
 BUDGET_CPU_RATIO_FALLBACK = {"simple": 0.94, "extended": 0.88, "prepared": 0.88}
 CLIENTS = 4
 ARMS = ("plain", "watched", "statements", "pgaudit")
+PARTS = ("dispatch", "kernel")  # of "watched": see attached.cc
+ATTACHED = pathlib.Path(__file__).resolve().parents[2] / "build/release/tests/bench/attached"
 MODES = ("simple", "prepared")
 PLANES = ("auto", "socket", "length", "syscall")
 # Small on purpose: every run's new backends fault in every page they touch, which on a virtual machine costs several
@@ -137,6 +144,8 @@ class Bench:
             group.remove()
 
     def run(self, arm, mode):
+        if arm in PARTS:
+            return self._run_part(arm, mode)
         if arm != "watched":
             return self._measured(arm, mode)
         self.agent.start("--plane", self.plane).wait_ready()
@@ -144,6 +153,17 @@ class Bench:
             return self._measured(arm, mode)
         finally:
             self.agent.stop()
+
+    def _run_part(self, arm, mode):
+        arguments = ["kernel", self.plane] if arm == "kernel" else [arm]
+        with subprocess.Popen([*self.groups["agent"].prefix, ATTACHED, *arguments],
+                              stdout=subprocess.PIPE) as attached:
+            try:
+                if attached.stdout.readline() != b"ready\n":
+                    raise RuntimeError(f"{arm}: cannot attach the programs")
+                return self._measured(arm, mode)
+            finally:
+                attached.terminate()
 
     def _measured(self, arm, mode):
         server = self.audited if arm == "pgaudit" else self.server
@@ -174,6 +194,8 @@ class Bench:
         client, served = ((a - b) / 1000 / len(latencies) for a, b in zip(after, before))
         total = int(re.search(r"actually processed: (\d+)", output)[1])
         recorded, agent, collector = None, 0.0, 0.0
+        if arm in PARTS:
+            agent = (self._cpu(own)[0] - own_before[0]) / 1000 / len(_latencies(logs, start, math.inf))
         if is_watched:
             recorded = self._recorded_by_now(recorded_before, total)
             since_start = len(_latencies(logs, start, math.inf))
@@ -287,7 +309,7 @@ def parse_arguments():
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
     arguments.arms, arguments.modes = tuple(arguments.arms.split(",")), tuple(arguments.modes.split(","))
-    if not set(arguments.arms) <= set(ARMS) or "plain" not in arguments.arms:
+    if not set(arguments.arms) <= {*ARMS, *PARTS} or "plain" not in arguments.arms:
         parser.error(f"arms are {', '.join(ARMS)}; plain is always needed")
     if not set(arguments.modes) <= {"simple", "extended", "prepared"}:
         parser.error("modes are simple, extended and prepared")
