@@ -193,6 +193,7 @@ static __always_inline __s64 next_message(struct gh_call *call)
 	return bytes;
 }
 
+#ifdef GH_FALLBACK
 /*
  * Where the bytes of the call are, to s->call and s->user. `messages`: how many of them it has moved, where that is
  * known. False: not in its memory, or in too many buffers.
@@ -228,6 +229,7 @@ static __always_inline bool read_call(struct gh_scratch *s, __u32 kind, const st
 	}
 	return false;
 }
+#endif
 
 /* The buffer number `at`. False: it cannot be read. */
 static __always_inline bool read_buffer(const struct gh_call *call, __u32 at, __u64 *user, __u64 *bytes)

@@ -3,8 +3,17 @@
 #ifndef GATEHOUSE_UNIX_PLANE_H
 #define GATEHOUSE_UNIX_PLANE_H
 
+#include "call.h"
 #include "tcp_plane.h"
 #include "unix_ends.h"
+
+/*
+ * on_received is attached. Every receiving call of the host passes that hook, also one that finds nothing, and only
+ * Unix sessions need it: user space attaches it when the first one begins, and takes it away some time after the last.
+ * Without it a copy is taken for a read, unless the registers of the call say that it looks ahead, and what a read
+ * means for both ends follows at once. What is not seen then is an end without a goodbye: user space looks for those.
+ */
+volatile __u32 gh_hears;
 
 /*
  * The first bytes that are seen of a session, at `start`. One at a server's well-known path that does not begin with a
@@ -27,15 +36,60 @@ static __always_inline void unix_join(struct gh_conn *conn, const struct sock *s
 	unix_join_at(conn, start);
 }
 
+/* Does the call that runs look ahead? io_uring's cannot be told. */
+__noinline int looks_ahead(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	const struct pt_regs *regs = (const struct pt_regs *)bpf_task_pt_regs(task);
+	struct gh_arguments arguments = {};
+	__u32 kind, flags = 0;
+
+	if (task->flags & (PF_KTHREAD | PF_IO_WORKER) || (__s32)regs->ax != -ENOSYS)
+		return false;
+	kind = read_arguments(regs, is_32bit_call(task), &arguments);
+	switch (kind & CALL_KIND) {
+	case CALL_BUFFER:
+		flags = kind & CALL_FLAGS ? arguments.at[3] : 0;
+		break;
+	case CALL_MESSAGE:
+		flags = arguments.at[2];
+		break;
+	case CALL_MESSAGES:
+		flags = arguments.at[3];
+		break;
+	}
+	return !(kind & CALL_SENDS) && flags & MSG_PEEK;
+}
+
+/* The reads that nobody told the end of have taken what they copied. */
+static __always_inline void settle_reads(struct gh_conn *from)
+{
+	if (!(from->flags & CONN_UNHEARD))
+		return;
+	from->flags &= ~CONN_UNHEARD;
+	from->read += from->read_bytes;
+	from->read_bytes = 0;
+}
+
+__noinline int hear_at_once(struct sock *sender __arg_trusted, struct gh_conn *from, struct gh_scratch *s, __u32 bytes)
+{
+	struct sock *reader = trusted_peer(sender);
+
+	if (from && s && reader)
+		unix_heard(reader, sender, from, s, bytes);
+	return 0;
+}
+
 static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sender, __u32 bytes)
 {
 	struct gh_conn *conn = conn_of(sender);
 	struct gh_scratch *s = scratch();
 	struct gh_speech speech = {};
+	bool hears = gh_hears;
 	struct sock *peer;
 	__u64 start;
 
-	if (!s || (conn && conn->flags & (CONN_IGNORED | CONN_CLOSED)))
+	if (!s || (conn && conn->flags & (CONN_IGNORED | CONN_CLOSED)) || (!hears && looks_ahead()))
 		return;
 	peer = unix_peer(sender);
 	if (!conn) {
@@ -63,6 +117,7 @@ static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sende
 	/* SO_PEEK_OFF: it may look further on, and nothing here tells where. A gap is better than a guess. */
 	if (peer && peer->sk_peek_off > 0)
 		return;
+	settle_reads(conn);
 	speech.conn = conn;
 	speech.is_unix = true;
 	speech.direction = conn->flags & CONN_CLIENT ? GH_REQUEST : GH_RESPONSE;
@@ -95,7 +150,15 @@ static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sende
 	if (!tcp_say(&speech, start)) {
 		conn->flags |= CONN_IGNORED;
 		count(GH_COUNT_SOCKETS_FORGOTTEN);
+		return;
 	}
+	if (hears)
+		return;
+	conn->flags |= CONN_UNHEARD;
+	hear_at_once(sender, conn, s, bytes);
+	/* A session: whoever can attach on_received is to do so now. */
+	if (conn->flags & CONN_OPENED && gh_reader_sleeps)
+		wake_reader();
 }
 
 /*
@@ -114,6 +177,7 @@ static __always_inline void unix_received(struct sock *sk, int bytes, int flags)
 	from = conn_of(peer);
 	if (!from || from->flags & CONN_IGNORED)
 		return;
+	settle_reads(from);
 	if (bytes > 0 && !(flags & MSG_PEEK))
 		from->read += from->read_bytes;
 	from->read_bytes = 0;

@@ -56,7 +56,6 @@ struct gh_walk {
 	__u8 prefix[GH_HEADER_BYTES_MAX];
 };
 
-#ifdef GH_FALLBACK
 struct gh_arguments {
 	__u64 at[4];
 };
@@ -75,7 +74,6 @@ struct gh_call {
 	__u32 is_read;	/* which can be read; */
 	__u32 due;	/* of which so many are to be said */
 };
-#endif
 
 /* Per CPU: tracepoint programs cannot be preempted, and data is never captured in interrupts. */
 struct gh_scratch {

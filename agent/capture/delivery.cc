@@ -146,6 +146,8 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
     opened.client = endpoint(r->client_address, r->client_port, opened.transport, mapped);
     opened.server = endpoint(r->server_address, r->server_port, opened.transport, mapped);
   }
+  if (const auto before = sockets_.find(opened.socket); before != sockets_.end()) forget(before, sink);
+  if (opened.transport == Transport::kUnix) ++unix_count_;
   sockets_[opened.socket] = {.is_unix = opened.transport == Transport::kUnix,
                              .opened_ns = opened.time_ns,
                              .netns = opened.netns,
@@ -275,6 +277,13 @@ void Delivery::release_all(Socket& socket, RecordSink& sink) {
   socket.held.clear();
 }
 
+Delivery::Sockets::iterator Delivery::forget(Sockets::iterator at, RecordSink& sink) {
+  release_all(at->second, sink);
+  if (at->second.is_orphan) --orphan_count_;
+  if (at->second.is_unix) --unix_count_;
+  return sockets_.erase(at);
+}
+
 void Delivery::on_sent(std::span<const std::byte> record, RecordSink& sink) {
   const auto* r = as<abi::gh_sent>(record);
   if (r == nullptr) {
@@ -310,11 +319,7 @@ void Delivery::on_closed(std::span<const std::byte> record, RecordSink& sink) {
     ++counters_.malformed;
     return;
   }
-  if (const auto found = sockets_.find(r->head.socket); found != sockets_.end()) {
-    release_all(found->second, sink);
-    if (found->second.is_orphan) --orphan_count_;
-    sockets_.erase(found);
-  }
+  if (const auto found = sockets_.find(r->head.socket); found != sockets_.end()) forget(found, sink);
   SocketClosed closed{.socket = r->head.socket, .time_ns = r->head.time_ns};
   for (size_t d = 0; d < kDirections; ++d) {
     closed.stream_bytes[d] = r->stream_bytes[d];
@@ -397,9 +402,8 @@ void Delivery::expire(uint64_t now_ns, RecordSink& sink) {
       continue;
     }
     release_all(socket, sink);
-    --orphan_count_;
     sink.on_socket_closed({.socket = it->first, .time_ns = socket.ending_ns, .stream_bytes = socket.end});
-    it = sockets_.erase(it);
+    it = forget(it, sink);
   }
 }
 
@@ -426,23 +430,43 @@ std::vector<Network> Delivery::networks() const {
   return networks;
 }
 
+Delivery::Sockets::iterator Delivery::look_up(Sockets::iterator at, bool is_missing, uint64_t listed_ns,
+                                              RecordSink& sink) {
+  const bool was_missing = std::exchange(at->second.is_missed, is_missing);
+  if (!was_missing || !is_missing) return ++at;
+  release_all(at->second, sink);
+  ++counters_.closings_missed;
+  sink.on_socket_closed({.socket = at->first, .time_ns = listed_ns, .witnessed = false});
+  return forget(at, sink);
+}
+
 void Delivery::reconcile(const WatchedList& list, RecordSink& sink) {
   for (auto it = sockets_.begin(); it != sockets_.end();) {
-    Socket& socket = it->second;
-    const bool was_missed = socket.is_missed;
-    // A connection of which only later records are known has no opening record; its chunks say nothing of its life.
-    socket.is_missed = !socket.is_unix && socket.opened_ns != 0 && socket.opened_ns < list.listed_ns &&
-                       std::ranges::find(list.networks, socket.netns) != list.networks.end() &&
-                       !std::ranges::binary_search(list.alive, it->first);
-    if (!was_missed || !socket.is_missed) {
+    const Socket& socket = it->second;
+    if (socket.is_unix) {
       ++it;
       continue;
     }
-    release_all(socket, sink);
-    ++counters_.closings_missed;
-    sink.on_socket_closed({.socket = it->first, .time_ns = list.listed_ns, .witnessed = false});
-    it = sockets_.erase(it);
+    // A connection of which only later records are known has no opening record; its chunks say nothing of its life.
+    const bool is_missing = socket.opened_ns != 0 && socket.opened_ns < list.listed_ns &&
+                            std::ranges::find(list.networks, socket.netns) != list.networks.end() &&
+                            !std::ranges::binary_search(list.alive, it->first);
+    it = look_up(it, is_missing, list.listed_ns, sink);
   }
+}
+
+bool Delivery::reconcile_unix(std::span<const SocketId> alive, uint64_t before_ns, uint64_t listed_ns,
+                              RecordSink& sink) {
+  bool is_any = false;
+  for (auto it = sockets_.begin(); it != sockets_.end();) {
+    if (!it->second.is_unix || it->second.opened_ns >= before_ns) {
+      ++it;
+      continue;
+    }
+    is_any = true;
+    it = look_up(it, !std::ranges::binary_search(alive, it->first), listed_ns, sink);
+  }
+  return is_any;
 }
 
 }  // namespace gatehouse::capture

@@ -34,11 +34,15 @@ class Delivery {
   // What began at this time or later may not be told yet, though all records of it were delivered: it is held back, or
   // is of a Unix session one of whose ends has exited, which shows only later that it has ended. UINT64_MAX: nothing.
   [[nodiscard]] uint64_t unsettled_ns(uint64_t now_ns) const;
+  // Open ones, by the records so far.
+  [[nodiscard]] size_t unix_sessions() const { return unix_count_; }
   // The network namespaces of the open TCP connections.
   [[nodiscard]] std::vector<Network> networks() const;
   // Ends what is gone without a closing record. Every record from before the list has been delivered. A list can leave
   // one out that moves while it is made, so it takes two lists in a row.
   void reconcile(const WatchedList& list, RecordSink& sink);
+  // The same for Unix sessions that began before `before_ns`; `alive`, sorted, is from `listed_ns`. False: none did.
+  bool reconcile_unix(std::span<const SocketId> alive, uint64_t before_ns, uint64_t listed_ns, RecordSink& sink);
   [[nodiscard]] const DeliveryCounters& counters() const { return counters_; }
 
  private:
@@ -98,10 +102,17 @@ class Delivery {
   static Writer writer_at(Socket& socket, uint64_t offset);
   void release_all(Socket& socket, RecordSink& sink);
 
-  std::unordered_map<SocketId, Socket> sockets_;
+  using Sockets = std::unordered_map<SocketId, Socket>;
+  // Delivers what is held of it. Returns the next one.
+  Sockets::iterator forget(Sockets::iterator at, RecordSink& sink);
+  // A list has come that it should stand in. Returns the next one.
+  Sockets::iterator look_up(Sockets::iterator at, bool is_missing, uint64_t listed_ns, RecordSink& sink);
+
+  Sockets sockets_;
   std::vector<EarlyPeer> early_peers_;  // oldest first
   size_t held_count_ = 0;
   size_t orphan_count_ = 0;
+  size_t unix_count_ = 0;
   uint64_t settled_ns_ = 0;  // all that were ending have ended by then
   std::vector<Piece> pieces_;
   std::string exe_, cwd_, cgroup_;

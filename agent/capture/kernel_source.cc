@@ -20,6 +20,7 @@
 #include <bpf/libbpf.h>
 
 #include "agent/capture/delivery.h"
+#include "agent/capture/hearing.h"
 #include "agent/capture/iterator.h"
 #include "agent/capture/lane.h"
 #include "agent/capture/page_lessons.h"
@@ -45,6 +46,8 @@ constexpr uint64_t kReconcileRestQuiet = 2000;  // while nothing happens
 constexpr uint64_t kQuietNs = 3 * kReconcileEveryNs;
 // How often what is waited for in vain is given up.
 constexpr uint64_t kExpireEveryNs = 20'000'000;
+// When Unix sessions that began before the kernel side heard each read are first looked for; then at twice the time.
+constexpr uint64_t kUnheardAfterNs = 1'000'000'000;
 
 enum RingIndex : size_t { kResponses, kRequests, kControl, kRings };
 
@@ -146,6 +149,9 @@ struct KernelSource::State {
   [[nodiscard]] uint64_t fill_percent() const;
   [[nodiscard]] bool has_records() const;
   size_t read(RecordSink& sink, size_t records_max, uint64_t before_ns, bool& is_drained);
+  [[nodiscard]] bool hear();
+  void look_for_unheard(uint64_t now_ns, RecordSink& sink);
+  [[nodiscard]] Result<std::vector<SocketClosed>> positions() const;
 
   Plane plane = Plane::kSocket;
   std::unique_ptr<Programs> programs;
@@ -164,6 +170,9 @@ struct KernelSource::State {
   Ladder ladder;
   bool may_degrade = true;
   std::vector<uint16_t> ports;
+  std::unique_ptr<bpf_link, int (*)(bpf_link*)> on_received{nullptr, bpf_link__destroy};
+  std::optional<Hearing> hearing;  // the socket plane's
+  uint64_t heard_since_ns = 0, look_for_unheard_at_ns = UINT64_MAX;
   UniqueFd cost_counting;  // the kernel counts while it is open
   uint64_t fill_percent_max = 0;
   uint64_t unclosed_seen = 0, images_seen = 0;  // the kernel side's counts as of the last sweep
@@ -225,6 +234,49 @@ bool KernelSource::State::has_records() const {
   return std::ranges::any_of(lanes.all(), holds_any) || std::ranges::any_of(rings, holds_any);
 }
 
+Result<std::vector<SocketClosed>> KernelSource::State::positions() const {
+  std::unordered_map<SocketId, SocketClosed> by_socket;
+  const uint64_t now_ns = boottime_ns();
+  std::string bytes;
+  GH_TRY(run_iterator(programs->program("tell_positions"), bytes).context("capture: asking where streams stand"));
+  for (size_t at = 0; at + sizeof(abi::gh_position) <= bytes.size(); at += sizeof(abi::gh_position)) {
+    abi::gh_position position{};
+    std::memcpy(&position, bytes.data() + at, sizeof(position));
+    SocketClosed& socket = by_socket[position.socket];
+    socket.socket = position.socket;
+    socket.time_ns = now_ns;
+    // A Unix session's streams are each told by one end; the other end has no part in it.
+    for (size_t d = 0; d < kDirections; ++d) {
+      socket.stream_bytes[d] = std::max(socket.stream_bytes[d], position.stream_bytes[d]);
+      for (size_t r = 0; r < kLostReasons; ++r)
+        socket.lost_bytes[d][r] = std::max<uint64_t>(socket.lost_bytes[d][r], position.lost_bytes[d][r]);
+    }
+  }
+  std::vector<SocketClosed> list;
+  list.reserve(by_socket.size());
+  for (const auto& [id, socket] : by_socket) list.push_back(socket);
+  return list;
+}
+
+bool KernelSource::State::hear() {
+  on_received.reset(bpf_program__attach(programs->program("on_received")));
+  heard_since_ns = boottime_ns();
+  look_for_unheard_at_ns = heard_since_ns + kUnheardAfterNs;
+  return on_received != nullptr;
+}
+
+// The end of a session that came before its reads were heard, and without a goodbye, no record tells.
+void KernelSource::State::look_for_unheard(uint64_t now_ns, RecordSink& sink) {
+  look_for_unheard_at_ns = now_ns + (now_ns - heard_since_ns);
+  const auto open = positions();
+  if (!open) return;
+  std::vector<SocketId> alive;
+  alive.reserve(open->size());
+  for (const SocketClosed& socket : *open) alive.push_back(socket.socket);
+  std::ranges::sort(alive);
+  if (!delivery.reconcile_unix(alive, heard_since_ns, now_ns, sink)) look_for_unheard_at_ns = UINT64_MAX;
+}
+
 void KernelSource::State::adapt(uint64_t now_ns) {
   const uint64_t percent = fill_percent();
   fill_percent_max = std::max(fill_percent_max, percent);
@@ -272,6 +324,12 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   if (config.read_pages && programs.shared().page_origin != nullptr)
     *programs.shared().page_origin = learn_page_origin(programs);
   if (state->programs->attach() != 0) return library_error("capture: attaching the BPF programs");
+  if (programs.shared().hears != nullptr) {
+    state->hearing.emplace(
+        programs.shared().hears, [raw = state.get()] { return raw->hear(); },
+        [raw = state.get()] { raw->on_received.reset(); });
+    if (config.hear_at_once) state->hearing->turn(1, boottime_ns());
+  }
   GH_ASSIGN(state->lister, WatchedLister::open(programs));
   if (config.join_open_sockets) GH_TRY(join_open_sockets(programs));
   *programs.shared().join_pass = kJoinDone;
@@ -344,6 +402,8 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   const size_t count = s.read(sink, records_max, before_ns, drained);
   s.record_count += count;
   if (drained) s.sweep_unclosed(before_ns, sink);
+  if (s.hearing) s.hearing->turn(s.delivery.unix_sessions(), started_ns);
+  if (drained && started_ns >= s.look_for_unheard_at_ns) s.look_for_unheard(before_ns, sink);
   if (s.is_listed && drained) {
     s.delivery.reconcile(s.watched, sink);
     s.is_listed = false;
@@ -368,32 +428,13 @@ uint64_t KernelSource::sessions_untold() const {
 }
 
 void KernelSource::detach() {
+  state_->hearing.reset();
+  state_->on_received.reset();
   state_->programs->detach();
 }
 
 Result<std::vector<SocketClosed>> KernelSource::positions() {
-  std::unordered_map<SocketId, SocketClosed> by_socket;
-  const uint64_t now_ns = boottime_ns();
-  std::string bytes;
-  GH_TRY(
-      run_iterator(state_->programs->program("tell_positions"), bytes).context("capture: asking where streams stand"));
-  for (size_t at = 0; at + sizeof(abi::gh_position) <= bytes.size(); at += sizeof(abi::gh_position)) {
-    abi::gh_position position{};
-    std::memcpy(&position, bytes.data() + at, sizeof(position));
-    SocketClosed& socket = by_socket[position.socket];
-    socket.socket = position.socket;
-    socket.time_ns = now_ns;
-    // A Unix session's streams are each told by one end; the other end has no part in it.
-    for (size_t d = 0; d < kDirections; ++d) {
-      socket.stream_bytes[d] = std::max(socket.stream_bytes[d], position.stream_bytes[d]);
-      for (size_t r = 0; r < kLostReasons; ++r)
-        socket.lost_bytes[d][r] = std::max<uint64_t>(socket.lost_bytes[d][r], position.lost_bytes[d][r]);
-    }
-  }
-  std::vector<SocketClosed> list;
-  list.reserve(by_socket.size());
-  for (const auto& [id, socket] : by_socket) list.push_back(socket);
-  return list;
+  return state_->positions();
 }
 
 Result<std::vector<HostSocket>> KernelSource::list_sockets() {

@@ -29,6 +29,7 @@ struct CaptureConfig {
   bool client_ends = true;           // false: of TCP only the servers' ends, for hosts that only serve
   bool join_open_sockets = true;     // also sessions that were open before
   bool read_pages = true;            // what is sent as pages of files and pipes; false: it is counted as lost
+  bool hear_at_once = false;         // see hearing.h: attached with the others, not with the first Unix session
   bool may_degrade = true;           // keep less when the rings fill, see ladder.h
 };
 

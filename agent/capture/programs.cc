@@ -25,6 +25,8 @@ class PlanePrograms final : public Programs {
   explicit PlanePrograms(Skeleton* skeleton) : skeleton_(skeleton) {
     for (const char* const name : kRunByUs)
       if (bpf_program* const one = program(name)) bpf_program__set_autoattach(one, false);
+    // Attached when it is needed, see hearing.h.
+    if constexpr (requires { skeleton_->bss->gh_hears; }) bpf_program__set_autoattach(program("on_received"), false);
     if (bpf_program* const one = program("on_spliced")) bpf_program__set_autoload(one, !unix_queue_tells_its_length());
     share();
   }
@@ -59,6 +61,7 @@ class PlanePrograms final : public Programs {
     shared_.unclosed_count = &bss.gh_unclosed_count;
     shared_.images_untold_count = &bss.gh_images_untold_count;
     shared_.sessions_untold = &bss.gh_sessions_untold;
+    if constexpr (requires { bss.gh_hears; }) shared_.hears = &bss.gh_hears;
     if constexpr (requires { bss.gh_lesson_origin; }) {
       shared_.page_origin = &bss.gh_page_origin;
       shared_.lesson_socket = &bss.gh_lesson_socket;

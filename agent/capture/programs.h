@@ -27,6 +27,7 @@ struct SharedVariables {
   uint32_t* list_pass = nullptr;
   U64* database_ports = nullptr;  // a bit each
   volatile uint32_t* reader_sleeps = nullptr;
+  volatile uint32_t* hears = nullptr;  // socket plane only: see hearing.h
   uint32_t* whole_bytes = nullptr;
   uint32_t* request_keep_bytes = nullptr;
   uint32_t* response_keep_bytes = nullptr;

@@ -101,8 +101,14 @@ Plane plane_under_test() {
   return name == nullptr ? Plane::kSocket : parse_plane(name).value();
 }
 
+bool hears_late() {
+  const char* const hears = std::getenv("GATEHOUSE_HEARS");
+  return hears != nullptr && std::string_view(hears) == "late";
+}
+
 Capture::Capture(CaptureConfig config) {
   config.plane = plane_under_test();
+  config.hear_at_once = !hears_late();
   auto source = KernelSource::open(config);
   if (source)
     source_ = std::move(*source);

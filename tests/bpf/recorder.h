@@ -81,9 +81,13 @@ class Recorder final : public RecordSink {
 // The plane under test: of the environment variable GATEHOUSE_PLANE, else the socket plane.
 Plane plane_under_test();
 
+// With GATEHOUSE_HEARS=late in the environment: no Unix session is heard (hearing.h) before one was polled.
+bool hears_late();
+
 // A source that is opened, or a test that has failed and says what is missing.
 class Capture {
  public:
+  // Unix sessions are heard from the start, unless hears_late(): tests look when it is all over.
   explicit Capture(CaptureConfig config);
   [[nodiscard]] bool ok() const { return source_ != nullptr; }
   // Polls until `done` holds, or for five seconds. Returns whether it held.

@@ -327,6 +327,25 @@ TEST(Wait, EndsWithTheFirstWordAfterASilence) {
   client.join();
 }
 
+// The programs that tell of its end were not there yet, and the sockets are gone: it is found missing.
+TEST(UnixSessions, ThatEndUnheardAreFoundToBeOver) {
+  Capture capture({.ports = {kPort}});
+  ASSERT_TRUE(capture.ok());
+  if (!hears_late()) return;
+  {
+    Pair pair(Family::kUnix, kPort, kPath);
+    pair.request(startup());
+    pair.respond(welcome());
+  }
+  const auto sockets = [&] { return capture.seen.at(kPath); };
+  ASSERT_TRUE(capture.until([&] { return !sockets().empty() && sockets()[0]->closed; }));
+  EXPECT_EQ(sockets().size(), 1U);
+  EXPECT_FALSE(sockets()[0]->closed->witnessed);
+  EXPECT_EQ(sockets()[0]->requests().data, startup());
+  EXPECT_EQ(sockets()[0]->responses().data, welcome());
+  EXPECT_EQ(capture.source().counters().closings_missed, 1U);
+}
+
 // A server that is told goodbye reads no more, so nothing else shows the end of a session at a Unix socket.
 TEST(UnixSessions, EndWithTheirGoodbye) {
   Capture capture({.ports = {kPort}});
