@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "agent/sql/statements.h"
+#include "common/check.h"
 
 namespace gatehouse::judge {
 namespace {
@@ -67,6 +68,13 @@ Effects without(Effects effects, Effect effect) {
   return left;
 }
 
+// Which of several statements failed is not told.
+sql::StatementOutcome outcome_of(Outcome outcome, size_t statements) {
+  if (outcome == Outcome::kOk || outcome == Outcome::kSuspended) return sql::StatementOutcome::kOk;
+  if (outcome == Outcome::kError && statements == 1) return sql::StatementOutcome::kError;
+  return sql::StatementOutcome::kNotKnown;
+}
+
 void add(rules::JudgeCounters& sum, const rules::JudgeCounters& counters) {
   sum.events += counters.events;
   sum.evaluations += counters.evaluations;
@@ -76,6 +84,18 @@ void add(rules::JudgeCounters& sum, const rules::JudgeCounters& counters) {
 }
 
 }  // namespace
+
+// What the server reports of itself; it has the last word.
+void SessionMemory::tell(const Activity& activity) {
+  if (!is_told_ || is_standard_ != activity.standard_conforming_strings)
+    state_.on_parameter_status("standard_conforming_strings", activity.standard_conforming_strings ? "on" : "off");
+  if (!activity.client_encoding.empty() && encoding_ != activity.client_encoding) {
+    encoding_ = activity.client_encoding;
+    state_.on_parameter_status("client_encoding", encoding_);
+  }
+  is_standard_ = activity.standard_conforming_strings;
+  is_told_ = true;
+}
 
 Examiner::Examiner(Options options) : options_(options) {}
 
@@ -113,7 +133,7 @@ Examined Examiner::examine(const Subject& subject, const Activity& activity, uin
   event_.fidelity = name_of(activity.fidelity);
   switch (activity.kind) {
     case ActivityKind::kStatement:
-      examine_statement(activity);
+      examine_statement(subject, activity);
       return examined();
     case ActivityKind::kConnect:
       event_.connect.protocol_version = activity.protocol_version;
@@ -145,6 +165,11 @@ Examined Examiner::examine(const Subject& subject, const Activity& activity, uin
       break;
   }
   judge_event();
+  if (subject.memory != nullptr && activity.kind == ActivityKind::kConnect) {
+    std::vector<std::pair<std::string, std::string>> parameters;
+    for (const Setting& option : activity.options) parameters.emplace_back(option.name, option.value);
+    subject.memory->state_.on_startup(parameters);
+  }
   return examined();
 }
 
@@ -159,7 +184,7 @@ Examined Examiner::examine_gap(const Subject& subject, std::string_view reason, 
   return examined();
 }
 
-rules::Analyzed Examiner::analyze(std::string_view text, const Activity& activity) {
+rules::Analyzed Examiner::analyze(std::string_view text, const Activity& activity, const Subject& subject) {
   rules::Analyzed analyzed;
   if (activity.protocol != StatementProtocol::kSimple && activity.protocol != StatementProtocol::kExtended) {
     analyzed.refusal = "not-sql";
@@ -168,13 +193,21 @@ rules::Analyzed Examiner::analyze(std::string_view text, const Activity& activit
   } else if (text.empty() && activity.text_bytes == 0 && activity.fidelity >= Fidelity::kAfterGap) {
     analyzed.refusal = "not-seen";
   } else {
-    analyzed.facts = analyzer_.analyze(text, sql::lexical_state(activity.client_encoding, true)).facts;
+    const sql::SessionState& state = subject.memory->state();
+    analyzed.facts = analyzer_.analyze(text, state.lexical()).facts;
+    if (analyzed.facts->parsed && subject.catalog != nullptr && *subject.catalog != nullptr)
+      analyzed.resolved = &resolver_.resolve(*analyzed.facts, *subject.catalog, state.names());
   }
   if (analyzed.facts == nullptr || !analyzed.facts->parsed) ++not_parsed_;
   return analyzed;
 }
 
-void Examiner::examine_statement(const Activity& activity) {
+void Examiner::examine_statement(const Subject& subject, const Activity& activity) {
+  GH_CHECK(subject.memory != nullptr);
+  SessionMemory& memory = *subject.memory;
+  if (!memory.is_told_) memory.tell(activity);
+  if (!std::exchange(memory.is_begun_, true)) memory.state_.on_ready('I');
+  if (subject.catalog != nullptr && *subject.catalog != nullptr) memory.state_.apply_defaults(**subject.catalog);
   write_verb(activity, verb_);
   rules::StatementView& view = event_.statement;
   view.text = activity.text;
@@ -193,28 +226,39 @@ void Examiner::examine_statement(const Activity& activity) {
                    .copy_bytes = number(activity.copy_bytes),
                    .sqlstate = activity.sqlstate,
                    .error = activity.error_message};
-  examine_text(analyze(activity.text, activity), !activity.resolved_text.empty());
-  if (activity.resolved_text.empty()) return;
-  // What EXECUTE and FETCH run is a statement as well, and what it does happens. The analyzer's answer is good for one
-  // text at a time.
-  if (!is_summary_made_) add_to_summary();
-  examine_text(analyze(activity.resolved_text, activity), false);
+  const bool is_by_name = !activity.resolved_text.empty();
+  examine_text(analyze(activity.text, activity, subject), activity, memory, is_by_name ? Part::kName : Part::kWhole);
+  if (is_by_name) {
+    // What EXECUTE and FETCH run is a statement as well, and what it does happens. The analyzer's answer is good for
+    // one text at a time.
+    if (!is_summary_made_) add_to_summary();
+    examine_text(analyze(activity.resolved_text, activity, subject), activity, memory, Part::kNamed);
+  }
+  memory.tell(activity);
+  if (activity.transaction == TransactionState::kIdle) memory.state_.on_ready('I');
+  if (activity.transaction == TransactionState::kFailed) memory.state_.on_ready('E');
 }
 
-// `is_resolved`: what it runs by name is known, and is examined for itself.
-void Examiner::examine_text(const rules::Analyzed& analyzed, bool is_resolved) {
-  const uint64_t id = analyzed.facts == nullptr ? std::hash<std::string_view>{}(analyzed.refusal) : analyzed.facts->id;
+void Examiner::examine_text(const rules::Analyzed& analyzed, const Activity& activity, SessionMemory& memory,
+                            Part part) {
+  uint64_t id = analyzed.facts == nullptr ? std::hash<std::string_view>{}(analyzed.refusal) : analyzed.facts->id;
+  // A resolver's facts are of one analyzer's and one catalog; without a catalog there are none.
+  if (analyzed.resolved != nullptr) id = ~analyzed.resolved->id;
   facts_key_ = (facts_key_ * 0x9E37'79B9'7F4A'7C15ULL) ^ id;
   const size_t count = rules::statements_of(analyzed.facts);
   for (size_t i = 0; i < count; ++i) {
     // What is examined next takes the view's place. Of a single statement the summary is made if it is asked for.
     if (statements_ == 1 && !is_summary_made_) add_to_summary();
     set_facts(event_.statement, analyzed, i, verb_);
-    if (is_resolved && event_.statement.effects.has(Effect::kRunPrepared))
+    // What it runs is known, and is examined for itself.
+    if (part == Part::kName && event_.statement.effects.has(Effect::kRunPrepared))
       event_.statement.effects = without(event_.statement.effects, Effect::kUnknown);
     ++statements_;
     if (statements_ > 1) add_to_summary();
     judge_event();
+    if (part != Part::kName && activity.outcome != Outcome::kSkipped)
+      memory.state_.on_finished(*event_.statement.statement, event_.statement.effects,
+                                outcome_of(activity.outcome, count));
   }
 }
 
@@ -284,6 +328,8 @@ const FactsSummary& Examiner::summary() {
 ExaminerCounters Examiner::counters() const {
   ExaminerCounters counters{.facts_hits = analyzer_.hit_count(),
                             .facts_misses = analyzer_.miss_count(),
+                            .resolved_hits = resolver_.hit_count(),
+                            .resolved_misses = resolver_.miss_count(),
                             .not_parsed = not_parsed_,
                             .rules = judged_before_};
   if (judge_ != nullptr) add(counters.rules, judge_->counters());

@@ -15,10 +15,32 @@
 
 #include "agent/protocol/activity.h"
 #include "agent/sql/analyzer.h"
+#include "agent/sql/catalog.h"
+#include "agent/sql/resolver.h"
+#include "agent/sql/session_state.h"
 #include "rules/engine/judge.h"
 #include "rules/schema/event.h"
 
 namespace gatehouse::judge {
+
+// What a session has set so far, which says how its texts are read. Each session has one, from its start.
+class SessionMemory {
+ public:
+  explicit SessionMemory(bool is_joined) : is_begun_(is_joined) {
+    if (is_joined) state_.on_joined();
+  }
+  [[nodiscard]] const sql::SessionState& state() const { return state_; }
+
+ private:
+  friend class Examiner;
+  void tell(const Activity& activity);
+  sql::SessionState state_;
+  // As the server said last; it says it at the start of each session, and when it changes.
+  std::string encoding_;
+  bool is_standard_ = true;
+  bool is_told_ = false;
+  bool is_begun_;  // what was reported by then is what it began with
+};
 
 // Who, where, and over which connection. Borrowed while it is examined.
 struct Subject {
@@ -26,6 +48,8 @@ struct Subject {
   rules::Origin agent{};
   rules::SessionView session{};
   rules::Database database{};
+  SessionMemory* memory = nullptr;                               // null: no statements are examined
+  const std::shared_ptr<const sql::Catalog>* catalog = nullptr;  // of the session's database; null: none
 };
 
 // A rule that matched.
@@ -61,7 +85,8 @@ struct Ending {
 
 struct ExaminerCounters {
   uint64_t facts_hits = 0, facts_misses = 0;
-  uint64_t not_parsed = 0;  // statements whose effects are unknown for that reason
+  uint64_t resolved_hits = 0, resolved_misses = 0;  // with a catalog
+  uint64_t not_parsed = 0;                          // statements whose effects are unknown for that reason
   rules::JudgeCounters rules{};
 };
 
@@ -94,10 +119,12 @@ class Examiner {
   [[nodiscard]] ExaminerCounters counters() const;
 
  private:
+  // A text, one that runs another by its name, and that other.
+  enum class Part : uint8_t { kWhole, kName, kNamed };
   void begin(const Subject& subject, rules::Occasion occasion, uint64_t time_unix_ns);
-  void examine_statement(const Activity& activity);
-  void examine_text(const rules::Analyzed& analyzed, bool is_resolved);
-  rules::Analyzed analyze(std::string_view text, const Activity& activity);
+  void examine_statement(const Subject& subject, const Activity& activity);
+  void examine_text(const rules::Analyzed& analyzed, const Activity& activity, SessionMemory& memory, Part part);
+  rules::Analyzed analyze(std::string_view text, const Activity& activity, const Subject& subject);
   void judge_event();
   void add_to_summary();
   void add_words(rules::Texts& words, std::string_view schema, std::string_view name);
@@ -105,6 +132,7 @@ class Examiner {
 
   Options options_;
   sql::Analyzer analyzer_;
+  sql::Resolver resolver_;
   std::unique_ptr<rules::Judge> judge_;
   uint64_t not_parsed_ = 0;
   rules::JudgeCounters judged_before_{};  // by policies that went

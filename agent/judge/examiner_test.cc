@@ -47,7 +47,11 @@ class ExaminerTest : public testing::Test {
   ExaminerTest() { examiner_.set_policy(policy_of(kRules)); }
 
   static Activity statement(std::string_view text) {
-    return {.outcome = Outcome::kOk, .protocol = StatementProtocol::kSimple, .text = text, .text_bytes = text.size()};
+    return {.outcome = Outcome::kOk,
+            .transaction = TransactionState::kIdle,
+            .protocol = StatementProtocol::kSimple,
+            .text = text,
+            .text_bytes = text.size()};
   }
   std::vector<std::string> found(const Activity& activity, const Ending* ending = nullptr) {
     return names(examiner_.examine(subject_, activity, 1, ending));
@@ -59,7 +63,8 @@ class ExaminerTest : public testing::Test {
   }
 
   Examiner examiner_{{}};
-  Subject subject_{};
+  SessionMemory memory_{false};
+  Subject subject_{.memory = &memory_};
 };
 
 TEST_F(ExaminerTest, EachStatementOfATextIsJudgedAndARuleIsFoundOnce) {
@@ -163,6 +168,74 @@ TEST_F(ExaminerTest, WithoutRulesNothingIsAskedUnlessFactsAreWanted) {
   Examiner always({.always_facts = true});
   EXPECT_FALSE(always.is_idle());
   EXPECT_NE(always.examine(subject_, statement("SELECT 1"), 1).facts, 0U);
+}
+
+// The text means what this session's server reads in it.
+TEST_F(ExaminerTest, TextsAreReadAsTheSessionHasSetIt) {
+  // A backslash hides a quote only where strings are not standard.
+  constexpr std::string_view kOne = R"(SELECT '\'; DELETE FROM a; --')";
+  constexpr std::string_view kTwo = R"(SELECT '\\'; DELETE FROM a; --')";
+  EXPECT_THAT(found(statement(kOne)), ElementsAre("unfiltered"));
+  EXPECT_THAT(found(statement(kTwo)), ElementsAre("unfiltered"));
+  const auto escaping = [](std::string_view text) {
+    Activity activity = statement(text);
+    activity.standard_conforming_strings = false;
+    return activity;
+  };
+  found(escaping("SET standard_conforming_strings = off"));
+  EXPECT_FALSE(memory_.state().lexical().mode.standard_conforming_strings);
+  EXPECT_THAT(found(escaping(kOne)), IsEmpty()) << "all of it is a literal now";
+  EXPECT_THAT(found(escaping(kTwo)), ElementsAre("unfiltered"));
+}
+
+TEST_F(ExaminerTest, WhatSetsSomethingTakesEffectWhenItIsDone) {
+  const Setting options[] = {{"user", "app"}, {"database", "shop"}, {"options", "-c search_path=a"}};
+  Activity connect{.kind = ActivityKind::kConnect};
+  connect.options = options;
+  found(connect);
+  EXPECT_EQ(memory_.state().names().search_path, "a");
+  found(statement("SET search_path = b"));
+  EXPECT_EQ(memory_.state().names().search_path, "b");
+  Activity failed = statement("SET search_path = c");
+  failed.outcome = Outcome::kError;
+  found(failed);
+  EXPECT_EQ(memory_.state().names().search_path, "b");
+  for (const char* text : {"BEGIN", "SET LOCAL search_path = d"}) {
+    Activity within = statement(text);
+    within.transaction = TransactionState::kActive;
+    found(within);
+  }
+  EXPECT_EQ(memory_.state().names().search_path, "d");
+  found(statement("ROLLBACK"));
+  EXPECT_EQ(memory_.state().names().search_path, "b");
+  Activity skipped = statement("SET search_path = e");
+  skipped.outcome = Outcome::kSkipped;
+  found(skipped);
+  EXPECT_EQ(memory_.state().names().search_path, "b");
+}
+
+// A catalog says what a name means, and what runs behind it.
+TEST_F(ExaminerTest, WhatTheCatalogTells) {
+  sql::CatalogRows rows;
+  rows.version = 1;
+  rows.schemas.push_back({.oid = 2200, .owner = 10, .name = "public", .is_usable_by_all = true});
+  rows.relations.push_back({.oid = 20000, .schema = 2200, .owner = 10, .name = "customers", .kind = 'r'});
+  rows.functions.push_back({.oid = 20001,
+                            .schema = 2200,
+                            .owner = 10,
+                            .name = "purge",
+                            .language = "sql",
+                            .source = "DELETE FROM public.customers"});
+  const std::shared_ptr<const sql::Catalog> catalog = sql::Catalog::build(std::move(rows));
+  EXPECT_THAT(found(statement("SELECT purge()")), ElementsAre("unknown"));
+  subject_.catalog = &catalog;
+  const Setting options[] = {{"user", "app"}, {"search_path", "public"}};
+  Activity connect{.kind = ActivityKind::kConnect};
+  connect.options = options;
+  found(connect);
+  EXPECT_THAT(found(statement("SELECT purge()")), IsEmpty()) << "nothing about it is unknown";
+  EXPECT_TRUE(examiner_.summary().effects.has(sql::Effect::kDelete));
+  EXPECT_THAT(examiner_.summary().writes, ElementsAre("public.customers"));
 }
 
 TEST(ActorRecord, SaysWhatTheKernelSaid) {

@@ -84,6 +84,7 @@ struct Activity {
   std::string_view application_name{};
   std::string_view server_version{};
   std::string_view client_encoding{};
+  bool standard_conforming_strings = true;  // as far as the server has said
   uint32_t backend_pid = 0;
   TransactionState transaction = TransactionState::kUnknown;  // after it
 

@@ -42,7 +42,7 @@ judge::Subject Subjects::subject(std::unique_ptr<SessionSubject>& state, const S
   const SessionFacts& facts = entry.facts;
   const bool is_unix = facts.transport == Transport::kUnix;
   if (state == nullptr) {
-    state = std::make_unique<SessionSubject>();
+    state = std::make_unique<SessionSubject>(facts.joined);
     state->id = agent_id_ + "/" + boot_id_ + "/" + std::to_string(facts.id);
     state->client = is_unix ? "unix" : with_port(facts.client_address, facts.client_port);
     state->server = is_unix ? facts.server_address : with_port(facts.server_address, facts.server_port);
@@ -81,7 +81,8 @@ judge::Subject Subjects::subject(std::unique_ptr<SessionSubject>& state, const S
                        .address = state->server,
                        .exe = state->server_exe,
                        .pid = state->server_pid,
-                       .labels = state->labels}};
+                       .labels = state->labels},
+          .memory = &state->memory};
 }
 
 }  // namespace gatehouse::runtime

@@ -19,6 +19,9 @@ namespace gatehouse::runtime {
 
 // What of a session is made once. Each session has one, from the first event that is examined.
 struct SessionSubject {
+  explicit SessionSubject(bool is_joined) : memory(is_joined) {}
+
+  judge::SessionMemory memory;
   std::string id, client, server;
   std::string server_exe;
   uint32_t server_pid = 0;

@@ -83,6 +83,7 @@ const ResolvedFacts& Resolver::resolve(const Facts& facts, const std::shared_ptr
   }
   ++miss_count_;
   entry.facts = close_effects(facts, *catalog, names);
+  entry.facts.id = miss_count_;
   entry.facts_id = facts.id;
   entry.catalog_version = catalog->version();
   entry.names = names;

@@ -68,6 +68,7 @@ struct ResolvedStatement {
 
 struct ResolvedFacts {
   std::vector<ResolvedStatement> statements;
+  uint64_t id = 0;  // of one Resolver's; no two different ones have the same
 };
 
 // Limits of one statement; beyond, kUnknown with "too much is reached".
@@ -99,7 +100,7 @@ class Resolver {
   };
   std::vector<Entry> entries_;
   uint64_t hit_count_ = 0;
-  uint64_t miss_count_ = 0;
+  uint64_t miss_count_ = 0;  // also the latest id
 };
 
 }  // namespace gatehouse::sql

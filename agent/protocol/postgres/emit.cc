@@ -37,6 +37,7 @@ void Session::fill_session(Activity& activity) const {
   activity.application_name = application_name_;
   activity.server_version = server_version_;
   activity.client_encoding = client_encoding_;
+  activity.standard_conforming_strings = standard_conforming_strings_;
   activity.protocol_version = protocol_version_;
   activity.backend_pid = backend_pid_;
 }
