@@ -14,6 +14,7 @@
 
 #include "agent/capture/probe.h"
 #include "agent/capture/socket_list.h"
+#include "agent/catalogs.h"
 #include "agent/commands.h"
 #include "agent/identity/proc_reader.h"
 #include "agent/json.h"
@@ -39,6 +40,7 @@ struct Findings {
   std::optional<v1::AgentStatus> agent;  // of the one that runs
   v1::HostSockets sockets;
   std::string sockets_missing;  // why there may be more
+  std::vector<catalog::CatalogStatus> catalogs;
 };
 
 struct Meaning {
@@ -168,6 +170,20 @@ void print_sockets(const Findings& findings) {
   if (!summary.empty()) std::printf("  In all: %s.\n", summary.c_str());
 }
 
+void print_catalogs(const Findings& findings) {
+  if (findings.catalogs.empty()) return;
+  std::printf("\nCatalogs, by which views, triggers and functions are known:\n");
+  for (const catalog::CatalogStatus& status : findings.catalogs) {
+    std::printf("  %s %s\n", mark(status.is_loaded), status.database.c_str());
+    if (status.is_loaded)
+      std::printf("      %zu relations, %zu functions, %zu KiB, read in %lld ms\n", status.relations, status.functions,
+                  status.bytes / 1024, static_cast<long long>(status.took.count()));
+    else
+      std::printf("      %s\n", status.error.c_str());
+    for (const std::string& missing : status.missing) std::printf("      left out: %s\n", missing.c_str());
+  }
+}
+
 void print_sight(capture::Plane plane) {
   const std::string_view blind = capture::blind_spots(plane);
   if (blind.empty()) {
@@ -192,6 +208,7 @@ void print_text(const Findings& findings) {
   std::printf("gatehouse-agent %s on Linux %s\n\n", kVersion, findings.kernel.c_str());
   print_requirements(findings);
   print_sockets(findings);
+  print_catalogs(findings);
   print_sight(findings.plane);
   if (findings.refusal) std::printf("\nWatching is possible, with the %s plane.\n", findings.plane_name.c_str());
 }
@@ -203,6 +220,12 @@ void print_json(const Findings& findings) {
   for (const capture::Requirement& r : findings.requirements)
     out += std::string(&r == &findings.requirements.front() ? "" : ",") + "{\"name\":" + quoted(r.name) +
            ",\"available\":" + (r.available ? "true" : "false") + ",\"explanation\":" + quoted(r.explanation) + "}";
+  out += "],\"catalogs\":[";
+  for (const catalog::CatalogStatus& status : findings.catalogs)
+    out += std::string(&status == &findings.catalogs.front() ? "" : ",") + "{\"database\":" + quoted(status.database) +
+           ",\"loaded\":" + (status.is_loaded ? "true" : "false") +
+           ",\"relations\":" + std::to_string(status.relations) + ",\"functions\":" + std::to_string(status.functions) +
+           ",\"error\":" + quoted(status.error) + "}";
   out += "],\"agent\":";
   if (findings.agent) {
     out += "{\"phase\":" + quoted(findings.agent->phase()) + ",\"plane\":" + quoted(findings.agent->plane()) +
@@ -246,6 +269,7 @@ Status print_doctor(const AgentConfig& config, bool as_json) {
   findings.is_plane_wanted = wanted.has_value();
   findings.requirements = capture::probe_requirements(findings.plane);
   look_for_sockets(config, findings);
+  findings.catalogs = try_catalogs(config);
   as_json ? print_json(findings) : print_text(findings);
   std::fflush(stdout);
   return findings.refusal;

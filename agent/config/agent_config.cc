@@ -102,6 +102,32 @@ constexpr std::array kSchema{
         .fallback = "observe",
         .why = "`observe`: watch and record. This version observes only.",
         .check = check_mode},
+    Key{.path = "databases[].catalog",
+        .type = Type::kSection,
+        .note = "none",
+        .why = "A connection of the agent's own, by which it learns what views, triggers and functions do. Without it, "
+               "what a function that is not PostgreSQL's own does is `unknown`."},
+    Key{.path = "databases[].catalog.connection",
+        .required = true,
+        .max = 1024,
+        .why = "where and as whom to connect, as libpq writes it: `host=/run/postgresql user=gatehouse`. Any role that "
+               "may connect will do: it needs no other privilege. No password here."},
+    Key{.path = "databases[].catalog.password_file",
+        .note = "none",
+        .why = "File with the role's password. Without it, libpq's own ways hold: `.pgpass`, peer, certificates.",
+        .check = config::expect_absolute_path},
+    Key{.path = "databases[].catalog.databases",
+        .type = Type::kTexts,
+        .required = true,
+        .max = 63,
+        .why = "the databases of this server whose catalogs are read; statements in others are judged without"},
+    Key{.path = "databases[].catalog.refresh",
+        .type = Type::kDuration,
+        .fallback = "1min",
+        .min = 1000,
+        .max = 86'400'000,
+        .why = "How often the agent looks whether a catalog has changed. It looks at once, besides, when it sees a "
+               "statement that changes one."},
 
     Key{.path = "rules", .type = Type::kSection, .why = "What statements are judged by."},
     Key{.path = "rules.files",
@@ -199,6 +225,29 @@ constexpr std::array kSchema{
         .why = "Lowest level written. No level ever writes SQL, parameters or credentials."},
 };
 
+// The message leaves out what is written: it may be the password.
+bool has_password(std::string_view connection) {
+  std::string text;
+  for (const char c : connection)
+    if (c != ' ' && c != '\t') text += c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  if (text.find("password=") != std::string::npos) return true;
+  const size_t scheme = text.find("://");
+  if (scheme == std::string::npos) return false;
+  const std::string user = text.substr(scheme + 3, text.find_first_of("/?", scheme + 3) - scheme - 3);
+  const size_t at = user.rfind('@');
+  return at != std::string::npos && user.substr(0, at).find(':') != std::string::npos;
+}
+
+Result<AgentConfig::Catalog> read_catalog(const config::Settings& section) {
+  AgentConfig::Catalog catalog{.connection = section.text("catalog.connection"),
+                               .password_file = section.text("catalog.password_file"),
+                               .databases = section.texts("catalog.databases"),
+                               .refresh = section.duration("catalog.refresh")};
+  if (has_password(catalog.connection))
+    return section.error_at("catalog.connection", "expected no password in it: use password_file or .pgpass");
+  return catalog;
+}
+
 Status read_databases(const config::Settings& settings, std::vector<AgentConfig::Database>& databases) {
   for (const config::Settings& section : settings.sections("databases")) {
     AgentConfig::Database database;
@@ -206,6 +255,9 @@ Status read_databases(const config::Settings& settings, std::vector<AgentConfig:
     for (const std::string& text : section.texts("listen"))
       database.listen.push_back(parse_listen_address(text).value());
     database.labels = section.labels("labels");
+    if (section.has("catalog")) {
+      GH_ASSIGN(database.catalog, read_catalog(section));
+    }
     for (const AgentConfig::Database& other : databases) {
       if (other.name == database.name) return section.error_at("name", "another database has this name");
       for (const ListenAddress& address : database.listen)
@@ -332,6 +384,10 @@ std::string describe(const AgentConfig& config) {
   for (const AgentConfig::Database& database : config.databases) {
     text += "database " + database.name + " (postgresql) at";
     for (const ListenAddress& address : database.listen) text += " " + to_text(address);
+    if (database.catalog) {
+      text += ", catalogs of";
+      for (const std::string& name : database.catalog->databases) text += " " + name;
+    }
     text += "\n";
   }
   for (const std::string& file : config.rules.files) text += "rules " + file + "\n";

@@ -51,11 +51,19 @@ struct AgentConfig {
   } collector;
 
   enum class Engine : uint8_t { kPostgresql };
+  // A read-only connection of the agent, by which it learns what statements reach.
+  struct Catalog {
+    std::string connection;
+    std::string password_file;  // empty: none
+    std::vector<std::string> databases;
+    std::chrono::milliseconds refresh{60'000};
+  };
   struct Database {
     std::string name;
     Engine engine = Engine::kPostgresql;
     std::vector<ListenAddress> listen;
     std::vector<std::pair<std::string, std::string>> labels;
+    std::optional<Catalog> catalog;
   };
   std::vector<Database> databases;
 

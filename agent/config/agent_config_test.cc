@@ -73,6 +73,34 @@ TEST(AgentConfig, ReadsDatabases) {
             std::string::npos);
 }
 
+TEST(AgentConfig, ReadsCatalogs) {
+  const auto config = parse_agent_config(
+      "databases:\n"
+      "- name: orders\n"
+      "  listen: [5432]\n"
+      "  catalog: {connection: host=/run/postgresql user=gatehouse, databases: [orders, stock], refresh: 5s}\n",
+      "agent.yaml");
+  ASSERT_TRUE(config.has_value()) << config.error().message();
+  const auto& catalog = config->databases[0].catalog;
+  ASSERT_TRUE(catalog.has_value());
+  EXPECT_EQ(catalog->connection, "host=/run/postgresql user=gatehouse");
+  EXPECT_EQ(catalog->databases, (std::vector<std::string>{"orders", "stock"}));
+  EXPECT_EQ(catalog->refresh, std::chrono::seconds(5));
+  EXPECT_NE(describe(*config).find("5432, catalogs of orders stock"), std::string::npos);
+}
+
+TEST(AgentConfig, APasswordInAConnectionIsRefusedAndNotShown) {
+  for (const std::string connection :
+       {"user=x password=hunter2", "user=x Password = hunter2", "postgresql://x:hunter2@h/d"}) {
+    const auto config = parse_agent_config(
+        "databases:\n- name: a\n  listen: [1]\n  catalog:\n    connection: '" + connection + "'\n    databases: [d]\n",
+        "agent.yaml");
+    ASSERT_FALSE(config.has_value()) << connection;
+    EXPECT_EQ(config.error().message().find("hunter2"), std::string::npos);
+    EXPECT_NE(config.error().message().find("expected no password"), std::string::npos) << config.error().message();
+  }
+}
+
 struct Case {
   std::string_view text, want;
 };
@@ -82,6 +110,8 @@ constexpr Case kWrong[] = {
     {"databases:\n- name: a\n  listen: ['5432']\n  mode: enforce\n",
      "agent.yaml:4:9: databases[0].mode: expected observe: this version observes only, found \"enforce\""},
     {"databases:\n- name: a\n", "agent.yaml:2:3: databases[0].listen: missing; where it listens: "},
+    {"databases:\n- name: a\n  listen: [1]\n  catalog: {databases: [d]}\n",
+     "agent.yaml:4:12: databases[0].catalog.connection: missing; where and as whom to connect"},
     {"databases:\n- name: a\n  listen: []\n", "agent.yaml:3:11: databases[0].listen: expected at least one value"},
     {"databases:\n- name: a\n  listen: [db.example.org:5432]\n",
      "agent.yaml:3:12: databases[0].listen: expected a port (5432), an address"},

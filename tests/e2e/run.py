@@ -54,6 +54,8 @@ SCENARIOS = (
     ("overload-spool", overload.full_spool),
     ("rules", judged.rules),
     ("sql-facts", sql_facts.on_server),
+    ("sql-session", sql_facts.session),
+    ("sql-catalog", sql_facts.catalog),
     ("replay", tools.replay),
     ("doctor", tools.doctor),
     ("configuration", bad_input.configuration),

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Made and mutated statements on a real server: the facts of each may say more than it did, never less.
 
-GATEHOUSE_SQL_SECONDS (20) is how long it goes on; GATEHOUSE_SEED repeats a run's statements.
+GATEHOUSE_SQL_SECONDS (20) is how long each part goes on; GATEHOUSE_SEED repeats a run's statements.
 """
 
+import json
 import os
 import subprocess
 
@@ -11,19 +12,56 @@ from tests.e2e.context import require
 from tests.e2e.rounds import seeded
 from tests.support import gatehouse
 
-PROGRAM = gatehouse.BUILD / "tests/sql/facts_on_server"
+PROGRAMS = gatehouse.BUILD / "tests/sql"
 SECONDS = 20
 SLACK_SECONDS = 60
+LOAD_ROUNDS = 3
 
 
-def on_server(context):
-    seconds = int(os.environ.get("GATEHOUSE_SQL_SECONDS", SECONDS))
-    seed = seeded().randrange(2**32)
-    with context.server(15, oracle_log=False) as server:
-        environment = {**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "postgres",
-                       "PGDATABASE": "postgres"}
-        done = subprocess.run([PROGRAM, str(seed), str(seconds)], check=False, capture_output=True, text=True,
-                              env=environment, timeout=seconds + SLACK_SECONDS)
+def environment_of(server):
+    return {**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "postgres",
+            "PGDATABASE": "postgres"}
+
+
+def run(server, program, *arguments, seconds=0):
+    done = subprocess.run([PROGRAMS / program, *map(str, arguments)], check=False, capture_output=True, text=True,
+                          env=environment_of(server), timeout=seconds + SLACK_SECONDS)
     lines = done.stdout.splitlines()
     print("    " + (lines[-1] if lines else done.stderr))
     require(done.returncode == 0, "\n".join(lines[-30:]) + done.stderr)
+
+
+def seconds_and_seed():
+    return int(os.environ.get("GATEHOUSE_SQL_SECONDS", SECONDS)), seeded().randrange(2**32)
+
+
+def on_server(context):
+    seconds, seed = seconds_and_seed()
+    with context.server(15, oracle_log=False) as server:
+        run(server, "facts_on_server", seed, seconds, seconds=seconds)
+
+
+def session(context):
+    """What SET, RESET, transactions and savepoints leave, against what SHOW says."""
+    seconds, seed = seconds_and_seed()
+    with context.server(15, oracle_log=False) as server:
+        run(server, "session_on_server", seed, seconds, seconds=seconds)
+
+
+def catalog(context):
+    """What views, triggers, functions and so on do, by the catalog, against what they did; the catalog's own keeping."""
+    seconds, seed = seconds_and_seed()
+    with context.server(15, oracle_log=False) as server:
+        run(server, "reach_on_server", seed, seconds, seconds=seconds)
+        run(server, "keeper_on_server")
+        run(server, "load_on_server", LOAD_ROUNDS, seconds=SLACK_SECONDS)
+        config = context.directory / "catalog.yaml"
+        config.write_text(f"agent: {{state_dir: {context.directory}}}\n"
+                          "databases:\n- name: x\n  listen: [1]\n"
+                          f"  catalog: {{connection: host=127.0.0.1 port={server.port} user=postgres,\n"
+                          "            databases: [postgres, absent]}\n", encoding="utf-8")
+        done = subprocess.run([gatehouse.AGENT, "doctor", "--json", "--config", config], check=False,
+                              capture_output=True, text=True, timeout=SLACK_SECONDS)
+        told = {each["database"]: each for each in json.loads(done.stdout)["catalogs"]}
+        require(told["postgres"]["loaded"] and told["postgres"]["functions"] > 0, f"doctor: {told}")
+        require("absent" in told["absent"]["error"] and not told["absent"]["loaded"], f"doctor: {told}")
