@@ -213,7 +213,9 @@ class Checker {
   }
 
   void scalar(const YamlNode& node, const Key& key, const std::string& shown) {
-    const bool given = node.kind == YamlNode::Kind::kScalar;
+    // A choice may be called null.
+    const bool given = node.kind == YamlNode::Kind::kScalar ||
+                       (node.kind == YamlNode::Kind::kNull && key.type == Type::kChoice && !node.text.empty());
     const std::optional<std::string> expected = check_scalar(key, given ? node.text : "");
     if (given && !expected) return;
     const std::string what = expected.value_or("one value");
@@ -412,7 +414,7 @@ Address Settings::address(std::string_view path) const {
 std::vector<Settings> Settings::sections(std::string_view path) const {
   GH_CHECK(key(path).type == Type::kSections);
   std::vector<Settings> items;
-  if (const YamlNode* const found = node(path); found != nullptr)
+  if (const YamlNode* const found = node(path); found != nullptr && found->kind == YamlNode::Kind::kList)
     for (const YamlNode& item : found->children)
       items.push_back(Settings(file_, &item, prefix_ + std::string(path) + "[]."));
   return items;

@@ -73,6 +73,8 @@ TEST(Config, AllThatIsWrongIsTold) {
   EXPECT_EQ(peers[0].text("name"), "one");
   EXPECT_FALSE(peers[1].sound());
   EXPECT_FALSE(peers[2].sound());
+  const auto map = Settings::check("peers: {a: {name: x}}\n", "f", kSchema, 100, found);
+  EXPECT_TRUE(map && !map->sound() && map->sections("peers").empty());
   found.clear();
   EXPECT_FALSE(Settings::check("a: [", "f", kSchema, 100, found).has_value());
   EXPECT_EQ(found.size(), 1U);

@@ -39,11 +39,12 @@ size_t from_one(int zero_based) {
 // takes keys and values in turn.
 class TreeBuilder final : public YAML::EventHandler {
  public:
-  TreeBuilder(size_t last_line, size_t nodes_max) : last_line_(last_line), nodes_max_(nodes_max) {}
+  TreeBuilder(std::string_view text, size_t nodes_max)
+      : text_(text), last_line_(last_line(text)), nodes_max_(nodes_max) {}
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    add(mark, "", anchor, YamlNode::Kind::kNull, "");
+    add(mark, "", anchor, YamlNode::Kind::kNull, says_null(mark) ? "null" : "");
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     throw Refusal{mark, "aliases are not supported; write the value out"};
@@ -126,6 +127,16 @@ class TreeBuilder final : public YAML::EventHandler {
     parent.has_key = true;
   }
 
+  // Whether the word stands there, rather than nothing, which has the place of what follows it.
+  [[nodiscard]] bool says_null(const YAML::Mark& mark) const {
+    constexpr std::string_view kWord = "null";
+    const auto at = static_cast<size_t>(std::max(mark.pos, 0));
+    if (at >= text_.size() || !text_.substr(at).starts_with(kWord)) return false;
+    const std::string_view rest = text_.substr(at + kWord.size());
+    return rest.empty() || std::string_view(" \t\r\n,]}").find(rest.front()) != std::string_view::npos;
+  }
+
+  const std::string_view text_;
   const size_t last_line_;
   const size_t nodes_max_;
   YamlNode root_;
@@ -189,9 +200,9 @@ tl::expected<YamlNode, YamlProblem> parse_yaml(std::string_view text, size_t nod
   try {
     std::istringstream in{std::string(text) + std::string(kEndMarker)};
     YAML::Parser parser(in);
-    TreeBuilder builder(last_line(text), nodes_max);
+    TreeBuilder builder(text, nodes_max);
     if (!parser.HandleNextDocument(builder)) return YamlNode{};
-    TreeBuilder second(last_line(text), nodes_max);
+    TreeBuilder second(text, nodes_max);
     if (parser.HandleNextDocument(second))
       return tl::unexpected(YamlProblem{second.take().line, 1, "a second document; one is expected"});
     return builder.take();

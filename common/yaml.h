@@ -16,7 +16,7 @@ struct YamlNode {
   enum class Kind : uint8_t { kNull, kScalar, kList, kMap };
   Kind kind = Kind::kNull;
   size_t line = 1, column = 1;  // counted from 1; of the value, or of its key where the value is absent
-  std::string text;             // kScalar
+  std::string text;             // kScalar; kNull: "null" where it is written so
   // kList: the items. kMap: the values in the order they are written, each with its key; keys differ.
   std::vector<YamlNode> children;
   std::string key;  // in a map

@@ -24,6 +24,13 @@ TEST(Yaml, KeepsOrderAndPositions) {
   EXPECT_EQ(tree->find("empty")->kind, YamlNode::Kind::kNull);
   EXPECT_EQ(tree->find("empty")->line, 6U);
   EXPECT_EQ(tree->find("quoted")->text, "null");
+  const auto nulls = parse_yaml("ü: \"ï\"\na: null\nb: ~\nc:\nd: {e: null}\n", "f");
+  ASSERT_TRUE(nulls.has_value());
+  const auto shown = [](const YamlNode& node) { return node.kind == YamlNode::Kind::kNull ? node.text : "?"; };
+  EXPECT_EQ(shown(*nulls->find("a")), "null");
+  EXPECT_EQ(shown(*nulls->find("b")), "");
+  EXPECT_EQ(shown(*nulls->find("c")), "");
+  EXPECT_EQ(shown(nulls->find("d")->children[0]), "null");
 }
 
 TEST(Yaml, EmptyTextIsNothing) {

@@ -40,6 +40,18 @@ bool is_scalar(const cel::Program& program) {
   return std::ranges::find(kScalars, program.type_name()) != kScalars.end();
 }
 
+// By key; those of the same keep their order. (The library's own is deprecated within itself.)
+template <typename T, typename Key>
+void sort_by(std::vector<T>& items, Key key) {
+  std::vector<std::pair<decltype(key(items.front())), size_t>> order;
+  for (const T& item : items) order.emplace_back(key(item), order.size());
+  std::ranges::sort(order);
+  std::vector<T> sorted;
+  sorted.reserve(items.size());
+  for (const auto& [of, index] : order) sorted.push_back(std::move(items[index]));
+  items = std::move(sorted);
+}
+
 void index_rules(Policy& policy) {
   for (size_t kind = 0; kind < policy.indexes.size(); ++kind) {
     std::vector<RuleIndex::Entry> entries;
@@ -334,13 +346,13 @@ class Loader {
       const auto file = std::ranges::find(files_, problem.file, &PolicyFile::name);
       return std::tuple(file - files_.begin(), problem.line, problem.column);
     };
-    std::ranges::stable_sort(problems, {}, order);
+    sort_by(problems, order);
   }
 
   Policy finish() {
     Policy policy;
     policy.version = to_hex(digest_.finish());
-    std::ranges::stable_sort(rules_, std::ranges::greater{}, &Rule::priority);
+    sort_by(rules_, [](const Rule& rule) { return -rule.priority; });
     policy.rules = std::move(rules_);
     policy.exceptions = std::move(exceptions_);
     policy.masks = std::move(masks_);

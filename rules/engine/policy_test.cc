@@ -153,6 +153,12 @@ TEST(Policy, HasListsMacrosExceptionsAndMasks) {
   ASSERT_TRUE(mask.unless);
 }
 
+TEST(Policy, AMaskMayShowNull) {
+  const auto policy = load("masks:\n  - {id: m, method: null, columns: [a.b.c]}\n");
+  ASSERT_TRUE(policy) << policy.error().message();
+  EXPECT_EQ(policy->masks[0].method, MaskMethod::kNull);
+}
+
 TEST(Policy, MessagesAreRendered) {
   const auto policy = load_policy(language_files(), kKinds);
   ASSERT_TRUE(policy) << policy.error().message();
@@ -310,7 +316,8 @@ TEST(Policy, MistakesInTheRestOfTheLanguage) {
        "rules.yaml:7:14: exceptions[0].rules: there is no rule `s`; did you mean `r`?"},
       {rule + "exceptions:\n  - {rules: [r], when: 'true', owner: o, expires: 2027-01-01}\n",
        "exceptions[0].reason: missing"},
-      {"masks:\n  - {id: m, method: null}\n", "expected one of redact"},
+      {"masks:\n  - {id: m, method: nil}\n", "expected one of redact"},
+      {"masks:\n  - {id: m, method: }\n", "expected one of redact"},
       {"masks:\n  - {id: m, method: hash}\n", "a mask has `columns`, or tells by `detect`"},
       {"masks:\n  - {id: m, method: hash, columns: ['*.*.x'], unless: statement.verbb == ''}\n",
        "rules.yaml:2:65: masks[0].unless: there is no field `verbb`"},
