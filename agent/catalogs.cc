@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/catalogs.h"
 
-namespace gatehouse::agent {
+#include "agent/runtime/catalog_book.h"
 
-catalog::CatalogSource catalog_source(const AgentConfig::Catalog& catalog) {
-  return {.connection = catalog.connection,
-          .password_file = catalog.password_file,
-          .databases = catalog.databases,
-          .refresh = catalog.refresh};
-}
+namespace gatehouse::agent {
 
 std::vector<catalog::CatalogStatus> try_catalogs(const AgentConfig& config) {
   std::vector<catalog::CatalogStatus> out;
   for (const AgentConfig::Database& database : config.databases) {
     if (!database.catalog) continue;
     for (const std::string& name : database.catalog->databases)
-      out.push_back(catalog::try_catalog(catalog_source(*database.catalog), name));
+      out.push_back(catalog::try_catalog(runtime::catalog_source(*database.catalog), name));
   }
   return out;
 }

@@ -9,7 +9,6 @@
 
 namespace gatehouse::agent {
 
-catalog::CatalogSource catalog_source(const AgentConfig::Catalog& catalog);
 // Reads each once, one after the other, for `doctor`.
 std::vector<catalog::CatalogStatus> try_catalogs(const AgentConfig& config);
 

@@ -114,6 +114,7 @@ void Examiner::begin(const Subject& subject, Occasion occasion, uint64_t time_un
   found_rules_.clear();
   messages_.clear();
   facts_key_ = 0;
+  effects_ = {};
   statements_ = 0;
   is_summary_made_ = false;
   now_unix_ns_ = time_unix_ns;
@@ -253,6 +254,7 @@ void Examiner::examine_text(const rules::Analyzed& analyzed, const Activity& act
     // What it runs is known, and is examined for itself.
     if (part == Part::kName && event_.statement.effects.has(Effect::kRunPrepared))
       event_.statement.effects = without(event_.statement.effects, Effect::kUnknown);
+    effects_.add(event_.statement.effects);
     ++statements_;
     if (statements_ > 1) add_to_summary();
     judge_event();
@@ -313,8 +315,10 @@ void Examiner::add_to_summary() {
   }
   if (!view.refusal.empty()) summary_.refusal = view.refusal;
   summary_.effects.add(view.effects);
-  for (const std::string_view name : view.reads) add_words(summary_.reads, {}, name);
-  for (const std::string_view name : view.writes) add_words(summary_.writes, {}, name);
+  for (const rules::ObjectView& object : view.objects) {
+    if (object.uses.has(Effect::kRead)) add_words(summary_.reads, object.schema, object.name);
+    if (object.uses.has_any(rules::kWrites)) add_words(summary_.writes, object.schema, object.name);
+  }
   for (const rules::FunctionView& function : view.functions)
     if (function.function_class != to_string(sql::FunctionClass::kHarmless) && !function.is_deferred)
       add_words(summary_.functions, function.schema, function.name);

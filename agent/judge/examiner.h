@@ -75,6 +75,7 @@ struct Examined {
   std::span<const Found> findings{};
   // Of the statement's facts: equal for equal facts only. 0: it is no statement, or nobody asked.
   uint64_t facts = 0;
+  sql::Effects effects{};  // of all its statements
 };
 
 // How an activity that ends a session was covered; for rules about disconnects.
@@ -128,7 +129,7 @@ class Examiner {
   void judge_event();
   void add_to_summary();
   void add_words(rules::Texts& words, std::string_view schema, std::string_view name);
-  [[nodiscard]] Examined examined() const { return {.findings = findings_, .facts = facts_key_}; }
+  [[nodiscard]] Examined examined() const { return {.findings = findings_, .facts = facts_key_, .effects = effects_}; }
 
   Options options_;
   sql::Analyzer analyzer_;
@@ -142,6 +143,7 @@ class Examiner {
   uint64_t now_unix_ns_ = 0;
   std::string verb_;
   uint64_t facts_key_ = 0;
+  sql::Effects effects_{};
   size_t statements_ = 0;  // that were examined of it
   bool is_summary_made_ = false;
   FactsSummary summary_{};

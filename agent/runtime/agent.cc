@@ -76,6 +76,8 @@ void add(Counters& counters, const judge::ExaminerCounters& examiner) {
   counters["facts_hits"] = examiner.facts_hits;
   counters["facts_misses"] = examiner.facts_misses;
   counters["facts_not_parsed"] = examiner.not_parsed;
+  counters["facts_resolved_hits"] = examiner.resolved_hits;
+  counters["facts_resolved_misses"] = examiner.resolved_misses;
   counters["rules_events"] = examiner.rules.events;
   counters["rules_evaluations"] = examiner.rules.evaluations;
   counters["rules_matches"] = examiner.rules.matches;
@@ -163,8 +165,12 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
   agent->publisher_ = std::make_unique<Publisher>(*agent->spool_, boot_id, std::move(mark));
   agent->examiner_ =
       std::make_unique<judge::Examiner>(judge::Examiner::Options{.always_facts = config.rules.always_facts});
-  agent->subjects_ =
-      std::make_unique<Subjects>(*agent->processes_, agent->uplink_->agent_id(), boot_id, config::host_name());
+  // Only who judges asks for them.
+  const bool is_judging = agent->policy_keeper_ != nullptr || config.rules.always_facts;
+  agent->catalogs_ = std::make_unique<CatalogBook>(is_judging ? std::span<const AgentConfig::Database>(config.databases)
+                                                              : std::span<const AgentConfig::Database>());
+  agent->subjects_ = std::make_unique<Subjects>(*agent->processes_, agent->catalogs_.get(), agent->uplink_->agent_id(),
+                                                boot_id, config::host_name());
   if (agent->policy_keeper_) {
     agent->examiner_->set_policy(agent->policy_keeper_->policy());
     agent->builder_->set_policy(std::string(agent->examiner_->policy_version()));
@@ -186,6 +192,12 @@ Counters Agent::counters(const LiveSource& live) const {
   add(counters, processes_->counters());
   add(counters, spool_->counters(), uplink_->status());
   if (!examiner_->is_idle()) add(counters, examiner_->counters());
+  if (!catalogs_->empty()) {
+    const std::vector<catalog::CatalogStatus> catalogs = catalogs_->status();
+    counters["catalogs_asked_for"] = catalogs.size();
+    counters["catalogs_loaded"] =
+        static_cast<uint64_t>(std::ranges::count_if(catalogs, &catalog::CatalogStatus::is_loaded));
+  }
   if (policy_keeper_) {
     counters["rules_loaded"] = policy_keeper_->policy()->rules.size();
     counters["rules_reloads_failed"] = policy_keeper_->reloads_failed();

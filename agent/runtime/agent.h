@@ -13,6 +13,7 @@
 #include "agent/identity/process_table.h"
 #include "agent/judge/examiner.h"
 #include "agent/runtime/batch_builder.h"
+#include "agent/runtime/catalog_book.h"
 #include "agent/runtime/cost_meter.h"
 #include "agent/runtime/policy_keeper.h"
 #include "agent/runtime/publisher.h"
@@ -97,6 +98,7 @@ class Agent {
   std::unique_ptr<BatchBuilder> builder_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<judge::Examiner> examiner_;
+  std::unique_ptr<CatalogBook> catalogs_;
   std::unique_ptr<Subjects> subjects_;
   std::unique_ptr<PolicyKeeper> policy_keeper_;  // null: no rules
   std::unique_ptr<Shard> shard_;

@@ -171,7 +171,10 @@ class Shard::Session final : public ConnectionObserver {
     if (!shard_.is_judging()) [[likely]]
       return {};
     const uint64_t time_unix_ns = shard_.builder_.time_base().to_unix(activity.start_ns);
-    return shard_.judged(shard_.judging_->examiner.examine(subject(activity.writer), activity, time_unix_ns));
+    const judge::Examined examined =
+        shard_.judging_->examiner.examine(subject(activity.writer), activity, time_unix_ns);
+    if (activity.outcome == Outcome::kOk) shard_.judging_->subjects.on_effects(*entry_, examined.effects);
+    return shard_.judged(examined);
   }
   void disconnect(const Activity& activity) {
     const CoverageReport report = coverage();

@@ -13,8 +13,20 @@ std::string with_port(const std::string& address, uint32_t port) {
 
 }  // namespace
 
-Subjects::Subjects(identity::ProcessTable& processes, std::string agent_id, std::string boot_id, std::string host)
-    : processes_(processes), agent_id_(std::move(agent_id)), boot_id_(std::move(boot_id)), host_(std::move(host)) {}
+Subjects::Subjects(identity::ProcessTable& processes, CatalogBook* catalogs, std::string agent_id, std::string boot_id,
+                   std::string host)
+    : processes_(processes),
+      catalogs_(catalogs),
+      agent_id_(std::move(agent_id)),
+      boot_id_(std::move(boot_id)),
+      host_(std::move(host)) {}
+
+void Subjects::on_effects(const SessionEntry& entry, sql::Effects effects) {
+  constexpr sql::Effects kOfSchema{sql::Effect::kCreate, sql::Effect::kAlter, sql::Effect::kDrop, sql::Effect::kGrant,
+                                   sql::Effect::kRevoke};
+  if (catalogs_ != nullptr && effects.has_any(kOfSchema))
+    catalogs_->on_schema_changed(entry.facts.database_label, entry.facts.database);
+}
 
 std::shared_ptr<const judge::ActorRecord> Subjects::actor(const ImageKey& writer, const ImageKey& opener,
                                                           const TimeBase& time) {
@@ -61,6 +73,7 @@ judge::Subject Subjects::subject(std::unique_ptr<SessionSubject>& state, const S
     state->server_pid = entry.server.process.pid;
     state->server_exe = server == nullptr ? std::string() : server->exe;
   }
+  if (catalogs_ != nullptr) catalogs_->turn_to(state->page, facts.database_label, facts.database);
   return {.actor = state->actor == nullptr ? nullptr : &state->actor->actor(),
           .agent = {.id = agent_id_, .host = host_},
           .session = {.id = state->id,
@@ -82,7 +95,8 @@ judge::Subject Subjects::subject(std::unique_ptr<SessionSubject>& state, const S
                        .exe = state->server_exe,
                        .pid = state->server_pid,
                        .labels = state->labels},
-          .memory = &state->memory};
+          .memory = &state->memory,
+          .catalog = &state->page.catalog};
 }
 
 }  // namespace gatehouse::runtime

@@ -14,6 +14,7 @@
 #include "agent/judge/actor_record.h"
 #include "agent/judge/examiner.h"
 #include "agent/runtime/batch_builder.h"
+#include "agent/runtime/catalog_book.h"
 
 namespace gatehouse::runtime {
 
@@ -28,13 +29,15 @@ struct SessionSubject {
   rules::Labels labels;  // borrows the configuration's
   std::shared_ptr<const judge::ActorRecord> actor;
   ImageKey writer{};
+  CatalogPage page;
   uint64_t mark = 0;  // Subjects' when `actor` and the server's process were looked up
 };
 
 class Subjects {
  public:
-  // `processes` outlives it.
-  Subjects(identity::ProcessTable& processes, std::string agent_id, std::string boot_id, std::string host);
+  // `processes`, `catalogs` outlive it; the latter may be null.
+  Subjects(identity::ProcessTable& processes, CatalogBook* catalogs, std::string agent_id, std::string boot_id,
+           std::string host);
 
   // Processes have changed, or more is known of one: they are looked up anew.
   void forget_processes() { ++mark_; }
@@ -42,6 +45,8 @@ class Subjects {
   // `state` is filled where it is empty or old. What is returned borrows both, and this.
   judge::Subject subject(std::unique_ptr<SessionSubject>& state, const SessionEntry& entry, const ImageKey& writer,
                          const TimeBase& time);
+  // A statement of the session was seen to do this.
+  void on_effects(const SessionEntry& entry, sql::Effects effects);
   // Of an event that no session has.
   [[nodiscard]] judge::Subject nobody() const { return {.agent = {.id = agent_id_, .host = host_}}; }
 
@@ -49,6 +54,7 @@ class Subjects {
   std::shared_ptr<const judge::ActorRecord> actor(const ImageKey& writer, const ImageKey& opener, const TimeBase& time);
 
   identity::ProcessTable& processes_;
+  CatalogBook* catalogs_;
   std::string agent_id_, boot_id_, host_;
   uint64_t mark_ = 1;
   // Of writers that opened their connections themselves, which nearly all did: many sessions share one.

@@ -7,8 +7,6 @@ namespace {
 using sql::Effect;
 using sql::Effects;
 
-constexpr Effects kWrites{Effect::kInsert, Effect::kUpdate, Effect::kDelete, Effect::kTruncate};
-
 // What is not known to be harmless is not.
 const sql::Statement& unknown_statement() {
   static const sql::Statement statement = [] {
@@ -90,7 +88,8 @@ void view_columns(StatementView& view, const std::vector<ColumnT>& columns) {
   }
 }
 
-// The relations' names, as rules write them.
+// The relations' names, as rules write them: each by its name, and by schema and name where that is known. Whether it is
+// depends on the text and on a catalog, and a rule must not.
 void name_relations(StatementView& view) {
   // Their texts must not move while they are borrowed.
   if (view.names.size() < view.objects.size()) view.names.resize(view.objects.size());
@@ -99,13 +98,12 @@ void name_relations(StatementView& view) {
     const bool is_read = object.uses.has(Effect::kRead);
     const bool is_written = object.uses.has_any(kWrites);
     if (!is_read && !is_written) continue;
-    std::string_view name = object.name;
-    if (!object.schema.empty()) {
-      view.names[i].assign(object.schema).append(1, '.').append(object.name);
-      name = view.names[i];
-    }
-    if (is_read) view.reads.push_back(name);
-    if (is_written) view.writes.push_back(name);
+    if (is_read) view.reads.push_back(object.name);
+    if (is_written) view.writes.push_back(object.name);
+    if (object.schema.empty()) continue;
+    view.names[i].assign(object.schema).append(1, '.').append(object.name);
+    if (is_read) view.reads.push_back(view.names[i]);
+    if (is_written) view.writes.push_back(view.names[i]);
   }
 }
 

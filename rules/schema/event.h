@@ -93,6 +93,10 @@ struct FunctionView {
   std::string_view through{};
 };
 
+// What changes a relation's rows.
+inline constexpr sql::Effects kWrites{sql::Effect::kInsert, sql::Effect::kUpdate, sql::Effect::kDelete,
+                                      sql::Effect::kTruncate};
+
 // One statement of a text. set_facts() sets all from `facts` on.
 struct StatementView {
   std::string_view text{}, resolved{}, tag{}, protocol{}, name{}, portal{}, transaction{};

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules on live traffic: findings in the record, what would have been done, and another set without a restart."""
 
+import json
 import os
 import signal
+import subprocess
 import time
 
 from tests.e2e.context import require
@@ -76,6 +78,66 @@ def rules(context):
         with stack:
             _judges(stack, server)
             _reloads(stack, server, directory / "all.yaml")
+
+
+CATALOG_RULES = """
+rules:
+  - id: writes-customers
+    on: statement
+    when: |
+      "customers" in statement.writes
+    then: block
+    mode: active
+  - id: unknown-effects
+    on: statement
+    when: |
+      "unknown" in statement.effects
+    then: alert
+    mode: active
+"""
+
+
+def rules_with_catalog(context):
+    """What a function, a view or a trigger does is what is judged; what was made a moment ago, too."""
+    rules_file = context.directory / "rules.yaml"
+    rules_file.write_text(CATALOG_RULES)
+    with context.server() as server:
+        server.psql("CREATE TABLE customers (id int, email text);"
+                    "CREATE FUNCTION purge() RETURNS void LANGUAGE plpgsql AS 'begin delete from customers; end';"
+                    "CREATE VIEW v AS SELECT * FROM customers;")
+        stack = context.stack(server, settings=f"rules:\n  files: [{rules_file}]\n")
+        stack.agent.database_settings = (f"    catalog:\n      connection: host={server.socket_dir} "
+                                         f"port={server.port} user=postgres\n      databases: [postgres]\n")
+        with stack:
+            stack.agent.wait_until(lambda: _counter(stack, "catalogs_loaded") == 1, "catalog", 90)
+            _expect(stack, server, "before", (
+                ("SELECT purge()", ["writes-customers"]),
+                ("DELETE FROM v", ["writes-customers"]),
+                ("SELECT * FROM v", []),
+                ("SELECT no_such_function()", ["unknown-effects"]),
+            ))
+            server.psql("CREATE FUNCTION late() RETURNS void LANGUAGE sql AS 'truncate customers'")
+            deadline = time.monotonic() + 60
+            for attempt in range(1000):
+                _run(server, ["SELECT late()"], f"late-{attempt}")
+                found = field(_statement(stack, f"late-{attempt}"), "findings", [])
+                if found == ["writes-customers"] or time.monotonic() > deadline:
+                    break
+            require(found == ["writes-customers"], f"what was made later: {found}")
+
+
+def _counter(stack, name):
+    done = subprocess.run([gatehouse.AGENT, "doctor", "--json", "--config", stack.agent.config], check=False,
+                          capture_output=True, text=True)
+    return json.loads(done.stdout).get("agent", {}).get("counters", {}).get(name)
+
+
+def _expect(stack, server, mark, cases):
+    _run(server, [sql for sql, _ in cases], mark)
+    events = [e for e in _events(stack, mark, len(cases)) if e["kind"] == "statement"]
+    found = {field(e, "statement.text").rstrip(";"): field(e, "findings", []) for e in events}
+    for sql, findings in cases:
+        require(found.get(sql) == findings, f"{sql}: {found.get(sql)}")
 
 
 def _run(server, statements, mark):
