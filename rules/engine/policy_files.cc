@@ -23,23 +23,27 @@ bool is_hidden(const fs::path& path) {
   return path.filename().string().starts_with('.');
 }
 
-Error failed(const fs::path& path, const std::error_code& error) {
-  return Error::configuration(path.string() + ": " + error.message());
-}
-
-Result<std::vector<std::string>> files_in(const fs::path& folder) {
-  std::vector<std::string> files;
+// Appends the files of a folder and of those in it. Links are followed, as a folder of links is a way to choose rules;
+// the length of paths bounds a circle.
+Status add_folder(const fs::path& folder, std::vector<std::string>& files) {
+  constexpr size_t kPathBytesMax = 4096;
   std::error_code error;
-  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-    if (is_hidden(at->path())) {
-      at.disable_recursion_pending();
-    } else if (is_yaml(at->path()) && at->is_regular_file(error)) {
-      files.push_back(at->path().string());
+  std::vector<fs::path> entries;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (!is_hidden(at->path())) entries.push_back(at->path());
+  if (error) return Error::configuration(folder.string() + ": " + error.message());
+  std::ranges::sort(entries);
+  for (const fs::path& entry : entries) {
+    if (fs::is_directory(entry, error)) {
+      if (entry.string().size() > kPathBytesMax) return Error::configuration(entry.string() + ": folders go too deep");
+      GH_TRY(add_folder(entry, files));
+    } else if (is_yaml(entry)) {
+      files.push_back(entry.string());
     }
+    if (files.size() > kPolicyFilesMax)
+      return Error::configuration(folder.string() + ": more than " + std::to_string(kPolicyFilesMax) + " files");
   }
-  if (error) return failed(folder, error);
-  std::ranges::sort(files);
-  return files;
+  return {};
 }
 
 // The files of lists that a rule file names, as check_policy() looks for them.
@@ -61,16 +65,13 @@ std::vector<std::string> lists_of(const PolicyFile& file) {
 
 Result<PolicyFiles> read_policy_files(std::span<const std::string> paths) {
   std::vector<std::string> names;
+  std::error_code error;
   for (const std::string& path : paths) {
-    std::error_code error;
-    const fs::file_status status = fs::status(path, error);
-    if (error) return failed(path, error);
-    if (!fs::is_directory(status)) {
+    if (fs::is_directory(path, error)) {
+      GH_TRY(add_folder(path, names));
+    } else {
       names.push_back(path);
-      continue;
     }
-    GH_ASSIGN(const std::vector<std::string> files, files_in(path));
-    names.insert(names.end(), files.begin(), files.end());
   }
   PolicyFiles all;
   std::set<std::string> known;
@@ -85,7 +86,7 @@ Result<PolicyFiles> read_policy_files(std::span<const std::string> paths) {
   const size_t rule_files = all.rules.size();
   for (size_t i = 0; i < rule_files; ++i)
     for (const std::string& list : lists_of(all.rules[i]))
-      if (fs::exists(list)) GH_TRY(read(list, all.rules));
+      if (fs::exists(list, error)) GH_TRY(read(list, all.rules));
   return all;
 }
 

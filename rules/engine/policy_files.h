@@ -11,15 +11,17 @@
 
 namespace gatehouse::rules {
 
-inline constexpr size_t kPolicyFileBytesMax = 64U << 20;
+// One file. Longer ones are refused.
+inline constexpr size_t kPolicyFileBytesMax = 16U << 20;
+inline constexpr size_t kPolicyFilesMax = 10'000;
 
 struct PolicyFiles {
   std::vector<PolicyFile> rules{};  // with the lists that they name
-  std::vector<PolicyFile> cases{};
+  std::vector<PolicyFile> cases{};  // is_cases_file()
 };
 
-// Each path is a file, or a folder: then all *.yaml and *.yml in it and in the folders below, hidden ones left out.
-// Sorted by path within each folder, each file once. A list that is not there is left for check_policy() to tell.
+// Each path is a file, or a folder: then all *.yaml and *.yml in it and in the folders below, hidden ones left out, by
+// name. Each file once. A list that is not there is left for check_policy() to tell. Errors name the path.
 Result<PolicyFiles> read_policy_files(std::span<const std::string> paths);
 
 }  // namespace gatehouse::rules
