@@ -312,26 +312,27 @@ bool is_number(const Key& key) {
 
 }  // namespace
 
-std::optional<Settings> Settings::check(std::string_view text, std::string file, std::span<const Key> schema,
+std::optional<Settings> Settings::check(std::string_view text, const std::string& file, std::span<const Key> schema,
                                         size_t nodes_max, std::vector<Problem>& problems) {
   auto root = parse_yaml(text, nodes_max);
   if (!root) {
     problems.push_back({root.error().line, root.error().column, "", root.error().what});
     return std::nullopt;
   }
-  auto owned = std::make_shared<File>(File{std::move(file), std::move(*root), schema});
+  auto owned = std::make_shared<File>(File{file, std::move(*root), schema});
   Checker(schema, problems, owned->unsound).section(owned->root, "", "");
   const YamlNode* const section = &owned->root;
   return Settings(std::move(owned), section, "");
 }
 
-Result<Settings> Settings::parse(std::string_view text, std::string file, std::span<const Key> schema) {
+Result<Settings> Settings::parse(std::string_view text, const std::string& file, std::span<const Key> schema) {
   std::vector<Problem> problems;
   std::optional<Settings> settings = check(text, file, schema, kYamlNodesMax, problems);
   if (problems.empty()) return *std::move(settings);
   const Problem& first = problems.front();
-  return Error::configuration(yaml_position(file, first.line, first.column) +
-                              (first.key.empty() ? "" : first.key + ": ") + first.what);
+  std::string message = yaml_position(file, first.line, first.column);
+  if (!first.key.empty()) message += first.key + ": ";
+  return Error::configuration(message + first.what);
 }
 
 Result<Settings> Settings::load(const std::string& path, std::span<const Key> schema) {
@@ -348,9 +349,10 @@ const Key& Settings::key(std::string_view path) const {
 
 const YamlNode* Settings::node(std::string_view path) const {
   const YamlNode* at = section_;
-  for (std::string_view rest = path; at != nullptr && !rest.empty();) {
+  for (std::string_view rest = path; !rest.empty();) {
     const size_t dot = rest.find('.');
     at = at->find(rest.substr(0, dot));
+    if (at == nullptr) return nullptr;
     rest = dot == std::string_view::npos ? "" : rest.substr(dot + 1);
   }
   return at;

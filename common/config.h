@@ -88,10 +88,10 @@ struct Problem {
 // A path that the table does not hold, or holds with another type, is a bug and aborts.
 class Settings {
  public:
-  static Result<Settings> parse(std::string_view text, std::string file, std::span<const Key> schema);
+  static Result<Settings> parse(std::string_view text, const std::string& file, std::span<const Key> schema);
   // Tells all that is wrong, in the order of the file. Sections that are not sound() can then be asked for their
   // place only. Nothing: it is no YAML.
-  static std::optional<Settings> check(std::string_view text, std::string file, std::span<const Key> schema,
+  static std::optional<Settings> check(std::string_view text, const std::string& file, std::span<const Key> schema,
                                        size_t nodes_max, std::vector<Problem>& problems);
   static Result<Settings> load(const std::string& path, std::span<const Key> schema);
 

@@ -44,6 +44,7 @@ bool is_scalar(const cel::Program& program) {
 template <typename T, typename Key>
 void sort_by(std::vector<T>& items, Key key) {
   std::vector<std::pair<decltype(key(items.front())), size_t>> order;
+  order.reserve(items.size());
   for (const T& item : items) order.emplace_back(key(item), order.size());
   std::ranges::sort(order);
   std::vector<T> sorted;
@@ -220,10 +221,10 @@ class Loader {
   void add_window(const Section& section, Rule& rule, KeyHash& id) {
     std::optional<Measure> measure;
     size_t given = 0;
-    for (size_t i = 0; !choice(kMeasures, i).empty(); ++i) {
-      if (!section.settings.has("window." + std::string(choice(kMeasures, i)))) continue;
+    for (const Measure of : {Measure::kCount, Measure::kSum, Measure::kDistinct}) {
+      if (!section.settings.has("window." + std::string(name_of(of)))) continue;
       ++given;
-      measure = static_cast<Measure>(i);
+      measure = of;
     }
     if (given != 1) return fail(section.problem("window", "a window has `count`, `sum` or `distinct`"));
     const std::string key = "window." + std::string(name_of(*measure));
