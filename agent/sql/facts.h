@@ -2,9 +2,9 @@
 // Facts: what a PostgreSQL text does, as far as the text alone tells. Verbs are what it says, effects are what it does:
 // WITH x AS (DELETE …) SELECT says SELECT and deletes.
 //
-// Facts may say more than will happen, never less. Where the text cannot tell (a function that nobody knows, the body
-// of a DO, EXECUTE of a name), the effect is kUnknown. What a catalog would have to tell is not in them: what views,
-// triggers, rules, defaults, casts, operators and user-defined functions do in turn.
+// Facts may say more than will happen, never less. Where the text cannot tell (a function that nobody knows, EXECUTE of
+// a name, a body in another language), the effect is kUnknown. What a catalog would have to tell is not in them: what
+// views, triggers, rules, defaults, casts, operators and user-defined functions do in turn; see resolver.h.
 #pragma once
 
 #include <cstddef>

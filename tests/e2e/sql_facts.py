@@ -49,7 +49,7 @@ def session(context):
 
 
 def catalog(context):
-    """What views, triggers, functions and so on do, by the catalog, against what they did; the catalog's own keeping."""
+    """What views, triggers, functions and so on do, by the catalog, against what they did; and how it is kept."""
     seconds, seed = seconds_and_seed()
     with context.server(15, oracle_log=False) as server:
         run(server, "reach_on_server", seed, seconds, seconds=seconds)
