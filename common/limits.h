@@ -24,7 +24,7 @@ inline constexpr size_t kPipelineDepthMax = 65536;
 inline constexpr size_t kBatchEventsMax = 1000;
 inline constexpr size_t kBatchBytesMax = 4U << 20;  // before compression; gRPC's default message ceiling is 4 MiB
 // A started batch is sealed after this long, so that `tail` is live at any load.
-inline constexpr uint64_t kBatchDelayMsMax = 100;
+inline constexpr uint64_t kBatchDelayMsMax = 200;
 
 // Processes remembered: 64 Ki of about 1 KiB each. The kernel's default pid_max on hosts of up to 32 CPUs is 32 Ki.
 inline constexpr size_t kProcessesMax = 65'536;

@@ -41,7 +41,7 @@ constexpr size_t kRingBytesMin = 64U << 10;
 // How often to look for connections that went unnoticed. The kernel looks into every bucket of its table, of which a
 // host with much memory has so many that it takes milliseconds: at most one part in so many of a core.
 constexpr uint64_t kReconcileEveryNs = 1'000'000'000;
-constexpr uint64_t kReconcileRest = 500;
+constexpr uint64_t kReconcileRest = 1000;
 constexpr uint64_t kReconcileRestQuiet = 2000;  // while nothing happens
 constexpr uint64_t kQuietNs = 3 * kReconcileEveryNs;
 // How often what is waited for in vain is given up.

@@ -183,7 +183,7 @@ constexpr std::array kSchema{
         .why = "Buffer for what servers answer at length, already reduced to what the decoder needs."},
     Key{.path = "capture.poll_ms_max",
         .type = Type::kDuration,
-        .fallback = "20ms",
+        .fallback = "50ms",
         .min = 1,
         .max = 1000,
         .why = "Pause of the reader between two looks while statements come; it adds to the delay of an event. The "
@@ -212,7 +212,7 @@ constexpr std::array kSchema{
         .why = "Events in one batch. More compress better and cost the collector less."},
     Key{.path = "batch.delay_ms_max",
         .type = Type::kDuration,
-        .fallback = "100ms",
+        .fallback = "200ms",
         .min = 1,
         .max = 10'000,
         .why = "A batch that is not full leaves after this long, so that `gatehouse tail` is live at any load."},

@@ -29,11 +29,11 @@ TEST(AgentConfig, AnEmptyFileIsEveryDefault) {
   EXPECT_TRUE(config->databases.empty());
   EXPECT_EQ(config->capture.plane, "auto");
   EXPECT_EQ(config->capture.request_bytes_max, 1U << 20);
-  EXPECT_EQ(config->capture.poll_max, milliseconds(20));
+  EXPECT_EQ(config->capture.poll_max, milliseconds(50));
   EXPECT_EQ(config->spool.bytes_max, 1U << 30);
   EXPECT_EQ(config->spool.segment_bytes, 16U << 20);
   EXPECT_EQ(config->batch.events_max, 1000U);
-  EXPECT_EQ(config->batch.delay_max, milliseconds(100));
+  EXPECT_EQ(config->batch.delay_max, milliseconds(200));
   EXPECT_EQ(config->log_level, log::Level::kInfo);
 }
 

@@ -36,7 +36,7 @@ std::shared_ptr<const identity::Process> nameless(const ImageKey& key) {
 }
 
 // A batch may wait this many times its normal delay for the hash of a program file first seen in it.
-constexpr uint64_t kHashPatience = 5;
+constexpr uint64_t kHashPatience = 3;
 
 std::string write_header(const BatchBuilder::Options& options) {
   WireBuffer header(0);

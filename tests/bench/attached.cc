@@ -18,7 +18,7 @@
 namespace gatehouse {
 namespace {
 
-constexpr uint32_t kPauseMs = 20;  // capture.poll_ms_max
+constexpr uint32_t kPauseMs = 50;  // capture.poll_ms_max
 constexpr uint32_t kIdleMs = 200;
 constexpr size_t kPollRecords = 4096;
 
