@@ -513,6 +513,7 @@ CaptureCounters KernelSource::counters() const {
                     .ladder_steps_up = s.ladder.steps_up(),
                     .ring_fill_percent = s.fill_percent(),
                     .ring_fill_percent_max = s.fill_percent_max};
+  for (const Lane& lane : s.lanes.all()) c.malformed += lane.malformed();
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, s.programs->object()) {
     bpf_prog_info info{};

@@ -34,6 +34,7 @@ bool Lane::front(std::span<const std::byte>& record) {
   const std::byte* const at = data_ + (position_ & mask_);
   const uint32_t bytes = reinterpret_cast<const abi::gh_head*>(at)->record_bytes;
   if (bytes < sizeof(abi::gh_chunk) || bytes > sizeof(abi::gh_small_record)) [[unlikely]] {
+    ++malformed_;
     position_ = snapshot_;  // the two sides disagree: nothing tells where the next one begins
     return false;
   }

@@ -27,6 +27,8 @@ class Lane {
   [[nodiscard]] size_t bytes() const { return mask_ + 1; }
   // What the kernel has written and the reader has not released.
   [[nodiscard]] size_t fill_bytes() const;
+  // Times that no record could stand where one had to; what was written from there on was passed over.
+  [[nodiscard]] uint64_t malformed() const { return malformed_; }
 
  private:
   std::atomic<uint64_t>* produced_;
@@ -35,6 +37,7 @@ class Lane {
   uint64_t mask_;
   uint64_t position_;  // of the next record
   uint64_t snapshot_ = 0;
+  uint64_t malformed_ = 0;
 };
 
 // Owns the mapping of all of them. Movable, not copyable.

@@ -101,6 +101,7 @@ TEST_F(LanesTest, ALengthThatCannotBe) {
   Writer writer(map_, 0);
   Lane& lane = lanes_.all()[0];
   std::span<const std::byte> record;
+  uint64_t malformed = 0;
   for (const uint32_t bytes : {0U, 71U, 1105U, UINT32_MAX}) {
     ASSERT_TRUE(writer.write(200, 1));
     ASSERT_TRUE(writer.write(200, 2));
@@ -108,6 +109,7 @@ TEST_F(LanesTest, ALengthThatCannotBe) {
     ASSERT_TRUE(lane.front(record));
     std::memcpy(const_cast<std::byte*>(record.data()) + offsetof(abi::gh_head, record_bytes), &bytes, sizeof(bytes));
     EXPECT_FALSE(lane.front(record));
+    EXPECT_EQ(lane.malformed(), ++malformed);
     lane.release();
     EXPECT_EQ(lane.fill_bytes(), 0U);
     ASSERT_TRUE(writer.write(100, 3));
