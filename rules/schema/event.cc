@@ -88,7 +88,7 @@ void view_columns(StatementView& view, const std::vector<ColumnT>& columns) {
   }
 }
 
-// The relations' names, as rules write them: each by its name, and by schema and name where that is known. Whether it is
+// The relations, as rules write them: each by its name, and by schema and name where that is known. Whether it is
 // depends on the text and on a catalog, and a rule must not.
 void name_relations(StatementView& view) {
   // Their texts must not move while they are borrowed.
