@@ -53,11 +53,18 @@ constexpr auto kClasses = [] {
   return table;
 }();
 
+// The small letter of a word's byte; 0: it is none's.
+constexpr auto kWordLower = [] {
+  std::array<char, 256> table{};
+  for (size_t i = 0; i < table.size(); ++i) {
+    const Class c = kClasses[i];
+    if (c == Class::kLetter || c == Class::kPrefix || c == Class::kDigit) table[i] = kLower[i];
+  }
+  return table;
+}();
+
 Class class_of(char c) {
   return kClasses[static_cast<unsigned char>(c)];
-}
-bool is_word_part(Class c) {
-  return c == Class::kLetter || c == Class::kPrefix || c == Class::kDigit;
 }
 
 // What would make a number another token, or none: 1e5, 1.5.2, 12abc.
@@ -128,18 +135,27 @@ void Shape::note_token(size_t offset) {
   is_exact_only_ = is_exact_only_ || has_semicolon_;
 }
 
+// One pass over the word, by local pointers: stores of bytes may alias members, which would be read anew for each.
 bool Shape::read_word() {
-  size_t end = at_ + 1;
-  while (end < text_.size() && is_word_part(class_of(text_[end]))) ++end;
-  if (end < text_.size()) {
+  const char* const start = text_.data() + at_;
+  const char* const text_end = text_.data() + text_.size();
+  const char* in = start;
+  char* const key = key_.data() + key_size_ + (at_ > end_ ? 1 : 0);  // behind note_token's blank
+  char* out = key;
+  for (; in != text_end; ++in) {
+    const char lower = kWordLower[static_cast<unsigned char>(*in)];
+    if (lower == '\0') break;
+    *out++ = lower;
+  }
+  if (in != text_end) {
     // $ and high bytes go on with the word; a quote or U& after one letter is a literal.
-    const char c = text_[end];
+    const char c = *in;
     if (c == '$' || static_cast<unsigned char>(c) >= 0x80 || c == '\'' || c == '&') return false;
   }
   note_token(at_);
-  put_lower(text_.substr(at_, end - at_));
-  at_ = end_ = end;
-  statement_.size = end - statement_.offset;
+  key_size_ += static_cast<size_t>(out - key);
+  at_ = end_ = static_cast<size_t>(in - text_.data());
+  statement_.size = end_ - statement_.offset;
   return true;
 }
 
@@ -153,12 +169,15 @@ bool Shape::read_number() {
   return true;
 }
 
-// A quote behind the string, or blanks, behind which the literal may go on, are for the Lexer.
+// A literal goes on behind a line end, which may stand behind a comment; that, and a quote behind the string, are for
+// the Lexer.
 bool Shape::read_string() {
   const size_t close = text_.find('\'', at_ + 1);
   if (close == text_.npos) return false;
   const size_t end = close + 1;
-  if (end < text_.size() && (text_[end] == '\'' || text_[end] == '-' || class_of(text_[end]) == Class::kBlank))
+  size_t next = end;
+  while (next < text_.size() && text_[next] == ' ') ++next;
+  if (next < text_.size() && (text_[next] == '\'' || text_[next] == '-' || class_of(text_[next]) == Class::kBlank))
     return false;
   note_token(at_);
   put(kStringMark);
@@ -276,16 +295,24 @@ constexpr uint64_t mix(uint64_t a, uint64_t b) {
 }  // namespace
 
 uint64_t hash_bytes(std::string_view bytes, uint64_t seed) {
-  uint64_t value = seed ^ (bytes.size() * kMultiplier);
-  while (bytes.size() >= sizeof(uint64_t)) {
+  const auto word_at = [](const char* at, size_t size) {
     uint64_t word = 0;
-    std::memcpy(&word, bytes.data(), sizeof word);
-    value = mix(value ^ word, kMultiplier);
-    bytes.remove_prefix(sizeof word);
+    std::memcpy(&word, at, size);
+    return word;
+  };
+  constexpr size_t kWord = sizeof(uint64_t);
+  uint64_t value = seed ^ (bytes.size() * kMultiplier);
+  const char* at = bytes.data();
+  size_t left = bytes.size();
+  // Two words for each multiplication, whose time is what counts.
+  for (; left >= 2 * kWord; at += 2 * kWord, left -= 2 * kWord)
+    value = mix(value ^ word_at(at, kWord), kMultiplier ^ word_at(at + kWord, kWord));
+  if (left >= kWord) {
+    value = mix(value ^ word_at(at, kWord), kMultiplier);
+    at += kWord;
+    left -= kWord;
   }
-  uint64_t word = 0;
-  std::memcpy(&word, bytes.data(), bytes.size());
-  return mix(value ^ word, kMultiplier);
+  return mix(value ^ word_at(at, left), kMultiplier);
 }
 
 }  // namespace gatehouse::sql
