@@ -38,16 +38,24 @@ bool RoutineReader::read_in(std::string_view text, LexicalMode mode, bool is_exp
   return true;
 }
 
-// A body is read in the mode of the session that runs it. Where it makes a difference, both are.
+// A body is read in the mode of the session that runs it. Where that makes a difference, it is read in both; a body in
+// a body only in one, so that the work does not double with each level.
+bool RoutineReader::differs_by_mode(std::string_view text, Statement& into) const {
+  if (text.find('\\') == text.npos) return false;
+  if (depth_ == 0) return true;
+  note_unread(into);
+  return false;
+}
+
 void RoutineReader::read_statements(std::string_view text, Statement& into) {
   if (!read_in(text, {}, false, into)) note_unread(into);
-  if (text.find('\\') != text.npos) read_in(text, {.standard_conforming_strings = false}, false, into);
+  if (differs_by_mode(text, into)) read_in(text, {.standard_conforming_strings = false}, false, into);
 }
 
 void RoutineReader::read_expression(std::string_view text, Statement& into) {
   const std::string query = "SELECT " + std::string(text);
   if (!read_in(query, {}, true, into)) note_unread(into);
-  if (text.find('\\') != text.npos) read_in(query, {.standard_conforming_strings = false}, true, into);
+  if (differs_by_mode(text, into)) read_in(query, {.standard_conforming_strings = false}, true, into);
 }
 
 void RoutineReader::read_sql_body(std::string_view body, Statement& into) {
@@ -76,7 +84,7 @@ bool RoutineReader::read(std::string_view language, std::string_view body, State
   }
   if (language != "plpgsql") return false;
   if (!read_plpgsql(body, {}, *this, into)) note_unread(into);
-  if (body.find('\\') != body.npos) {
+  if (differs_by_mode(body, into)) {
     // What only the other mode cannot read fails in a session that is in it.
     Statement other;
     if (read_plpgsql(body, {.standard_conforming_strings = false}, *this, other))

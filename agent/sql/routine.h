@@ -34,6 +34,7 @@ class RoutineReader {
   void read_expression(std::string_view text, Statement& into);
 
  private:
+  [[nodiscard]] bool differs_by_mode(std::string_view text, Statement& into) const;
   bool read_in(std::string_view text, LexicalMode mode, bool is_expression, Statement& into);
 
   size_t depth_;
@@ -42,7 +43,7 @@ class RoutineReader {
 
 // Beyond these a routine is UnknownReason::kCode.
 inline constexpr size_t kRoutineDepthMax = 4;
-inline constexpr size_t kRoutineBlocksMax = 100;     // within each other
-inline constexpr size_t kRoutinePiecesMax = 10'000;  // some 0.1 s
+inline constexpr size_t kRoutineBlocksMax = 100;   // within each other
+inline constexpr size_t kRoutinePiecesMax = 2000;  // some 10 to 50 ms
 
 }  // namespace gatehouse::sql

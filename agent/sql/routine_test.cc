@@ -106,6 +106,17 @@ TEST(SqlRoutine, BodiesAreReadInBothModes) {
   EXPECT_EQ(got.objects.size(), 2U);
 }
 
+TEST(SqlRoutine, PiecesHaveALimit) {
+  std::string body = "BEGIN ";
+  for (size_t i = 0; i < kRoutinePiecesMax; ++i) body += "x:=1;";
+  Statement whole, too_many;
+  RoutineReader reader;
+  reader.read("plpgsql", body + "END", whole);
+  EXPECT_TRUE(whole.unknown.empty());
+  reader.read("plpgsql", body + "x:=1; END", too_many);
+  EXPECT_TRUE(too_many.unknown.has(UnknownReason::kCode));
+}
+
 TEST(SqlRoutine, RoutinesInRoutinesHaveALimit) {
   std::string body = "DELETE FROM t";
   for (size_t i = 0; i < kRoutineDepthMax + 1; ++i) {
