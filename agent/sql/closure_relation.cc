@@ -7,7 +7,6 @@
 namespace gatehouse::sql {
 namespace {
 
-constexpr Effects kChangesRows{Effect::kInsert, Effect::kUpdate, Effect::kDelete};
 constexpr Effects kTouchesRows{Effect::kRead, Effect::kInsert, Effect::kUpdate, Effect::kDelete};
 // Checks, defaults and expressions of indexes run when rows come, and when what there is is written or looked at anew.
 constexpr Effects kRunsExpressions{Effect::kInsert, Effect::kUpdate, Effect::kAlter, Effect::kMaintain};
