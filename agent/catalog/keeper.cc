@@ -85,6 +85,7 @@ void CatalogKeeper::ask_refresh(std::string_view database) {
 std::vector<CatalogStatus> CatalogKeeper::status() const {
   const std::lock_guard lock(mutex_);
   std::vector<CatalogStatus> out;
+  out.reserve(databases_.size());
   for (const auto& [name, database] : databases_) out.push_back(database.status);
   return out;
 }

@@ -66,7 +66,8 @@ class Loader {
     while (!text.empty()) {
       const size_t end = std::min(text.find(' '), text.size());
       Oid value = 0;
-      std::from_chars(text.data(), text.data() + end, value);
+      const std::string_view digits = text.substr(0, end);
+      std::from_chars(digits.begin(), digits.end(), value);
       if (value != 0) out.push_back(value);
       text.remove_prefix(std::min(end + 1, text.size()));
     }

@@ -76,7 +76,7 @@ void Closure::drain() {
         note_unknown("too much is reached");
         return;
       }
-      const Work work = std::move(queue_.front());
+      const Work work = queue_.front();
       queue_.pop_front();
       if (work.code != nullptr)
         visit_code(work, *work.code);
@@ -281,7 +281,7 @@ void Closure::fire_event_triggers(const Work& work, const Statement& statement) 
   fire(statement.deferred, When::kLater);
 }
 
-void Closure::note_unknown(std::string reason) {
+void Closure::note_unknown(std::string_view reason) {
   note_unknown(When::kNow, 0, reason);
 }
 

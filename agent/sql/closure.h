@@ -39,7 +39,7 @@ class Closure {
 
   ResolvedStatement run(const Statement& statement);
   // Of the whole statement.
-  void note_unknown(std::string reason);
+  void note_unknown(std::string_view reason);
 
  private:
   enum class When : bool { kNow, kLater };

@@ -121,7 +121,8 @@ TEST(SqlRoutine, RoutinesInRoutinesHaveALimit) {
   std::string body = "DELETE FROM t";
   for (size_t i = 0; i < kRoutineDepthMax + 1; ++i) {
     const std::string tag = "$q" + std::to_string(i) + "$";
-    body = "DO " + tag + "BEGIN " + body + "; END" + tag;
+    body.insert(0, "DO " + tag + "BEGIN ");
+    body += "; END" + tag;
   }
   Statement got;
   RoutineReader reader;

@@ -29,8 +29,8 @@ constexpr const char* kDatabase = "gatehouse_large";
 constexpr const char* kMake[] = {
     "CREATE SCHEMA app",
     "CREATE TABLE app.audit (id int)",
-    "CREATE FUNCTION app.base() RETURNS trigger LANGUAGE plpgsql AS "
-    "'BEGIN INSERT INTO app.audit VALUES (new.id); RETURN new; END'",
+    R"(CREATE FUNCTION app.base() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN INSERT INTO app.audit VALUES (new.id); RETURN new; END')",
     R"(DO $do$ BEGIN FOR i IN 1..8000 LOOP
   EXECUTE format('CREATE TABLE app.t%s (id serial PRIMARY KEY, a int DEFAULT 1, b text DEFAULT lower(''X''),
     c timestamptz DEFAULT now(), d numeric CHECK (d > 0), e int, f int, g int, h int, i int)', i);
