@@ -156,6 +156,8 @@ class Loader {
               .message_template = {},
               .description = settings.text("description"),
               .tags = settings.texts("tags"),
+              .references = settings.texts("references"),
+              .false_positives = settings.text("false_positives"),
               .place = section.place("id"),
               .window = {},
               .first_seen = {},

@@ -72,6 +72,8 @@ struct Rule {
   MessageTemplate message_template;
   std::string description;
   std::vector<std::string> tags;
+  std::vector<std::string> references;
+  std::string false_positives;
   std::string place;  // "file:line:column"
   std::optional<Window> window;
   std::optional<FirstSeen> first_seen;

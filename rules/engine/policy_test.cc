@@ -26,6 +26,8 @@ constexpr std::string_view kFile = R"(rules:
     severity: high
     message: Add a WHERE clause.
     tags: [attack.T1485, guardrail]
+    references: ["https://attack.mitre.org/techniques/T1485/"]
+    false_positives: A nightly purge.
   - id: root
     on: connect
     when: |
@@ -52,6 +54,8 @@ TEST(Policy, RulesAreRead) {
   EXPECT_EQ(rule.message, "Add a WHERE clause.");
   EXPECT_EQ(rule.description, "It happens.");
   EXPECT_THAT(rule.tags, testing::ElementsAre("attack.T1485", "guardrail"));
+  EXPECT_THAT(rule.references, testing::ElementsAre("https://attack.mitre.org/techniques/T1485/"));
+  EXPECT_EQ(rule.false_positives, "A nightly purge.");
   EXPECT_EQ(rule.place, "rules.yaml:2:9");
   cel::Scratch scratch;
   const cel::example::Event event;
