@@ -73,6 +73,7 @@ void merge(const Statement& part, MergeAs as, Statement& into) {
   for (const Function& function : part.functions) add_function(function, is_later, into);
   if (as == MergeAs::kStatement) {
     add_each(part.verbs, into.verbs);
+    add_each(part.details, into.details);
     into.filters_rows = into.filters_rows && part.filters_rows;
   }
   add_each(part.types, into.types);

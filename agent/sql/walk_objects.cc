@@ -193,7 +193,9 @@ void Walk::note_options(const TreeNode& node) {
     const std::string name = name_at(*set, Key::k_name);
     out_.details.push_back((is_reset ? "reset " : "set ") + (name.empty() ? "all" : name));
   }
-  if (const TreeNode* grant = tree_.child(node, Key::k_action)) note_grant(*grant);
+  // ALTER ROLE has an action as well: a number.
+  const TreeNode* grant = tree_.child(node, Key::k_action);
+  if (grant != nullptr && node.type_name == "AlterDefaultPrivilegesStmt") note_grant(*grant);
   if (node.type != Key::k_CreateRoleStmt && node.type != Key::k_AlterRoleStmt) return;
   for (const TreeNode& option : tree_.items(node, Key::k_options)) {
     const TreeNode* value = tree_.child(option, Key::k_arg);
