@@ -196,6 +196,7 @@ size_t EventBuilder::count() {
 
 const Event& EventBuilder::event(size_t index) {
   analyze();
+  if (index > 0) event_.statement.index = static_cast<int64_t>(index);
   if (event_.occasion == Occasion::kStatement) set_facts(event_.statement, {.facts = facts_}, index, verb_);
   return event_;
 }
