@@ -7,7 +7,7 @@
 #include "agent/config/agent_config.h"
 #include "common/log.h"
 #include "common/version.h"
-#include "rules/schema/policy_files.h"
+#include "rules/schema/load_policy.h"
 
 namespace {
 

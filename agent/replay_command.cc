@@ -11,7 +11,7 @@
 #include "agent/runtime/table_directory.h"
 #include "common/version.h"
 #include "gatehouse/v1/event.pb.h"
-#include "rules/schema/policy_files.h"
+#include "rules/schema/load_policy.h"
 
 namespace gatehouse::agent {
 namespace {

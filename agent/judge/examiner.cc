@@ -100,9 +100,22 @@ void SessionMemory::tell(const Activity& activity) {
 Examiner::Examiner(Options options) : options_(options) {}
 
 void Examiner::set_policy(std::shared_ptr<const rules::Policy> policy) {
-  if (judge_ != nullptr) add(judged_before_, judge_->counters());
+  std::string state;
+  if (judge_ != nullptr) {
+    add(judged_before_, judge_->counters());
+    state = judge_->export_state();
+  }
   judge_ = policy == nullptr ? nullptr : std::make_unique<rules::Judge>(std::move(policy));
+  import_state(state);
   findings_.clear();
+}
+
+std::string Examiner::export_state() const {
+  return judge_ == nullptr ? std::string() : judge_->export_state();
+}
+
+bool Examiner::import_state(std::string_view state) {
+  return judge_ == nullptr || state.empty() || judge_->import_state(state);
 }
 
 std::string_view Examiner::policy_version() const {
@@ -251,6 +264,7 @@ void Examiner::examine_text(const rules::Analyzed& analyzed, const Activity& act
     // What is examined next takes the view's place. Of a single statement the summary is made if it is asked for.
     if (statements_ == 1 && !is_summary_made_) add_to_summary();
     set_facts(event_.statement, analyzed, i, verb_);
+    event_.statement.index = activity.statement_index + static_cast<int64_t>(i);
     // What it runs is known, and is examined for itself.
     if (part == Part::kName && event_.statement.effects.has(Effect::kRunPrepared))
       event_.statement.effects = without(event_.statement.effects, Effect::kUnknown);

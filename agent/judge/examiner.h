@@ -101,9 +101,13 @@ class Examiner {
   };
   explicit Examiner(Options options);
 
-  // Null: none. Judging goes on with it from the next event.
+  // Null: none. Judging goes on with it from the next event. What rules with windows and of first sight have gathered
+  // goes over to those that are the same in both.
   void set_policy(std::shared_ptr<const rules::Policy> policy);
   [[nodiscard]] std::string_view policy_version() const;
+  // That, to be kept while nobody runs. False: some of it is not what export_state() makes; the rest is taken over.
+  [[nodiscard]] std::string export_state() const;
+  bool import_state(std::string_view state);
   // Whether there is anything to ask it.
   [[nodiscard]] bool is_idle() const { return judge_ == nullptr && !options_.always_facts; }
 

@@ -128,7 +128,7 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
   agent->config_ = config;
   agent->kernel_ = kernel_release();
   if (!config.rules.files.empty()) {
-    GH_ASSIGN(agent->policy_keeper_, PolicyKeeper::open(config.rules.files));
+    GH_ASSIGN(agent->policy_keeper_, PolicyKeeper::open(config.rules.files, config.agent.state_dir + "/rules-state"));
   }
   GH_TRY(make_directories(config.agent.state_dir).context("agent.state_dir"));
   GH_ASSIGN(agent->spool_, spool::Spool::open({.folder = config.agent.state_dir + "/spool",
@@ -173,6 +173,8 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
                                                 boot_id, config::host_name());
   if (agent->policy_keeper_) {
     agent->examiner_->set_policy(agent->policy_keeper_->policy());
+    if (!agent->examiner_->import_state(agent->policy_keeper_->saved()))
+      log::warn("rules", "some of what they had gathered is lost: the file is damaged");
     agent->builder_->set_policy(std::string(agent->examiner_->policy_version()));
   }
   const auto publish = [raw = agent.get()](EncodedBatch batch) {
@@ -346,6 +348,7 @@ void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
     survey_sockets(live, now_ns);
     meter_->close_interval(now_ns, read_own_cost(), records_);
     report_status(next_status_ns_ == 0 ? "start" : "running", live, now_ns);
+    if (policy_keeper_) policy_keeper_->save(examiner_->export_state());
     next_status_ns_ = now_ns + ns_of(config_.agent.status_interval);
   }
   shard_->flush(now_ns);
@@ -358,6 +361,7 @@ void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
 void Agent::finish(const LiveSource& live, uint64_t watched_unix_ns) {
   const uint64_t now_ns = boottime_ns();
   shard_->close_all(now_ns, live.positions());
+  if (policy_keeper_) policy_keeper_->save_now(examiner_->export_state());
   report_status("stop", live, now_ns);
   shard_->flush(now_ns, true);
   publisher_->drain();

@@ -80,6 +80,31 @@ def rules(context):
             _reloads(stack, server, directory / "all.yaml")
 
 
+MEMORY_RULES = """
+rules:
+  - id: three-deletes
+    on: statement
+    when: |
+      "delete" in statement.effects
+    window: {count: "true", over: 1h, by: [session.user], at_least: 3}
+    then: alert
+    mode: active
+"""
+
+
+def rules_remember(context):
+    """What a rule has counted outlives the agent."""
+    rules_file = context.directory / "rules.yaml"
+    rules_file.write_text(MEMORY_RULES)
+    with context.server() as server:
+        server.psql("CREATE TABLE t (id int)")
+        with context.stack(server, settings=f"rules:\n  files: [{rules_file}]\n") as stack:
+            _expect(stack, server, "two", (("DELETE FROM t", []), ("DELETE FROM t WHERE id = 1", [])))
+            require(stack.agent.stop() == 0, f"the agent ended badly:\n{stack.agent.tail()}")
+            stack.agent.start().wait_ready()
+            _expect(stack, server, "third", (("DELETE FROM t", ["three-deletes"]),))
+
+
 CATALOG_RULES = """
 rules:
   - id: writes-customers

@@ -53,6 +53,7 @@ SCENARIOS = (
     ("full-collector", overload.full_collector),
     ("overload-spool", overload.full_spool),
     ("rules", judged.rules),
+    ("rules-remember", judged.rules_remember),
     ("rules-catalog", judged.rules_with_catalog),
     ("sql-facts", sql_facts.on_server),
     ("sql-session", sql_facts.session),

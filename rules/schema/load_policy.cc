@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rules/schema/policy_files.h"
+#include "rules/schema/load_policy.h"
 
 #include <utility>
 
@@ -9,8 +9,9 @@
 namespace gatehouse::rules {
 
 Result<std::shared_ptr<const Policy>> load_policy_files(std::span<const std::string> paths) {
-  GH_ASSIGN(const PolicyFiles files, read_policy_files(paths));
-  GH_ASSIGN(Policy policy, load_policy(files.rules, event_kinds()));
+  auto files = read_policy_files(paths);
+  if (!files) return Error::configuration(files.error().message());
+  GH_ASSIGN(Policy policy, load_policy(files->rules, event_kinds()));
   return std::make_shared<const Policy>(std::move(policy));
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rule files on disk, loaded for the kinds of event that there are.
+// Rule files of a disk, as a policy about the kinds of event that there are.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@
 
 namespace gatehouse::rules {
 
-// Files and folders, as read_policy_files() takes them.
+// Paths as read_policy_files() takes them. The error, of kind configuration, is everything that is wrong, a line each.
 Result<std::shared_ptr<const Policy>> load_policy_files(std::span<const std::string> paths);
 
 }  // namespace gatehouse::rules
