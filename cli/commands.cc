@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 
+#include "cli/backtest.h"
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/json.h"
@@ -383,6 +384,34 @@ int fields(const Options& options, const Surroundings& to) {
   return kExitOk;
 }
 
+int backtest(Client& client, const Options& options, const Surroundings& to) {
+  constexpr uint64_t kProgressEvery = 100'000;
+  int exit_code = kExitOk;
+  const auto policy = load_for_backtest(options, to, exit_code);
+  if (policy == nullptr) return exit_code;
+  v1::SearchRequest request;
+  request.set_since_ns(options.since_ns);
+  request.set_until_ns(options.until_ns);
+  request.set_oldest_first(true);
+  Backtest backtest(policy);
+  const auto end = client.search(request, [&](const v1::Row& row) {
+    backtest.add(row);
+    if (to.style.terminal_width != 0 && backtest.events() % kProgressEvery == 0)
+      tell(to, std::to_string(backtest.events()) + " events, up to " + local_timestamp(row.time_ns()));
+    return true;
+  });
+  if (!end) return fail(end.error(), options, to);
+  if (options.json) {
+    for (const BacktestLine& line : backtest.lines()) to.out.write(marked(client, to_json(line)));
+  } else {
+    to.out.write(render_backtest(backtest, to.style));
+  }
+  to.out.flush();
+  tell_if_partial(client, to);
+  tell_if_removed(client, to);
+  return kExitOk;
+}
+
 // What needs no collector; nothing for the rest.
 std::optional<int> run_alone(const Options& options, const Surroundings& to) {
   switch (options.command) {
@@ -417,6 +446,8 @@ int run(const Options& options, const Surroundings& to) {
   switch (options.command) {
     case Command::kQuery:
       return query(client, options, to);
+    case Command::kRulesBacktest:
+      return backtest(client, options, to);
     case Command::kSession:
       return session(client, options, to);
     case Command::kTop:

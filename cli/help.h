@@ -148,6 +148,17 @@ inline constexpr std::string_view kRulesExplain =
     "  gatehouse rules explain rules.yaml --on connect --field session.user=root --field database.labels.env=test\n"
     "\n";
 
+inline constexpr std::string_view kRulesBacktest =
+    "Judges the events that the collector keeps by these rules, drafts among them, as if all were active: in how\n"
+    "many events each is found, and how that differs from what was found when they happened. The collector is only\n"
+    "asked for its events. What is not in the record is not known here either: catalogs, what is cut, and what\n"
+    "sessions had set before the first event.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse rules backtest rules.yaml --since 7d\n"
+    "  gatehouse rules backtest rules/packs --since today --json | jq -r 'select(.new > 0) | .examples[]'\n"
+    "\n";
+
 inline constexpr std::string_view kRulesFields =
     "Every field that a rule's condition can name, with type, meaning and an example.\n"
     "\n"

@@ -93,6 +93,7 @@ struct Commands {
   CLI::App* rules_test;
   CLI::App* rules_explain;
   CLI::App* rules_fields;
+  CLI::App* rules_backtest;
   CLI::App* version;
 };
 
@@ -142,6 +143,11 @@ void declare_rules(CLI::App& app, Raw& raw, Commands& out) {
   out.rules_explain->add_option("--field", raw.fields, "A field of the event; may be given again")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
+  out.rules_backtest =
+      add_command(*rules, "backtest", "What would these rules have said of the past?", help::kRulesBacktest);
+  add_paths(*out.rules_backtest);
+  add_since(*out.rules_backtest, raw);
+  add_until(*out.rules_backtest, raw);
   out.rules_fields = add_command(*rules, "fields", "List the fields that rules can name", help::kRulesFields);
   add_on(*out.rules_fields);
 }
@@ -311,6 +317,7 @@ void take_command(Options& out, const Raw& raw, const Commands& commands, uint64
   if (commands.rules_test->parsed()) out.command = Command::kRulesTest;
   if (commands.rules_explain->parsed()) out.command = Command::kRulesExplain;
   if (commands.rules_fields->parsed()) out.command = Command::kRulesFields;
+  if (commands.rules_backtest->parsed()) out.command = Command::kRulesBacktest;
   if (commands.query->parsed()) {
     out.command = Command::kQuery;
     out.limit = raw.query_limit;

@@ -39,6 +39,7 @@ enum class Command : uint8_t {
   kRulesTest,
   kRulesExplain,
   kRulesFields,
+  kRulesBacktest,
 };
 
 struct Options {

@@ -228,6 +228,15 @@ int test_rules(const Options& options, const Surroundings& to) {
   return failed == 0 && missing.empty() ? kExitOk : kExitDamaged;
 }
 
+std::shared_ptr<const rules::Policy> load_for_backtest(const Options& options, const Surroundings& to, int& exit_code) {
+  Loaded loaded = load(options, to, false);
+  to.out.flush();
+  exit_code = loaded.exit_code;
+  if (exit_code != kExitOk) return nullptr;
+  rules::activate_all(*loaded.checked.policy);
+  return std::make_shared<const rules::Policy>(std::move(*loaded.checked.policy));
+}
+
 int explain_rules(const Options& options, const Surroundings& to) {
   const auto kind = kind_of(options.on);
   if (!kind) return fail(to, unknown_kind(options.on), kExitUsage);

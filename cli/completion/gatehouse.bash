@@ -36,7 +36,7 @@ _gatehouse() {
     session) options+=' --limit --columns' ;;
     top) options+=' --by --since --until --limit' ;;
     rules)
-      [[ $previous == rules ]] && options+=' check test explain fields'
+      [[ $previous == rules ]] && options+=' check test explain backtest fields'
       if [[ $current != -* && $previous != rules ]]; then
         COMPREPLY=($(compgen -f -- "$current"))
         return

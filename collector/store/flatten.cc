@@ -417,7 +417,10 @@ void Flattener::add_actor(const v1::Event& event, const v1::Session* session, v1
     row.set_actor_unit(process->systemd_unit());
     row.set_actor_container(process->container_id());
     row.set_actor_ancestry(writer->second.ancestry);
-    for (const v1::Ancestor& ancestor : process->ancestors()) row.add_actor_ancestors(ancestor.command());
+    for (const v1::Ancestor& ancestor : process->ancestors()) {
+      row.add_actor_ancestors(ancestor.exe());
+      row.add_actor_ancestor_commands(ancestor.command());
+    }
     row.set_actor_start_ns(process->start_time_ns());
   }
   if (session == nullptr) return;

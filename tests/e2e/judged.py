@@ -77,6 +77,7 @@ def rules(context):
         stack.agent.database_settings = "    labels: {env: production}\n"
         with stack:
             _judges(stack, server)
+            _backtests(stack, directory)
             _reloads(stack, server, directory / "all.yaml")
 
 
@@ -209,6 +210,25 @@ def _judges(stack, server):
     # What rules found can be asked for.
     blocked = stack.collector.query('verdict == "would block" && session.application == "judged"')
     require(len(blocked) == 2, f"{len(blocked)} events would have been blocked")
+
+
+def _backtests(stack, directory):
+    """What the record is judged to be is what the agent found; a draft, and a rule that is gone, differ."""
+    lines = {line["rule"]: line for line in _backtest(stack, directory)}
+    require(lines["not-yet"]["new"] >= len(STATEMENTS), f"a draft: {lines['not-yet']}")
+    for rule, line in lines.items():
+        if rule != "not-yet":
+            require(line["events"] > 0 and line["new"] == line["gone"] == 0, f"backtest of {rule}: {line}")
+    other = directory.parent / "other.yaml"
+    other.write_text(RULES.replace("- id: reads-customers", "- id: renamed").replace('"customers" in', '"cust" in'))
+    lines = {line["rule"]: line for line in _backtest(stack, other)}
+    require(lines["reads-customers"]["gone"] > 0 and lines["reads-customers"]["action"] == "", "a rule that is gone")
+    require(lines["renamed"]["events"] == 0, "a rule that finds nothing")
+
+
+def _backtest(stack, path):
+    done = stack.collector.cli("rules", "backtest", path, "--since", "1d")
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def _policy(stack):
