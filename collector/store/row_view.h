@@ -79,7 +79,8 @@ constexpr Home home_of(std::string_view member) {
                                           "result_sqlstate",
                                           "verdict",
                                           "severity",
-                                          "findings"})
+                                          "findings",
+                                          "finding_messages"})
     if (member == of_shape) return Home::kShape;
   return Home::kEvent;
 }
