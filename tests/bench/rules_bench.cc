@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "rules/engine/judge.h"
 #include "tests/bench/allocations.h"
@@ -73,6 +74,53 @@ void BM_OneMatches(benchmark::State& state) {
 }
 BENCHMARK(BM_NothingMatches)->Arg(10)->Arg(100)->Arg(1000)->Arg(10'000);
 BENCHMARK(BM_OneMatches)->Arg(10)->Arg(100)->Arg(1000)->Arg(10'000);
+
+// Events that differ, each about another of the rules: tables do not stay in the nearest caches.
+void BM_EventsDiffer(benchmark::State& state) {
+  const auto count = static_cast<size_t>(state.range(0));
+  const auto rules = policy(count);
+  if (rules == nullptr) return state.SkipWithError("the rules do not load");
+  Judge judge(rules);
+  std::vector<Event> events(4096);
+  for (size_t i = 0; i < events.size(); ++i) {
+    const std::string n = std::to_string(i * 7919 % count);
+    events[i].statement.verb = i % 2 == 0 ? "SELECT" : "DELETE";
+    events[i].statement.objects = {{"payroll", "salaries" + n}, {"public", "staff"}};
+    events[i].database.name = (i % 3 == 0 ? "crm" : "shop") + n;
+    events[i].database.labels[1].second = "team" + n;
+  }
+  size_t next = 0;
+  uint64_t findings = 0;
+  for (auto _ : state) {
+    const auto variables = cel::example::values_of(events[next++ % events.size()]);
+    findings += judge.judge(0, variables, 0).findings.size();
+  }
+  benchmark::DoNotOptimize(findings);
+  const JudgeCounters& counters = judge.counters();
+  state.counters["evaluated"] =
+      benchmark::Counter(static_cast<double>(counters.evaluations) / static_cast<double>(counters.events));
+}
+BENCHMARK(BM_EventsDiffer)->Arg(10)->Arg(100)->Arg(1000)->Arg(10'000);
+
+// A rule that every event is counted by, for as many keys as there are events; further than a window knows exactly.
+void BM_Window(benchmark::State& state) {
+  const PolicyFile file{.name = "bench",
+                        .text =
+                            "rules:\n  - {id: w, on: statement, then: alert, mode: active, when: 'true', "
+                            "window: {count: true, over: 5m, by: [database.name], at_least: 1000000000}}\n"};
+  auto loaded = load_policy({&file, 1}, kKinds);
+  if (!loaded) return state.SkipWithError(loaded.error().message().c_str());
+  Judge judge(std::make_shared<const Policy>(std::move(*loaded)));
+  std::vector<Event> events(static_cast<size_t>(state.range(0)));
+  for (size_t i = 0; i < events.size(); ++i) events[i].database.name = "shop" + std::to_string(i);
+  uint64_t now = 1'795'568'523'000'000'000;
+  size_t next = 0;
+  for (auto _ : state) {
+    const auto variables = cel::example::values_of(events[next++ % events.size()]);
+    benchmark::DoNotOptimize(judge.judge(0, variables, now += 1000));
+  }
+}
+BENCHMARK(BM_Window)->Arg(10)->Arg(1000)->Arg(100'000);
 
 void BM_Load(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(policy(static_cast<size_t>(state.range(0))));
