@@ -198,7 +198,7 @@ void SessionState::on_parameter_status(std::string_view name, std::string_view v
 }
 
 // guc.c, push_old_value.
-void SessionState::set(Parameter parameter, Value value, Scope scope) {
+void SessionState::set(Parameter parameter, Value value, Scope scope, bool is_reset) {
   Variable& variable = at(parameter);
   const Saved::State state = scope == Scope::kLocal ? Saved::State::kLocal : Saved::State::kSet;
   if (!variable.stack.empty() && variable.stack.back().level >= level()) {
@@ -208,20 +208,26 @@ void SessionState::set(Parameter parameter, Value value, Scope scope) {
       saved.state = Saved::State::kSet;
     } else if (saved.state == Saved::State::kSet) {
       saved.masked = variable.value;
+      saved.is_masked_reset = variable.is_reset;
       saved.state = Saved::State::kSetLocal;
     }
   } else {
-    variable.stack.push_back({.level = level(), .state = state, .prior = variable.value, .masked = {}});
+    variable.stack.push_back({.level = level(),
+                              .state = state,
+                              .prior = variable.value,
+                              .masked = {},
+                              .is_prior_reset = variable.is_reset});
   }
   variable.value = std::move(value);
+  variable.is_reset = is_reset;
 }
 
 // SET SESSION AUTHORIZATION takes SET ROLE back, by the same word. (Since 15.9 and its like; before, the role was off
 // without a word, and came back later in some cases.)
 void SessionState::set_as_server_does(Parameter parameter, Value value, bool is_reset, Scope scope) {
-  set(parameter, is_reset ? at(parameter).reset : std::move(value), scope);
+  set(parameter, is_reset ? at(parameter).reset : std::move(value), scope, is_reset);
   if (parameter != Parameter::kSessionAuthorization) return;
-  set(Parameter::kRole, is_reset ? at(Parameter::kRole).reset : Value("none"), scope);
+  set(Parameter::kRole, is_reset ? at(Parameter::kRole).reset : Value("none"), scope, is_reset);
 }
 
 void SessionState::apply(const SessionChange& change, bool is_known) {
@@ -263,11 +269,12 @@ void SessionState::apply(const SessionChange& change, bool is_known) {
   }
 }
 
-// All but who the session is.
+// All but who the session is. What SET LOCAL … TO DEFAULT has reset is not set, so it is left, and what it hides comes
+// back (guc.c, ResetAllOptions).
 void SessionState::reset_all() {
   for (const Parameter parameter :
        {Parameter::kStandardConformingStrings, Parameter::kClientEncoding, Parameter::kSearchPath})
-    set(parameter, at(parameter).reset, Scope::kSession);
+    if (!at(parameter).is_reset) set(parameter, at(parameter).reset, Scope::kSession, true);
 }
 
 // Of the others ParameterStatus tells.
@@ -280,11 +287,15 @@ void SessionState::forget_unreported() {
 bool SessionState::end_saved(Variable& variable, bool commits) {
   Saved& saved = variable.stack.back();
   const bool is_innermost_left = saved.level == 1;
-  if (!commits) {
+  const bool is_prior = !commits || (is_innermost_left && saved.state == Saved::State::kLocal);
+  if (is_prior) {
     variable.value = std::move(saved.prior);
+    variable.is_reset = saved.is_prior_reset;
   } else if (is_innermost_left) {
-    if (saved.state == Saved::State::kSetLocal) variable.value = std::move(saved.masked);
-    if (saved.state == Saved::State::kLocal) variable.value = std::move(saved.prior);
+    if (saved.state == Saved::State::kSetLocal) {
+      variable.value = std::move(saved.masked);
+      variable.is_reset = saved.is_masked_reset;
+    }
   } else if (variable.stack.size() == 1 || variable.stack[variable.stack.size() - 2].level < saved.level - 1) {
     --saved.level;
     return false;
@@ -298,11 +309,13 @@ bool SessionState::end_saved(Variable& variable, bool commits) {
       case Saved::State::kLocal:
         if (outer.state == Saved::State::kSet) {
           outer.masked = std::move(saved.prior);
+          outer.is_masked_reset = saved.is_prior_reset;
           outer.state = Saved::State::kSetLocal;
         }
         break;
       case Saved::State::kSetLocal:
         outer.masked = std::move(saved.masked);
+        outer.is_masked_reset = saved.is_masked_reset;
         outer.state = Saved::State::kSetLocal;
         break;
     }

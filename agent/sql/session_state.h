@@ -93,9 +93,11 @@ class SessionState {
     State state = State::kSet;
     Value prior;   // before this level
     Value masked;  // kSetLocal: what SET said before SET LOCAL
+    bool is_prior_reset = true, is_masked_reset = false;  // as Variable::is_reset, of each
   };
   struct Variable {
     Value value, reset;
+    bool is_reset = true;    // it has the value by RESET or TO DEFAULT, or from the start: RESET ALL leaves it alone
     bool has_begun = false;  // it is what the session began with, or was set since; else apply_defaults may tell
     std::vector<Saved> stack;
   };
@@ -105,7 +107,7 @@ class SessionState {
   Variable& at(Parameter parameter) { return variables_[static_cast<size_t>(parameter)]; }
   [[nodiscard]] const Variable& at(Parameter parameter) const { return variables_[static_cast<size_t>(parameter)]; }
   void begin_with(Parameter parameter, Value value);
-  void set(Parameter parameter, Value value, Scope scope);
+  void set(Parameter parameter, Value value, Scope scope, bool is_reset = false);
   void set_as_server_does(Parameter parameter, Value value, bool is_reset, Scope scope);
   void apply(const SessionChange& change, bool is_known);
   void reset_all();

@@ -37,6 +37,7 @@ TEST_F(SessionStateTest, RecordedFromAServer) {
   };
   const std::vector<Step> steps{
       {"SET search_path = a", 'I', "a"},
+      {"SET LOCAL search_path TO DEFAULT; RESET ALL", 'I', "a"},  // it was not set any more, so it is not reset
       {"BEGIN; SET LOCAL search_path = b", 'T', "b"},
       {"SAVEPOINT s; SET search_path = c", 'T', "c"},
       {"ROLLBACK TO s", 'T', "b"},
