@@ -65,7 +65,7 @@ Status replay_file(const std::string& path, const AgentConfig& config) {
     builder.set_policy(policy->version);
     examiner.set_policy(std::move(policy));
   }
-  runtime::Subjects subjects(processes, nullptr, "replay", "replay", "replay");
+  runtime::Subjects subjects(processes, nullptr, "replay", "replay", "replay", 0);
   runtime::Shard shard(processes, builder, config.databases, print, runtime::Shard::Judging{examiner, subjects});
   replay_all(*source, shard);
   const uint64_t end_ns = shard.latest_record_ns();

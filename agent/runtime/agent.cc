@@ -170,7 +170,7 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
   agent->catalogs_ = std::make_unique<CatalogBook>(is_judging ? std::span<const AgentConfig::Database>(config.databases)
                                                               : std::span<const AgentConfig::Database>());
   agent->subjects_ = std::make_unique<Subjects>(*agent->processes_, agent->catalogs_.get(), agent->uplink_->agent_id(),
-                                                boot_id, config::host_name());
+                                                boot_id, config::host_name(), static_cast<uint32_t>(::getpid()));
   if (agent->policy_keeper_) {
     agent->examiner_->set_policy(agent->policy_keeper_->policy());
     if (!agent->examiner_->import_state(agent->policy_keeper_->saved()))

@@ -164,11 +164,12 @@ class Shard::Session final : public ConnectionObserver {
  private:
   using LostSpans = std::array<std::array<LostSpan, kLostReasons>, kDirections>;
 
+  [[nodiscard]] bool is_judging() const { return shard_.is_judging() && !shard_.judging_->subjects.is_own(*entry_); }
   [[nodiscard]] judge::Subject subject(const ImageKey& writer) {
     return shard_.judging_->subjects.subject(subject_, *entry_, writer, shard_.builder_.time_base());
   }
   Judged judge(const Activity& activity) {
-    if (!shard_.is_judging()) [[likely]]
+    if (!is_judging()) [[likely]]
       return {};
     const uint64_t time_unix_ns = shard_.builder_.time_base().to_unix(activity.start_ns);
     const judge::Examined examined =
@@ -179,7 +180,7 @@ class Shard::Session final : public ConnectionObserver {
   void disconnect(const Activity& activity) {
     const CoverageReport report = coverage();
     Judged judged;
-    if (shard_.is_judging()) {
+    if (is_judging()) {
       const TransferTotals& totals = entry_->totals;
       const judge::Ending ending{.coverage = to_text(report.verdict),
                                  .request_bytes = totals.request_bytes,
@@ -194,7 +195,7 @@ class Shard::Session final : public ConnectionObserver {
   }
   void add_gap(const GapReport& gap, uint64_t now_ns) {
     Judged judged;
-    if (shard_.is_judging()) {
+    if (is_judging()) {
       const uint64_t time_unix_ns = shard_.builder_.time_base().to_unix(now_ns);
       judged = shard_.judged(shard_.judging_->examiner.examine_gap(subject(entry_->opener), gap.reason, gap.bytes,
                                                                    gap.events, time_unix_ns));

@@ -14,12 +14,13 @@ std::string with_port(const std::string& address, uint32_t port) {
 }  // namespace
 
 Subjects::Subjects(identity::ProcessTable& processes, CatalogBook* catalogs, std::string agent_id, std::string boot_id,
-                   std::string host)
+                   std::string host, uint32_t own_pid)
     : processes_(processes),
       catalogs_(catalogs),
       agent_id_(std::move(agent_id)),
       boot_id_(std::move(boot_id)),
-      host_(std::move(host)) {}
+      host_(std::move(host)),
+      own_pid_(own_pid) {}
 
 void Subjects::on_effects(const SessionEntry& entry, sql::Effects effects) {
   constexpr sql::Effects kOfSchema{sql::Effect::kCreate, sql::Effect::kAlter, sql::Effect::kDrop, sql::Effect::kGrant,

@@ -35,9 +35,9 @@ struct SessionSubject {
 
 class Subjects {
  public:
-  // `processes`, `catalogs` outlive it; the latter may be null.
+  // `processes`, `catalogs` outlive it; the latter may be null. `own_pid`: this process's; 0: of a recording, none.
   Subjects(identity::ProcessTable& processes, CatalogBook* catalogs, std::string agent_id, std::string boot_id,
-           std::string host);
+           std::string host, uint32_t own_pid);
 
   // Processes have changed, or more is known of one: they are looked up anew.
   void forget_processes() { ++mark_; }
@@ -45,6 +45,11 @@ class Subjects {
   // `state` is filled where it is empty or old. What is returned borrows both, and this.
   judge::Subject subject(std::unique_ptr<SessionSubject>& state, const SessionEntry& entry, const ImageKey& writer,
                          const TimeBase& time);
+  // The agent's own connections, by which it reads catalogs, are in the record like all others, but rules are not about
+  // them. The kernel says whose a connection is; its application_name, anybody may set.
+  [[nodiscard]] bool is_own(const SessionEntry& entry) const {
+    return own_pid_ != 0 && entry.opener.process.pid == own_pid_;
+  }
   // A statement of the session was seen to do this.
   void on_effects(const SessionEntry& entry, sql::Effects effects);
   // Of an event that no session has.
@@ -56,6 +61,7 @@ class Subjects {
   identity::ProcessTable& processes_;
   CatalogBook* catalogs_;
   std::string agent_id_, boot_id_, host_;
+  const uint32_t own_pid_;
   uint64_t mark_ = 1;
   // Of writers that opened their connections themselves, which nearly all did: many sessions share one.
   std::unordered_map<uint64_t, std::shared_ptr<const judge::ActorRecord>> actors_;  // by process_id()

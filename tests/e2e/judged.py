@@ -150,6 +150,8 @@ def rules_with_catalog(context):
                 if found == ["writes-customers"] or time.monotonic() > deadline:
                     break
             require(found == ["writes-customers"], f"what was made later: {found}")
+            own = stack.collector.query('session.application == "gatehouse-agent catalog" && kind == "statement"')
+            require(own and not any(field(e, "findings", []) for e in own), "the agent's own statements were judged")
 
 
 def _counter(stack, name):
