@@ -212,11 +212,8 @@ void SessionState::set(Parameter parameter, Value value, Scope scope, bool is_re
       saved.state = Saved::State::kSetLocal;
     }
   } else {
-    variable.stack.push_back({.level = level(),
-                              .state = state,
-                              .prior = variable.value,
-                              .masked = {},
-                              .is_prior_reset = variable.is_reset});
+    variable.stack.push_back(
+        {.level = level(), .state = state, .prior = variable.value, .masked = {}, .is_prior_reset = variable.is_reset});
   }
   variable.value = std::move(value);
   variable.is_reset = is_reset;

@@ -91,8 +91,8 @@ class SessionState {
     enum class State : uint8_t { kSet, kLocal, kSetLocal };
     size_t level = 0;  // 1 is the transaction, 2 its first savepoint
     State state = State::kSet;
-    Value prior;   // before this level
-    Value masked;  // kSetLocal: what SET said before SET LOCAL
+    Value prior;                                          // before this level
+    Value masked;                                         // kSetLocal: what SET said before SET LOCAL
     bool is_prior_reset = true, is_masked_reset = false;  // as Variable::is_reset, of each
   };
   struct Variable {
