@@ -168,7 +168,7 @@ v1::HostSockets report_sockets(const SocketSurvey& survey) {
 }
 
 uint32_t own_network_namespace() {
-  struct stat status {};
+  struct stat status{};
   return ::stat("/proc/self/ns/net", &status) == 0 ? static_cast<uint32_t>(status.st_ino) : 0;
 }
 
