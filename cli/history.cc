@@ -12,33 +12,10 @@ namespace gatehouse::cli {
 namespace {
 
 template <typename Enum, size_t kCount>
-Enum enum_of(std::string_view text, const std::array<std::string_view, kCount>& names, Enum fallback) {
-  const auto* const found = std::ranges::find(names, text);
-  return found == names.end() ? fallback : static_cast<Enum>(found - names.begin());
-}
-
-Outcome outcome_of(std::string_view text) {
-  constexpr std::array<std::string_view, 6> kNames{"unknown", "ok", "error", "suspended", "skipped", "aborted"};
-  return enum_of(text, kNames, Outcome::kUnknown);
-}
-Fidelity fidelity_of(std::string_view text) {
-  constexpr std::array<std::string_view, 5> kNames{"complete", "truncated", "after-gap", "joined-mid-stream", "opaque"};
-  return enum_of(text, kNames, Fidelity::kOpaque);
-}
-StatementProtocol protocol_of(std::string_view text) {
-  constexpr std::array<std::string_view, 5> kNames{"", "simple", "extended", "function-call", "replication"};
-  return enum_of(text, kNames, StatementProtocol::kNone);
-}
-TransactionState transaction_of(std::string_view text) {
-  constexpr std::array<std::string_view, 4> kNames{"unknown", "idle", "active", "failed"};
-  return enum_of(text, kNames, TransactionState::kUnknown);
-}
-std::optional<ActivityKind> kind_of(std::string_view text) {
-  constexpr std::array<std::string_view, 7> kNames{"connect",      "authenticate", "statement", "cancel",
-                                                   "notification", "opaque",       "disconnect"};
-  const auto* const found = std::ranges::find(kNames, text);
-  if (found == kNames.end()) return std::nullopt;
-  return static_cast<ActivityKind>(found - kNames.begin());
+std::optional<Enum> enum_of(std::string_view text, const std::array<std::string_view, kCount>& words) {
+  const auto* const found = std::ranges::find(words, text);
+  if (found == words.end()) return std::nullopt;
+  return static_cast<Enum>(found - words.begin());
 }
 
 // "protocol=3.0 user=app options=-c a=b database=shop": a word without = goes on with the one before.
@@ -75,10 +52,6 @@ uint64_t number_of(const std::vector<std::pair<std::string, std::string>>& words
   return found == words.end() ? 0 : number_of(found->second);
 }
 
-std::string_view base_name(std::string_view path) {
-  return path.substr(path.rfind('/') + 1);
-}
-
 }  // namespace
 
 History::History(std::shared_ptr<const rules::Policy> policy) : examiner_({.carries_out = rules::Verdict::kTerminate}) {
@@ -101,7 +74,7 @@ judge::SessionMemory& History::memory_of(const v1::Row& row) {
 void History::fill_subject(const v1::Row& row) {
   actor_ = {.pid = row.actor_pid(),
             .exe = row.actor_exe(),
-            .name = base_name(row.actor_exe()),
+            .name = rules::base_name(row.actor_exe()),
             .sha256 = row.actor_sha256(),
             .command = row.actor_command(),
             .cwd = row.actor_cwd(),
@@ -158,7 +131,7 @@ void History::fill_subject(const v1::Row& row) {
 }
 
 judge::Examined History::judge(const v1::Row& row) {
-  const auto kind = kind_of(row.kind());
+  const auto kind = enum_of<ActivityKind>(row.kind(), kActivityWords);
   if (!kind && row.kind() != "gap") return {};
   fill_subject(row);
   if (!kind) {
@@ -167,11 +140,12 @@ judge::Examined History::judge(const v1::Row& row) {
                                  number_of(words_of(row.detail()), "events"), row.time_ns());
   }
   Activity activity{.kind = *kind,
-                    .fidelity = fidelity_of(row.fidelity()),
-                    .outcome = outcome_of(row.outcome()),
+                    .fidelity = enum_of<Fidelity>(row.fidelity(), kFidelityWords).value_or(Fidelity::kOpaque),
+                    .outcome = enum_of<Outcome>(row.outcome(), kOutcomeWords).value_or(Outcome::kUnknown),
                     .end_ns = row.duration_ns(),
                     .response_bytes = row.result_bytes(),
-                    .transaction = transaction_of(row.statement_transaction()),
+                    .transaction = enum_of<TransactionState>(row.statement_transaction(), kTransactionWords)
+                                       .value_or(TransactionState::kUnknown),
                     .sqlstate = row.result_sqlstate(),
                     .error_message = row.result_error()};
   const auto words = words_of(row.detail());
@@ -180,7 +154,8 @@ judge::Examined History::judge(const v1::Row& row) {
   judge::Ending ending{};
   switch (*kind) {
     case ActivityKind::kStatement:
-      activity.protocol = protocol_of(row.statement_protocol());
+      activity.protocol =
+          enum_of<StatementProtocol>(row.statement_protocol(), kProtocolWords).value_or(StatementProtocol::kNone);
       activity.text = row.statement_text();
       activity.text_bytes = row.statement_text().size();
       if (row.detail().starts_with("text cut: ")) ++activity.text_bytes;

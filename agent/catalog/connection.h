@@ -45,7 +45,6 @@ class Connection {
                                  Clock::time_point deadline);
 
   [[nodiscard]] int server_version() const { return PQserverVersion(connection_.get()); }
-  [[nodiscard]] uint32_t backend_pid() const { return static_cast<uint32_t>(PQbackendPID(connection_.get())); }
 
   Result<Table> query(const std::string& text);
   Status run(const std::string& text);

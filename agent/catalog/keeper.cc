@@ -25,10 +25,9 @@ struct Read {
 };
 
 Result<Read> read(const CatalogSource& source, const std::string& database, const std::string& known_mark,
-                  const Connection::Stop& stop, const std::function<void(uint32_t)>& on_backend) {
+                  const Connection::Stop& stop) {
   const auto deadline = Connection::Clock::now() + kLoadMax;
   GH_ASSIGN(Connection connection, Connection::open(source, database, stop, deadline).context("connecting"));
-  on_backend(connection.backend_pid());
   Read out;
   // Before the catalogues: what changes meanwhile is seen by the next look.
   GH_ASSIGN(out.mark, change_mark(connection));
@@ -114,10 +113,7 @@ void CatalogKeeper::run() {
 
 void CatalogKeeper::look_at(const std::string& name, Database& database) {
   const Clock::time_point start = Clock::now();
-  auto result = read(
-      source_, name, database.change_mark, [this] { return is_stopping(); },
-      [this](uint32_t pid) { backend_pid_.store(pid, std::memory_order_relaxed); });
-  backend_pid_.store(0, std::memory_order_relaxed);
+  auto result = read(source_, name, database.change_mark, [this] { return is_stopping(); });
   if (is_stopping()) return;
   const std::lock_guard lock(mutex_);
   CatalogStatus& status = database.status;
@@ -144,7 +140,7 @@ void CatalogKeeper::look_at(const std::string& name, Database& database) {
 CatalogStatus try_catalog(const CatalogSource& source, const std::string& database) {
   CatalogStatus status{.database = database};
   const Connection::Clock::time_point start = Connection::Clock::now();
-  const auto result = read(source, database, {}, {}, [](uint32_t) {});
+  const auto result = read(source, database, {}, {});
   status.took = since(start);
   if (!result)
     status.error = result.error().message();

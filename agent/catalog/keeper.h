@@ -60,10 +60,6 @@ class CatalogKeeper {
   // DDL was seen: look soon. Any thread, returns at once; what is asked while a load runs leads to one more.
   void ask_refresh(std::string_view database);
   [[nodiscard]] std::vector<CatalogStatus> status() const;
-  // True of a connection of this keeper by its server process: events of it are the agent's own.
-  [[nodiscard]] bool is_own_backend(uint32_t backend_pid) const {
-    return backend_pid != 0 && backend_pid_.load(std::memory_order_relaxed) == backend_pid;
-  }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -84,7 +80,6 @@ class CatalogKeeper {
   bool is_asked_ = true;                                    // under mutex_: any of them is
   std::atomic<bool> stopping_{false};                       // set under mutex_
   std::atomic<uint64_t> version_{0};
-  std::atomic<uint32_t> backend_pid_{0};
   std::thread thread_;  // last: it uses all of the above
 };
 

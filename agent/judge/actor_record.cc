@@ -6,10 +6,6 @@
 namespace gatehouse::judge {
 namespace {
 
-std::string_view base_name(std::string_view path) {
-  return path.substr(path.rfind('/') + 1);
-}
-
 constexpr uint32_t kNoId = UINT32_MAX;
 
 // -1: not known, which is nobody's.
@@ -36,7 +32,7 @@ ActorRecord::ActorRecord(ProcessRef process, std::vector<ProcessRef> ancestors, 
   command_ = joined_arguments(known, SIZE_MAX);
   actor_ = {.pid = known.key.pid,
             .exe = known.exe,
-            .name = base_name(known.exe),
+            .name = rules::base_name(known.exe),
             .sha256 = known.exe_sha256,
             .command = command_,
             .cwd = known.cwd,

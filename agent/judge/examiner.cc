@@ -24,24 +24,9 @@ int64_t number(uint64_t value) {
   return static_cast<int64_t>(std::min(value, kMost));
 }
 
-std::string_view name_of(Outcome outcome) {
-  constexpr std::array<std::string_view, 6> kNames{"unknown", "ok", "error", "suspended", "skipped", "aborted"};
-  return kNames[static_cast<size_t>(outcome)];
-}
-
-std::string_view name_of(Fidelity fidelity) {
-  constexpr std::array<std::string_view, 5> kNames{"complete", "truncated", "after-gap", "joined-mid-stream", "opaque"};
-  return kNames[static_cast<size_t>(fidelity)];
-}
-
-std::string_view name_of(StatementProtocol protocol) {
-  constexpr std::array<std::string_view, 6> kNames{"", "simple", "extended", "function-call", "replication", ""};
-  return kNames[static_cast<size_t>(protocol)];
-}
-
-std::string_view name_of(TransactionState state) {
-  constexpr std::array<std::string_view, 4> kNames{"unknown", "idle", "active", "failed"};
-  return kNames[static_cast<size_t>(state)];
+template <typename Enum, size_t kCount>
+std::string_view word_of(Enum value, const std::array<std::string_view, kCount>& words) {
+  return words[static_cast<size_t>(value)];
 }
 
 Occasion occasion_of(ActivityKind kind) {
@@ -143,8 +128,8 @@ Examined Examiner::examine(const Subject& subject, const Activity& activity, uin
                            const Ending* ending) {
   begin(subject, occasion_of(activity.kind), time_unix_ns);
   event_.duration_ns = activity.end_ns > activity.start_ns ? number(activity.end_ns - activity.start_ns) : 0;
-  event_.outcome = name_of(activity.outcome);
-  event_.fidelity = name_of(activity.fidelity);
+  event_.outcome = word_of(activity.outcome, kOutcomeWords);
+  event_.fidelity = word_of(activity.fidelity, kFidelityWords);
   switch (activity.kind) {
     case ActivityKind::kStatement:
       examine_statement(subject, activity);
@@ -191,8 +176,8 @@ Examined Examiner::examine_gap(const Subject& subject, std::string_view reason, 
                                uint64_t time_unix_ns) {
   begin(subject, Occasion::kGap, time_unix_ns);
   event_.duration_ns = 0;
-  event_.outcome = name_of(Outcome::kUnknown);
-  event_.fidelity = name_of(Fidelity::kAfterGap);
+  event_.outcome = word_of(Outcome::kUnknown, kOutcomeWords);
+  event_.fidelity = word_of(Fidelity::kAfterGap, kFidelityWords);
   event_.gap = {.reason = reason, .bytes = number(bytes), .events = number(events)};
   judge_event();
   return examined();
@@ -227,10 +212,10 @@ void Examiner::examine_statement(const Subject& subject, const Activity& activit
   view.text = activity.text;
   view.resolved = activity.resolved_text;
   view.tag = activity.command_tag;
-  view.protocol = name_of(activity.protocol);
+  view.protocol = word_of(activity.protocol, kProtocolWords);
   view.name = activity.statement_name;
   view.portal = activity.portal_name;
-  view.transaction = name_of(activity.transaction);
+  view.transaction = word_of(activity.transaction, kTransactionWords);
   view.index = activity.statement_index;
   view.bytes = number(activity.text_bytes);
   view.parameters.clear();

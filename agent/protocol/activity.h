@@ -5,6 +5,7 @@
 // Views and spans are valid until the sink call that got them returns.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -120,6 +121,17 @@ struct Activity {
   // kDisconnect: why ("terminate", "closed", "fatal-error", "server-closed", "exit").
   std::string_view reason{};
 };
+
+// As people write them, in the order of the enumerators.
+inline constexpr std::array<std::string_view, 5> kFidelityWords{"complete", "truncated", "after-gap",
+                                                                "joined-mid-stream", "opaque"};
+inline constexpr std::array<std::string_view, 7> kActivityWords{"connect",      "authenticate", "statement", "cancel",
+                                                                "notification", "opaque",       "disconnect"};
+inline constexpr std::array<std::string_view, 6> kOutcomeWords{"unknown",   "ok",      "error",
+                                                               "suspended", "skipped", "aborted"};
+inline constexpr std::array<std::string_view, 6> kProtocolWords{
+    "", "simple", "extended", "function-call", "replication", ""};
+inline constexpr std::array<std::string_view, 4> kTransactionWords{"unknown", "idle", "active", "failed"};
 
 class ActivitySink {
  public:

@@ -391,8 +391,9 @@ Status Agent::run(const LiveSource& live, RecordSink* also, Signals& signals) {
     const size_t records = live.source.poll(sink, kRecordsPerTurnMax);
     records_ += records;
     if (records < kRecordsPerTurnMax) see_to(polled_unix_ns, live);
-    mind_policy(live, signals, boottime_ns());
-    housekeeping(live, boottime_ns());
+    const uint64_t now_ns = boottime_ns();
+    mind_policy(live, signals, now_ns);
+    housekeeping(live, now_ns);
     if (records < kRecordsPerTurnMax) {
       const auto pause_ms = static_cast<uint32_t>(config_.capture.poll_max.count());
       live.wait(pause_ms, builder_->empty() ? std::max(pause_ms, kIdleMsMax) : pause_ms);

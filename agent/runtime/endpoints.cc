@@ -58,6 +58,10 @@ uint32_t port_number(Transport transport, const Endpoint& endpoint) {
   return error == std::errc{} && end == digits.data() + digits.size() && port <= 65535 ? port : 0;
 }
 
+std::string end_text(const std::string& address, uint32_t port) {
+  return config::format_address({.host = address, .port = static_cast<uint16_t>(port)});
+}
+
 const AgentConfig::Database* find_database(std::span<const AgentConfig::Database> databases, Transport transport,
                                            const Endpoint& server) {
   for (const AgentConfig::Database& database : databases)

@@ -14,6 +14,9 @@ namespace gatehouse::runtime {
 // "127.0.0.1", "fe80::1"; a v4-mapped v6 address as the v4 address it is; for Unix sockets the path.
 std::string address_text(Transport transport, const Endpoint& endpoint);
 
+// "127.0.0.1:5432", "[::1]:5432".
+std::string end_text(const std::string& address, uint32_t port);
+
 // Port; for a Unix socket named as PostgreSQL names them, the N of ".s.PGSQL.N"; else 0.
 uint32_t port_number(Transport transport, const Endpoint& endpoint);
 

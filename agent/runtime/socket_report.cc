@@ -113,11 +113,6 @@ void fill_socket(v1::HostSocket& out, const SocketSurvey& survey, const HostSock
   out.set_label(utf8(database_label(survey.databases, socket.transport, server)));
 }
 
-std::string with_port(const std::string& address, uint32_t port) {
-  const bool is_v6 = address.find(':') != std::string::npos;
-  return (is_v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
-}
-
 // A session whose socket nobody has a descriptor of, or that was made or closed meanwhile.
 void fill_unfound(v1::HostSocket& out, const SocketSurvey& survey, const SessionView& session) {
   const SessionFacts& facts = session.facts;
@@ -126,9 +121,9 @@ void fill_unfound(v1::HostSocket& out, const SocketSurvey& survey, const Session
   out.set_reason(std::string(session.reason));
   out.set_transport(is_unix ? "unix" : "tcp");
   fill_end(*out.mutable_server(),
-           is_unix ? utf8(facts.server_address) : with_port(facts.server_address, facts.server_port), session.server, 0,
+           is_unix ? utf8(facts.server_address) : end_text(facts.server_address, facts.server_port), session.server, 0,
            survey);
-  fill_end(*out.mutable_client(), is_unix ? "" : with_port(facts.client_address, facts.client_port), session.opener, 0,
+  fill_end(*out.mutable_client(), is_unix ? "" : end_text(facts.client_address, facts.client_port), session.opener, 0,
            survey);
   fill_session(out, session);
 }

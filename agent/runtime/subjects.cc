@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/runtime/subjects.h"
 
+#include "agent/runtime/endpoints.h"
+
 namespace gatehouse::runtime {
 namespace {
 
 constexpr size_t kActorsMax = 4096;  // beyond, all are made anew
-
-std::string with_port(const std::string& address, uint32_t port) {
-  const bool is_v6 = address.find(':') != std::string::npos;
-  return (is_v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
-}
 
 }  // namespace
 
@@ -57,8 +54,8 @@ judge::Subject Subjects::subject(std::unique_ptr<SessionSubject>& state, const S
   if (state == nullptr) {
     state = std::make_unique<SessionSubject>(facts.joined);
     state->id = agent_id_ + "/" + boot_id_ + "/" + std::to_string(facts.id);
-    state->client = is_unix ? "unix" : with_port(facts.client_address, facts.client_port);
-    state->server = is_unix ? facts.server_address : with_port(facts.server_address, facts.server_port);
+    state->client = is_unix ? "unix" : end_text(facts.client_address, facts.client_port);
+    state->server = is_unix ? facts.server_address : end_text(facts.server_address, facts.server_port);
     if (facts.labels != nullptr)
       for (const auto& [name, text] : *facts.labels) state->labels.emplace_back(name, text);
   }

@@ -52,8 +52,6 @@ class Subjects {
   }
   // A statement of the session was seen to do this.
   void on_effects(const SessionEntry& entry, sql::Effects effects);
-  // Of an event that no session has.
-  [[nodiscard]] judge::Subject nobody() const { return {.agent = {.id = agent_id_, .host = host_}}; }
 
  private:
   std::shared_ptr<const judge::ActorRecord> actor(const ImageKey& writer, const ImageKey& opener, const TimeBase& time);

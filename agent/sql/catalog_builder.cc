@@ -31,6 +31,17 @@ ObjectKind kind_of(char relkind) {
   }
 }
 
+// What a statement that is kept calls, once it runs.
+void take_calls(Statement& definition, SqlCode& code) {
+  for (Function& function : definition.functions) {
+    function.is_deferred = false;
+    code.functions.push_back(std::move(function));
+  }
+  code.types = std::move(definition.types);
+  code.operators = std::move(definition.operators);
+  code.fields = std::move(definition.fields);
+}
+
 // CREATE RULE tells what its actions do as what comes later.
 SqlCode happening_now(Statement definition) {
   SqlCode code;
@@ -48,26 +59,14 @@ SqlCode happening_now(Statement definition) {
     if (column.object != Column::kNotTold) column.object = places[column.object];
     code.columns.push_back(std::move(column));
   }
-  for (Function& function : definition.functions) {
-    function.is_deferred = false;
-    code.functions.push_back(std::move(function));
-  }
-  code.types = std::move(definition.types);
-  code.operators = std::move(definition.operators);
-  code.fields = std::move(definition.fields);
+  take_calls(definition, code);
   return code;
 }
 
 // Of CREATE TRIGGER only what its WHEN calls; it cannot ask tables.
 SqlCode condition_of(Statement definition) {
   SqlCode code;
-  for (Function& function : definition.functions) {
-    function.is_deferred = false;
-    code.functions.push_back(std::move(function));
-  }
-  code.types = std::move(definition.types);
-  code.operators = std::move(definition.operators);
-  code.fields = std::move(definition.fields);
+  take_calls(definition, code);
   return code;
 }
 

@@ -7,6 +7,7 @@
 #include <ctime>
 #include <map>
 
+#include "common/hex.h"
 #include "common/utf8.h"
 
 namespace gatehouse::store {
@@ -135,9 +136,8 @@ void FindingSum::add(int found_action, bool is_would, int found_severity) {
 }
 
 std::string fingerprint_text(uint64_t fingerprint) {
-  std::string text(16, '0');
-  for (size_t i = text.size(); i-- > 0; fingerprint >>= 4) text[i] = "0123456789abcdef"[fingerprint & 15];
-  return text;
+  const HexDigits digits = hex_digits(fingerprint);
+  return {digits.data(), digits.size()};
 }
 
 void append_parameter(std::string_view value, bool is_null, bool is_binary, std::string& text) {

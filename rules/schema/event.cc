@@ -29,51 +29,45 @@ const sql::Statement& statement_at(const sql::Facts* facts, size_t index) {
   return facts->statements[index];
 }
 
-void write_hexadecimal(uint64_t number, std::array<char, 16>& out) {
-  for (size_t i = out.size(); i-- > 0; number >>= 4) out[i] = "0123456789abcdef"[number & 15];
+template <typename ObjectT>
+ObjectView object_view(const ObjectT& object) {
+  return {.schema = object.schema,
+          .name = object.name,
+          .kind = to_string(object.kind),
+          .alias = object.alias,
+          .uses = object.uses,
+          .deferred = object.deferred,
+          .is_filtered = object.is_filtered};
+}
+template <typename FunctionT>
+FunctionView function_view(const FunctionT& function) {
+  return {.schema = function.schema,
+          .name = function.name,
+          .function_class = to_string(function.function_class),
+          .is_deferred = function.is_deferred};
 }
 
 void view_facts(StatementView& view) {
   const sql::Statement& statement = *view.statement;
   view.effects = statement.effects;
   view.deferred = statement.deferred;
-  for (const sql::Object& object : statement.objects)
-    view.objects.push_back({.schema = object.schema,
-                            .name = object.name,
-                            .kind = to_string(object.kind),
-                            .alias = object.alias,
-                            .uses = object.uses,
-                            .deferred = object.deferred,
-                            .is_filtered = object.is_filtered});
+  for (const sql::Object& object : statement.objects) view.objects.push_back(object_view(object));
   for (const sql::Function& function : statement.functions)
-    view.functions.push_back({.schema = function.schema,
-                              .name = function.name,
-                              .function_class = to_string(function.function_class),
-                              .reason = function.reason,
-                              .is_deferred = function.is_deferred});
+    view.functions.emplace_back(function_view(function)).reason = function.reason;
 }
 
 void view_resolved(StatementView& view, const sql::ResolvedStatement& statement) {
   view.effects = statement.effects;
   view.deferred = statement.deferred;
   for (const sql::ResolvedObject& object : statement.objects)
-    view.objects.push_back({.schema = object.schema,
-                            .name = object.name,
-                            .kind = to_string(object.kind),
-                            .alias = object.alias,
-                            .uses = object.uses,
-                            .deferred = object.deferred,
-                            .is_filtered = object.is_filtered,
-                            .through = object.through});
-  for (const sql::ResolvedFunction& function : statement.functions)
-    view.functions.push_back({.schema = function.schema,
-                              .name = function.name,
-                              .function_class = to_string(function.function_class),
-                              .language = function.language,
-                              .owner = function.owner,
-                              .is_security_definer = function.is_security_definer,
-                              .is_deferred = function.is_deferred,
-                              .through = function.through});
+    view.objects.emplace_back(object_view(object)).through = object.through;
+  for (const sql::ResolvedFunction& function : statement.functions) {
+    FunctionView& seen = view.functions.emplace_back(function_view(function));
+    seen.language = function.language;
+    seen.owner = function.owner;
+    seen.is_security_definer = function.is_security_definer;
+    seen.through = function.through;
+  }
   for (const std::string& reason : statement.unknown_reasons) view.unknowns.push_back(reason);
 }
 
@@ -120,6 +114,10 @@ cel::Timestamp instant_of(int64_t unix_ns) {
   return {.seconds = seconds, .ns = static_cast<uint32_t>(ns)};
 }
 
+std::string_view base_name(std::string_view path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
 size_t statements_of(const sql::Facts* facts) {
   return facts == nullptr || facts->statements.empty() ? 1 : facts->statements.size();
 }
@@ -137,7 +135,7 @@ void set_facts(StatementView& view, const Analyzed& analyzed, size_t index, std:
   view.refusal = facts == nullptr ? analyzed.refusal : is_parsed ? std::string_view() : to_string(facts->refusal);
   view.statement = &statement_at(facts, index);
   view.verb = view.statement->verb.empty() ? verb : view.statement->verb;
-  if (is_parsed) write_hexadecimal(facts->fingerprint, view.fingerprint);
+  if (is_parsed) view.fingerprint = hex_digits(facts->fingerprint);
   if (analyzed.resolved != nullptr && index < analyzed.resolved->statements.size()) {
     const sql::ResolvedStatement& resolved = analyzed.resolved->statements[index];
     view_resolved(view, resolved);

@@ -16,6 +16,7 @@
 
 #include "agent/sql/facts.h"
 #include "agent/sql/resolver.h"
+#include "common/hex.h"
 #include "rules/engine/cel_value.h"
 #include "rules/engine/policy.h"
 
@@ -113,7 +114,7 @@ struct StatementView {
   std::vector<FunctionView> functions{};
   Texts reads{}, writes{}, unknowns{};
   std::vector<std::string> names{};  // what the two borrow, and no other text: grows, and is kept for the next one
-  std::array<char, 16> fingerprint{};
+  HexDigits fingerprint{};
 };
 
 struct ResultView {
@@ -181,6 +182,8 @@ void set_facts(StatementView& statement, const Analyzed& analyzed, size_t index,
 size_t statements_of(const sql::Facts* facts);
 
 cel::Timestamp instant_of(int64_t unix_ns);
+// Actor::name of Actor::exe: the file without its folder.
+std::string_view base_name(std::string_view path);
 
 // In the order of Occasion; constants, for load_policy().
 std::span<const EventKind> event_kinds();

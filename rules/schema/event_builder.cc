@@ -118,10 +118,6 @@ void* record_of(Event& event, Actor& actor, std::string_view record) {
   return &event.gap;
 }
 
-std::string_view base_name(std::string_view path) {
-  return path.substr(path.rfind('/') + 1);
-}
-
 }  // namespace
 
 EventBuilder::EventBuilder(Occasion occasion, sql::Analyzer& analyzer) : analyzer_(analyzer) {
