@@ -48,6 +48,17 @@ struct SocketOpened {
   uint32_t client_uid = UINT32_MAX;  // uid of the connecting process where the kernel attests it, else UINT32_MAX
   // joined: where the streams stood, so what had moved unseen. 0 where the kernel does not count it (Unix sockets).
   std::array<uint64_t, kDirections> origin{};
+  // The shim stands between its ends: what is recorded is what the client said and was told, in the clear.
+  bool is_gated = false;
+  bool is_encrypted = false;  // is_gated: it was TLS on the wire
+};
+
+// A request was not let through by the shim. Comes before the chunk with its answer.
+struct Refused {
+  SocketId socket = 0;
+  uint64_t time_ns = 0;
+  uint64_t offset = 0;  // of the request's first byte in its stream
+  bool terminates = false;
 };
 
 // A stretch of a stream. A chunk is a row of pieces without holes between them.
@@ -163,6 +174,8 @@ class RecordSink {
   virtual void on_process_exec(const ProcessExec& record) = 0;
   virtual void on_process_fork(const ProcessFork& record) = 0;
   virtual void on_process_exit(const ProcessExit& record) = 0;
+  // Only the shim refuses.
+  virtual void on_refused(const Refused& /*record*/) {}
   // Not a record: word of one that is missing.
   virtual void on_process_image_lost(const ProcessImageLost& /*loss*/) {}
 };
