@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <optional>
 #include <utility>
 
 #include "agent/sql/statements.h"
@@ -58,6 +59,14 @@ sql::StatementOutcome outcome_of(Outcome outcome, size_t statements) {
   if (outcome == Outcome::kOk || outcome == Outcome::kSuspended) return sql::StatementOutcome::kOk;
   if (outcome == Outcome::kError && statements == 1) return sql::StatementOutcome::kError;
   return sql::StatementOutcome::kNotKnown;
+}
+
+// As SessionState::on_finished() looks at it; and DROP, after which a name may mean another's.
+bool may_change_state(const sql::Statement* statement, Effects reached) {
+  constexpr Effects kChanges{Effect::kSession, Effect::kTransaction, Effect::kUnknown,
+                             Effect::kCreate,  Effect::kAlter,       Effect::kDrop};
+  return reached.has_any(kChanges) ||
+         (statement != nullptr && (!statement->session_changes.empty() || statement->effects.has_any(kChanges)));
 }
 
 void add(rules::JudgeCounters& sum, const rules::JudgeCounters& counters) {
@@ -115,6 +124,9 @@ void Examiner::begin(const Subject& subject, Occasion occasion, uint64_t time_un
   effects_ = {};
   statements_ = 0;
   is_summary_made_ = false;
+  is_in_doubt_ = false;
+  changes_state_ = false;
+  enforcement_ = subject.enforcement;
   now_unix_ns_ = time_unix_ns;
   event_.occasion = occasion;
   event_.now = rules::instant_of(number(time_unix_ns));
@@ -126,6 +138,37 @@ void Examiner::begin(const Subject& subject, Occasion occasion, uint64_t time_un
 
 Examined Examiner::examine(const Subject& subject, const Activity& activity, uint64_t time_unix_ns,
                            const Ending* ending) {
+  stage_ = Stage::kFinished;
+  return examine_activity(subject, activity, time_unix_ns, ending);
+}
+
+Examined Examiner::examine_request(const Subject& subject, const Activity& request, uint64_t time_unix_ns, bool runs) {
+  GH_CHECK(request.kind == ActivityKind::kConnect || request.kind == ActivityKind::kStatement);
+  stage_ = runs ? Stage::kAsked : Stage::kPrepared;
+  return examine_activity(subject, request, time_unix_ns, nullptr);
+}
+
+void Examiner::note(const Subject& subject, const Activity& activity) {
+  stage_ = Stage::kAnswered;
+  if (activity.kind == ActivityKind::kStatement || activity.kind == ActivityKind::kConnect)
+    examine_activity(subject, activity, 0, nullptr);
+}
+
+Examined Examiner::examined() const {
+  Examined examined{.findings = findings_,
+                    .facts = facts_key_,
+                    .effects = effects_,
+                    .is_in_doubt = is_in_doubt_,
+                    .changes_state = changes_state_};
+  for (const Found& found : findings_) {
+    if (found.would || found.action == rules::Action::kAlert) continue;
+    if (examined.decisive == nullptr || found.action > examined.decisive->action) examined.decisive = &found;
+  }
+  return examined;
+}
+
+Examined Examiner::examine_activity(const Subject& subject, const Activity& activity, uint64_t time_unix_ns,
+                                    const Ending* ending) {
   begin(subject, occasion_of(activity.kind), time_unix_ns);
   event_.duration_ns = activity.end_ns > activity.start_ns ? number(activity.end_ns - activity.start_ns) : 0;
   event_.outcome = word_of(activity.outcome, kOutcomeWords);
@@ -164,7 +207,8 @@ Examined Examiner::examine(const Subject& subject, const Activity& activity, uin
       break;
   }
   judge_event();
-  if (subject.memory != nullptr && activity.kind == ActivityKind::kConnect) {
+  const bool is_asked = stage_ == Stage::kAsked || stage_ == Stage::kPrepared;
+  if (subject.memory != nullptr && activity.kind == ActivityKind::kConnect && !is_asked) {
     std::vector<std::pair<std::string, std::string>> parameters;
     for (const Setting& option : activity.options) parameters.emplace_back(option.name, option.value);
     subject.memory->state_.on_startup(parameters);
@@ -174,6 +218,7 @@ Examined Examiner::examine(const Subject& subject, const Activity& activity, uin
 
 Examined Examiner::examine_gap(const Subject& subject, std::string_view reason, uint64_t bytes, uint64_t events,
                                uint64_t time_unix_ns) {
+  stage_ = Stage::kFinished;
   begin(subject, Occasion::kGap, time_unix_ns);
   event_.duration_ns = 0;
   event_.outcome = word_of(Outcome::kUnknown, kOutcomeWords);
@@ -183,7 +228,8 @@ Examined Examiner::examine_gap(const Subject& subject, std::string_view reason, 
   return examined();
 }
 
-rules::Analyzed Examiner::analyze(std::string_view text, const Activity& activity, const Subject& subject) {
+rules::Analyzed Examiner::analyze(std::string_view text, const Activity& activity, const Subject& subject,
+                                  const sql::SessionState& state) {
   rules::Analyzed analyzed;
   if (activity.protocol != StatementProtocol::kSimple && activity.protocol != StatementProtocol::kExtended) {
     analyzed.refusal = "not-sql";
@@ -192,7 +238,6 @@ rules::Analyzed Examiner::analyze(std::string_view text, const Activity& activit
   } else if (text.empty() && activity.text_bytes == 0 && activity.fidelity >= Fidelity::kAfterGap) {
     analyzed.refusal = "not-seen";
   } else {
-    const sql::SessionState& state = subject.memory->state();
     analyzed.facts = analyzer_.analyze(text, state.lexical()).facts;
     if (analyzed.facts->parsed && subject.catalog != nullptr && *subject.catalog != nullptr)
       analyzed.resolved = &resolver_.resolve(*analyzed.facts, *subject.catalog, state.names());
@@ -204,7 +249,9 @@ rules::Analyzed Examiner::analyze(std::string_view text, const Activity& activit
 void Examiner::examine_statement(const Subject& subject, const Activity& activity) {
   GH_CHECK(subject.memory != nullptr);
   SessionMemory& memory = *subject.memory;
-  if (!memory.is_told_) memory.tell(activity);
+  const bool is_asked = stage_ == Stage::kAsked || stage_ == Stage::kPrepared;
+  // What the server has reported by the time that a request is judged, it reported before it reads it.
+  if (!memory.is_told_ || is_asked) memory.tell(activity);
   if (!std::exchange(memory.is_begun_, true)) memory.state_.on_ready('I');
   if (subject.catalog != nullptr && *subject.catalog != nullptr) memory.state_.apply_defaults(**subject.catalog);
   write_verb(activity, verb_);
@@ -226,20 +273,24 @@ void Examiner::examine_statement(const Subject& subject, const Activity& activit
                    .sqlstate = activity.sqlstate,
                    .error = activity.error_message};
   const bool is_by_name = !activity.resolved_text.empty();
-  examine_text(analyze(activity.text, activity, subject), activity, memory, is_by_name ? Part::kName : Part::kWhole);
+  ahead_.reset();
+  examine_text(activity.text, activity, subject, is_by_name ? Part::kName : Part::kWhole);
   if (is_by_name) {
     // What EXECUTE and FETCH run is a statement as well, and what it does happens. The analyzer's answer is good for
     // one text at a time.
     if (!is_summary_made_) add_to_summary();
-    examine_text(analyze(activity.resolved_text, activity, subject), activity, memory, Part::kNamed);
+    examine_text(activity.resolved_text, activity, subject, Part::kNamed);
   }
+  if (is_asked) return;
   memory.tell(activity);
   if (activity.transaction == TransactionState::kIdle) memory.state_.on_ready('I');
   if (activity.transaction == TransactionState::kFailed) memory.state_.on_ready('E');
 }
 
-void Examiner::examine_text(const rules::Analyzed& analyzed, const Activity& activity, SessionMemory& memory,
-                            Part part) {
+void Examiner::examine_text(std::string_view text, const Activity& activity, const Subject& subject, Part part) {
+  SessionMemory& memory = *subject.memory;
+  const bool is_asked = stage_ == Stage::kAsked || stage_ == Stage::kPrepared;
+  rules::Analyzed analyzed = analyze(text, activity, subject, memory.state_);
   uint64_t id = analyzed.facts == nullptr ? std::hash<std::string_view>{}(analyzed.refusal) : analyzed.facts->id;
   // A resolver's facts are of one analyzer's and one catalog; without a catalog there are none.
   if (analyzed.resolved != nullptr) id = ~analyzed.resolved->id;
@@ -257,16 +308,43 @@ void Examiner::examine_text(const rules::Analyzed& analyzed, const Activity& act
     ++statements_;
     if (statements_ > 1) add_to_summary();
     judge_event();
-    if (part != Part::kName && activity.outcome != Outcome::kSkipped)
-      memory.state_.on_finished(*event_.statement.statement, event_.statement.effects,
-                                outcome_of(activity.outcome, count));
+    const bool changes = may_change_state(event_.statement.statement, event_.statement.effects);
+    changes_state_ = changes_state_ || changes;
+    if (part == Part::kName || activity.outcome == Outcome::kSkipped) continue;
+    // What is only asked for changes a copy, and that is of use to the statements behind it alone.
+    if (is_asked && (!changes || i + 1 == count)) continue;
+    if (is_asked && !ahead_) ahead_ = memory.state_;
+    sql::SessionState& state = is_asked ? *ahead_ : memory.state_;
+    state.on_finished(*event_.statement.statement, event_.statement.effects,
+                      is_asked ? sql::StatementOutcome::kOk : outcome_of(activity.outcome, count));
+    // The text was read whole before; names are looked up statement by statement.
+    if (!changes || i + 1 == count || analyzed.resolved == nullptr) continue;
+    if (!is_summary_made_) add_to_summary();
+    analyzed.resolved = &resolver_.resolve(*analyzed.facts, *subject.catalog, state.names());
   }
 }
 
+bool Examiner::is_carried_out(rules::Action action) const {
+  // Masks are not, so far.
+  if (action == rules::Action::kAlert) return true;
+  switch (enforcement_) {
+    case Subject::Enforcement::kNone:
+      return rules::verdict_of(action) <= options_.carries_out;
+    case Subject::Enforcement::kInline:
+    case Subject::Enforcement::kRefused:
+      return action != rules::Action::kMask;
+    case Subject::Enforcement::kReleased:
+      break;
+  }
+  return false;
+}
+
 void Examiner::judge_event() {
-  if (judge_ == nullptr) return;
+  if (judge_ == nullptr || stage_ == Stage::kAnswered) return;
   const rules::Variables variables(event_);
-  const rules::Judgement judgement = judge_->judge(variables.kind(), variables.values(), now_unix_ns_);
+  const rules::Judgement judgement =
+      judge_->judge(variables.kind(), variables.values(), now_unix_ns_, stage_ != Stage::kPrepared);
+  is_in_doubt_ = is_in_doubt_ || judgement.in_doubt;
   for (const rules::Finding& finding : judgement.findings) {
     // One text of several statements may break a rule several times: it is one finding.
     if (std::ranges::find(found_rules_, finding.rule) != found_rules_.end()) continue;
@@ -276,7 +354,7 @@ void Examiner::judge_event() {
     judge_->append_message(finding, variables.values(), message);
     findings_.push_back({.rule = rule.id,
                          .action = finding.action,
-                         .would = finding.would || rules::verdict_of(finding.action) > options_.carries_out,
+                         .would = finding.would || !is_carried_out(finding.action),
                          .severity = rule.severity,
                          .message = message,
                          .is_in_doubt = finding.in_doubt});

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,6 +51,14 @@ struct Subject {
   rules::Database database{};
   SessionMemory* memory = nullptr;                               // null: no statements are examined
   const std::shared_ptr<const sql::Catalog>* catalog = nullptr;  // of the session's database; null: none
+  // What becomes of findings here.
+  enum class Enforcement : uint8_t {
+    kNone,       // recorded as what would have been done, but for Options::carries_out
+    kInline,     // it is being decided
+    kReleased,   // the shim let it through
+    kRefused,    // … refused it
+  };
+  Enforcement enforcement = Enforcement::kNone;
 };
 
 // A rule that matched.
@@ -76,6 +85,12 @@ struct Examined {
   // Of the statement's facts: equal for equal facts only. 0: it is no statement, or nobody asked.
   uint64_t facts = 0;
   sql::Effects effects{};  // of all its statements
+  // The first of the strongest findings that are carried out; null: there is none beyond an alert.
+  const Found* decisive = nullptr;
+  // A rule that may do more than alert could not be evaluated.
+  bool is_in_doubt = false;
+  // It may change how later texts are read or what names in them mean.
+  bool changes_state = false;
 };
 
 // How an activity that ends a session was covered; for rules about disconnects.
@@ -114,6 +129,13 @@ class Examiner {
   // `time_unix_ns`: when it began. What is returned is good until the next call.
   Examined examine(const Subject& subject, const Activity& activity, uint64_t time_unix_ns,
                    const Ending* ending = nullptr);
+  // Before it is answered, as the inline path asks: what rules say of a request (kConnect or kStatement; without an
+  // outcome). `runs`: false if it is only prepared, which counts in no window. Subject::memory stays as it is; note()
+  // tells it the answer.
+  Examined examine_request(const Subject& subject, const Activity& request, uint64_t time_unix_ns, bool runs);
+  // What came of an activity that was judged as a request, or is of a kind that is not; in the order of the answers.
+  void note(const Subject& subject, const Activity& activity);
+
   // A hole in what was seen.
   Examined examine_gap(const Subject& subject, std::string_view reason, uint64_t bytes, uint64_t events,
                        uint64_t time_unix_ns);
@@ -126,14 +148,24 @@ class Examiner {
  private:
   // A text, one that runs another by its name, and that other.
   enum class Part : uint8_t { kWhole, kName, kNamed };
+  Examined examine_activity(const Subject& subject, const Activity& activity, uint64_t time_unix_ns,
+                            const Ending* ending);
+  [[nodiscard]] bool is_carried_out(rules::Action action) const;
   void begin(const Subject& subject, rules::Occasion occasion, uint64_t time_unix_ns);
+  enum class Stage : uint8_t {
+    kFinished,
+    kAsked,     // it is to be run
+    kPrepared,  // it is not to be run yet
+    kAnswered,  // it was judged when it was asked
+  };
   void examine_statement(const Subject& subject, const Activity& activity);
-  void examine_text(const rules::Analyzed& analyzed, const Activity& activity, SessionMemory& memory, Part part);
-  rules::Analyzed analyze(std::string_view text, const Activity& activity, const Subject& subject);
+  void examine_text(std::string_view text, const Activity& activity, const Subject& subject, Part part);
+  rules::Analyzed analyze(std::string_view text, const Activity& activity, const Subject& subject,
+                          const sql::SessionState& state);
   void judge_event();
   void add_to_summary();
   void add_words(rules::Texts& words, std::string_view schema, std::string_view name);
-  [[nodiscard]] Examined examined() const { return {.findings = findings_, .facts = facts_key_, .effects = effects_}; }
+  [[nodiscard]] Examined examined() const;
 
   Options options_;
   sql::Analyzer analyzer_;
@@ -146,6 +178,11 @@ class Examiner {
   rules::Event event_{};
   uint64_t now_unix_ns_ = 0;
   std::string verb_;
+  Stage stage_ = Stage::kFinished;
+  Subject::Enforcement enforcement_ = Subject::Enforcement::kNone;
+  bool is_in_doubt_ = false;
+  bool changes_state_ = false;
+  std::optional<sql::SessionState> ahead_{};  // kAsked: with what the statements before this one of the text set
   uint64_t facts_key_ = 0;
   sql::Effects effects_{};
   size_t statements_ = 0;  // that were examined of it

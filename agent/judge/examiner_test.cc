@@ -104,6 +104,68 @@ TEST_F(ExaminerTest, WhatExecuteRuns) {
   EXPECT_THAT(found(execute), ElementsAre("unknown"));
 }
 
+// As the inline path asks: before there is an answer, and without leaving a trace in what the session has set.
+TEST_F(ExaminerTest, ARequestIsJudgedBeforeItsAnswer) {
+  subject_.enforcement = Subject::Enforcement::kInline;
+  const auto asked = [&](std::string_view text, bool runs = true) {
+    Activity request = statement(text);
+    request.outcome = Outcome::kUnknown;
+    return examiner_.examine_request(subject_, request, 1, runs);
+  };
+  const Examined block = asked("DELETE FROM a");
+  ASSERT_NE(block.decisive, nullptr);
+  EXPECT_EQ(block.decisive->rule, "unfiltered");
+  EXPECT_FALSE(block.decisive->would);
+  EXPECT_EQ(asked("TABLE customers").decisive, nullptr) << "an alert lets it through";
+  EXPECT_EQ(asked("EXECUTE x").decisive, nullptr) << "a dry run does";
+  for (const std::string_view text : {"SET search_path = x", "BEGIN", "ROLLBACK", "SELECT f()", "CREATE TEMP TABLE t ()",
+                                      "DROP TABLE t", "SELECT set_config('role', 'a', false)", "SELEC"})
+    EXPECT_TRUE(asked(text).changes_state) << text;
+  for (const std::string_view text : {"SELECT 1", "INSERT INTO a VALUES (1)", "TABLE customers"})
+    EXPECT_FALSE(asked(text).changes_state) << text;
+
+  // One string, where backslashes escape.
+  const std::string escape = R"(SELECT '\'; DELETE FROM a; --')";
+  asked("SET standard_conforming_strings = off");
+  EXPECT_NE(asked(escape).decisive, nullptr) << "what was only asked for has not happened";
+  Activity set = statement("SET standard_conforming_strings = off");
+  set.standard_conforming_strings = false;
+  examiner_.note(subject_, set);
+  Activity after = statement(escape);
+  after.standard_conforming_strings = false;
+  EXPECT_EQ(examiner_.examine_request(subject_, after, 1, true).decisive, nullptr);
+}
+
+// A rule with a window counts what is run, once: neither what is prepared, nor the answer.
+TEST_F(ExaminerTest, WindowsCountWhatIsRun) {
+  examiner_.set_policy(policy_of(R"(rules:
+  - id: many
+    on: statement
+    when: '"delete" in statement.effects'
+    window: {count: true, over: 1m, at_least: 2}
+    then: block
+    mode: active
+)"));
+  subject_.enforcement = Subject::Enforcement::kInline;
+  const Activity request = statement("DELETE FROM a WHERE id = 1");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(examiner_.examine_request(subject_, request, 1, false).decisive, nullptr);
+    examiner_.note(subject_, request);
+  }
+  EXPECT_EQ(examiner_.examine_request(subject_, request, 1, true).decisive, nullptr);
+  EXPECT_NE(examiner_.examine_request(subject_, request, 1, true).decisive, nullptr);
+}
+
+// What is recorded of a gated session is what the shim did.
+TEST_F(ExaminerTest, WhatTheShimDidIsWhatIsRecorded) {
+  using Enforcement = Subject::Enforcement;
+  for (const auto& [enforcement, would] : {std::pair{Enforcement::kReleased, true}, {Enforcement::kRefused, false}}) {
+    subject_.enforcement = enforcement;
+    EXPECT_EQ(examiner_.examine(subject_, statement("DELETE FROM a"), 1).findings[0].would, would);
+    EXPECT_FALSE(examiner_.examine(subject_, statement("TABLE customers"), 1).findings[0].would);
+  }
+}
+
 // Never harmless: its effect is unknown, and says why.
 TEST_F(ExaminerTest, WhatCannotBeRead) {
   struct Case {

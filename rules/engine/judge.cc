@@ -99,13 +99,13 @@ Judge::Judge(std::shared_ptr<const Policy> policy) : policy_(std::move(policy)) 
   }
 }
 
-Judgement Judge::judge(size_t kind, std::span<const cel::Value> variables, uint64_t now_unix_ns) {
+Judgement Judge::judge(size_t kind, std::span<const cel::Value> variables, uint64_t now_unix_ns, bool remembers) {
   GH_CHECK(kind < lookups_.size());
   ++counters_.events;
   findings_.clear();
   excepted_.clear();
   policy_->indexes[kind].find(variables, lookups_[kind]);
-  const Event event{.variables = variables, .unix_ns = now_unix_ns};
+  const Event event{.variables = variables, .unix_ns = now_unix_ns, .remembers = remembers};
   for (const uint32_t rule : lookups_[kind].found()) evaluate(rule, event);
   Judgement judgement{.findings = findings_, .excepted = excepted_};
   for (const Finding& finding : findings_) {
@@ -120,6 +120,7 @@ Judgement Judge::judge(size_t kind, std::span<const cel::Value> variables, uint6
 
 void Judge::evaluate(uint32_t rule, const Event& event) {
   const Rule& of = policy_->rules[rule];
+  if (!event.remembers && memories_[rule] != nullptr) return;
   bool in_doubt = false;
   if (!holds(of.when, event, in_doubt) && !in_doubt) return;
   if (is_excepted(rule, event)) return;

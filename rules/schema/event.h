@@ -61,7 +61,7 @@ struct Actor {
 struct SessionView {
   std::string_view id{}, user{}, application{}, client{}, client_address{}, transport{}, named_by{};
   int64_t backend_pid = 0;
-  bool is_encrypted = false, is_joined = false;
+  bool is_encrypted = false, is_joined = false, is_gated = false;
   cel::Timestamp opened{};
 };
 
