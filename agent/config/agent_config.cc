@@ -26,11 +26,6 @@ std::optional<std::string> check_listen(std::string_view value) {
   return "a port (5432), an address (127.0.0.1:5432, \"[::1]:5432\") or a socket (unix:/run/postgresql/.s.PGSQL.5432)";
 }
 
-std::optional<std::string> check_mode(std::string_view value) {
-  if (value == "observe") return std::nullopt;
-  return "observe: this version observes only";
-}
-
 constexpr std::array kSchema{
     Key{.path = "agent", .type = Type::kSection, .why = "This host."},
     Key{.path = "agent.name",
@@ -98,10 +93,47 @@ constexpr std::array kSchema{
         .note = "none",
         .why = "Free words that go with each event, such as `env: production`."},
     Key{.path = "databases[].mode",
-        .type = Type::kText,
+        .type = Type::kChoice,
         .fallback = "observe",
-        .why = "`observe`: watch and record. This version observes only.",
-        .check = check_mode},
+        .choices = "observe|enforce",
+        .why = "`observe`: watch and record. `enforce`: new connections to this database, which must be on this host, are "
+               "led through the agent, and what a rule blocks does not reach the server ([shim.md](shim.md))."},
+    Key{.path = "databases[].on_shim_failure",
+        .type = Type::kChoice,
+        .fallback = "open",
+        .choices = "open|closed",
+        .why = "`mode: enforce`: what becomes of new connections while the agent does not run or does not answer. "
+               "`open`: they go to the server, unjudged. `closed`: they are refused."},
+    Key{.path = "databases[].statement_bytes_max",
+        .type = Type::kBytes,
+        .fallback = "16MiB",
+        .min = 64 * kKiB,
+        .max = kGiB,
+        .why = "`mode: enforce`: longest statement that is let through; it is held in memory while it is judged. "
+               "Parameters and COPY data are not part of it."},
+    Key{.path = "databases[].tls",
+        .type = Type::kSection,
+        .note = "none",
+        .why = "`mode: enforce`: how the agent speaks TLS to clients that ask for it. Without it they are told that "
+               "there is none."},
+    Key{.path = "databases[].tls.certificate",
+        .required = true,
+        .why = "PEM file with the certificate (and its chain) that clients are shown. The server's own is best: then "
+               "channel binding (SCRAM-SHA-256-PLUS) holds from end to end.",
+        .check = config::expect_absolute_path},
+    Key{.path = "databases[].tls.key",
+        .required = true,
+        .why = "PEM file with its private key",
+        .check = config::expect_absolute_path},
+    Key{.path = "databases[].tls.upstream_root_certificate",
+        .note = "none",
+        .why = "PEM file with the authority of the server's certificate, if that is another than the one shown to clients. "
+               "Without it the server must have that very certificate.",
+        .check = config::expect_absolute_path},
+    Key{.path = "databases[].tls.upstream_name",
+        .max = 253,
+        .note = "none",
+        .why = "Host name in the server's certificate, with upstream_root_certificate."},
     Key{.path = "databases[].catalog",
         .type = Type::kSection,
         .note = "none",
@@ -248,6 +280,21 @@ Result<AgentConfig::Catalog> read_catalog(const config::Settings& section) {
   return catalog;
 }
 
+Result<AgentConfig::Gate> read_gate(const config::Settings& section) {
+  AgentConfig::Gate gate{.is_closed = section.text("on_shim_failure") == "closed",
+                         .statement_bytes_max = section.bytes("statement_bytes_max")};
+  if (section.has("tls")) {
+    gate.certificate = section.text("tls.certificate");
+    gate.key = section.text("tls.key");
+    if (section.has("tls.upstream_root_certificate"))
+      gate.upstream_root_certificate = section.text("tls.upstream_root_certificate");
+    if (section.has("tls.upstream_name")) gate.upstream_name = section.text("tls.upstream_name");
+    if (gate.upstream_root_certificate.empty() != gate.upstream_name.empty())
+      return section.error_at("tls", "expected both of upstream_root_certificate and upstream_name, or neither");
+  }
+  return gate;
+}
+
 Status read_databases(const config::Settings& settings, std::vector<AgentConfig::Database>& databases) {
   for (const config::Settings& section : settings.sections("databases")) {
     AgentConfig::Database database;
@@ -257,6 +304,9 @@ Status read_databases(const config::Settings& settings, std::vector<AgentConfig:
     database.labels = section.labels("labels");
     if (section.has("catalog")) {
       GH_ASSIGN(database.catalog, read_catalog(section));
+    }
+    if (section.text("mode") == "enforce") {
+      GH_ASSIGN(database.gate, read_gate(section));
     }
     for (const AgentConfig::Database& other : databases) {
       if (other.name == database.name) return section.error_at("name", "another database has this name");
@@ -359,7 +409,9 @@ Result<AgentConfig> parse_agent_config(std::string_view text, const std::string&
 
 Result<AgentConfig> load_agent_config(const std::string& path) {
   GH_ASSIGN(const config::Settings settings, config::Settings::load(path, kSchema));
-  return from_settings(settings);
+  GH_ASSIGN(AgentConfig config, from_settings(settings));
+  config.file = path;
+  return config;
 }
 
 Result<Secret> enrolment_token(const AgentConfig& config) {
@@ -387,6 +439,10 @@ std::string describe(const AgentConfig& config) {
     if (database.catalog) {
       text += ", catalogs of";
       for (const std::string& name : database.catalog->databases) text += " " + name;
+    }
+    if (database.gate) {
+      text += database.gate->is_closed ? ", enforced, closed while no agent runs" : ", enforced while the agent runs";
+      text += database.gate->certificate.empty() ? ", without TLS" : ", with TLS";
     }
     text += "\n";
   }

@@ -38,6 +38,8 @@ struct ListenAddress {
 std::optional<ListenAddress> parse_listen_address(std::string_view text);
 
 struct AgentConfig {
+  std::string file;  // that it was read from; empty: none
+
   struct Agent {
     std::string name;
     std::string state_dir;
@@ -58,12 +60,22 @@ struct AgentConfig {
     std::vector<std::string> databases;
     std::chrono::milliseconds refresh{60'000};
   };
+  // How clients of a database on this host are led through the agent, which judges before it lets through.
+  struct Gate {
+    std::string certificate, key;          // PEM files; empty: clients' TLS is declined
+    std::string upstream_root_certificate;  // empty: the server must have the very certificate above
+    std::string upstream_name;
+    bool is_closed = false;  // clients are refused while the agent does not run
+    uint64_t statement_bytes_max = 0;
+    bool operator==(const Gate&) const = default;
+  };
   struct Database {
     std::string name;
     Engine engine = Engine::kPostgresql;
     std::vector<ListenAddress> listen;
     std::vector<std::pair<std::string, std::string>> labels;
     std::optional<Catalog> catalog;
+    std::optional<Gate> gate;  // mode: enforce
   };
   std::vector<Database> databases;
 
