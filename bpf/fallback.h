@@ -259,7 +259,7 @@ static __always_inline struct gh_conn *unix_first_read(struct gh_scratch *s, str
 	if (role == UNIX_NEITHER || (role == UNIX_CLIENT && !may_be_ours(s, reader)))
 		return NULL;
 	unix_fresh(s, role, reader, 0);
-	if (role == UNIX_SERVER) /* nothing was asked yet: not a protocol of ours */
+	if (role == UNIX_SERVER || is_gated(sender, reader)) /* nothing was asked yet: not a protocol of ours */
 		s->fresh.flags |= CONN_IGNORED;
 	conn = new_conn(sender, &s->fresh);
 	if (!conn)

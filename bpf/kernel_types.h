@@ -168,6 +168,13 @@ struct sockaddr_un {
 	char sun_path[108];
 };
 
+/* The context of a program at connect() and its like, as the kernel has it. */
+struct bpf_sock_addr_kern {
+	struct sock *sk;
+	struct sockaddr *uaddr;
+	__u32 uaddrlen; /* from 6.7 */
+};
+
 struct unix_address {
 	int len;
 	struct sockaddr_un name[0];

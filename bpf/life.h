@@ -4,12 +4,52 @@
 #define GATEHOUSE_LIFE_H
 
 #include "connection.h"
+#include "gate.h"
 
 #ifdef GH_UNTYPED
 #define forget_dead(sk) forget_conn(sk)
 #else
 #define forget_dead(sk) (void)0 /* its state goes with the socket */
 #endif
+
+/*
+ * A client's end is established. True: it is the shim's, or was led to the shim, which is told who has opened it: the
+ * shim records the session. Whatever else comes to a gated server has gone past the shim, and is watched.
+ */
+static __always_inline bool is_gated_client(const struct sock *sk, const struct gh_conn *conn,
+					    const struct gh_tuple *tuple)
+{
+	struct gh_opener opener = {};
+
+	if (leg_of(tuple, sk))
+		return true;
+	if (!bpf_map_lookup_elem(&gh_gate_steered, tuple))
+		return false;
+	opener.process = conn->opener;
+	opener.process.uid = conn->uid;
+	opener.seq = kernel_field(struct tcp_sock, sk, write_seq);
+	bpf_map_update_elem(&gh_gate_openers, tuple, &opener, BPF_ANY);
+	bpf_map_delete_elem(&gh_gate_steered, tuple);
+	return true;
+}
+
+/*
+ * The same of a server's end. What the shim accepts it got from its listener, and so keeps who opened it; an opener of
+ * another handshake between the same ports is nobody.
+ */
+static __always_inline bool is_gated_server(const struct sock *sk, const struct gh_tuple *tuple)
+{
+	struct gh_accepted *accepted = bpf_sk_storage_get(&gh_gate_accepted, (void *)sk, 0, 0);
+	struct gh_opener *opener;
+
+	if (!accepted)
+		return leg_of(tuple, sk);
+	opener = bpf_map_lookup_elem(&gh_gate_openers, tuple);
+	if (opener && opener->seq == kernel_field(struct tcp_sock, sk, copied_seq))
+		accepted->opener = opener->process;
+	bpf_map_delete_elem(&gh_gate_openers, tuple);
+	return true;
+}
 
 /*
  * Why here: connect() runs in the process that opens the connection, which the
@@ -20,7 +60,7 @@ int BPF_PROG(on_connecting, const struct sock *sk, int old, int new)
 {
 	struct gh_conn *conn;
 
-	if (new != TCP_SYN_SENT || !gh_watch_client_ends || !is_tcp(sk))
+	if (new != TCP_SYN_SENT || (!gh_watch_client_ends && !gh_gate_pid) || !is_tcp(sk))
 		return 0;
 	conn = new_conn(sk, NULL);
 	if (!conn) {
@@ -61,8 +101,12 @@ int BPF_PROG(on_established, const struct sock *sk, int old, int new)
 		conn = conn_of(sk);
 		if (!conn)
 			return 0;
-		start_tcp(sk, conn, GH_REQUEST, GH_RESPONSE);
 		tuple_of(&tuple, sk, true);
+		if ((gh_gate_pid && is_gated_client(sk, conn, &tuple)) || !gh_watch_client_ends) {
+			forget_conn(sk);
+			return 0;
+		}
+		start_tcp(sk, conn, GH_REQUEST, GH_RESPONSE);
 		bpf_map_update_elem(&gh_client_ends, &tuple, &conn->id, BPF_ANY);
 		return 0;
 	}
@@ -70,6 +114,8 @@ int BPF_PROG(on_established, const struct sock *sk, int old, int new)
 		return 0;
 	tuple_of(&tuple, sk, false);
 	forget_dead(sk);
+	if (gh_gate_pid && is_gated_server(sk, &tuple))
+		return 0;
 	conn = new_conn(sk, NULL);
 	if (!conn) {
 		count(GH_COUNT_STORAGE_FAILED);

@@ -69,6 +69,9 @@ const volatile __u64 gh_wakeup_bytes = 256 << 10; /* a ring fuller than this wak
  */
 volatile __u32 gh_reader_sleeps;
 
+/* The agent's pid while it has a shim, see gate.h; else 0. Set by user space. */
+volatile __u32 gh_gate_pid;
+
 #ifndef GH_FALLBACK
 /*
  * Where the kernel has mapped the content of a struct page: at gh_page_origin +

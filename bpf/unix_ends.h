@@ -68,6 +68,18 @@ static __always_inline enum unix_role unix_role(const struct sock *sk, const str
 	return peer && is_bound(peer) ? UNIX_CLIENT : UNIX_NEITHER; /* socketpair */
 }
 
+/*
+ * Is the agent at one of the ends? The shim records what it stands between itself. Each end has the other's
+ * credentials.
+ */
+static __always_inline bool is_gated(const struct sock *sk, const struct sock *peer)
+{
+	__s32 pid = gh_gate_pid;
+
+	return pid && (BPF_CORE_READ(sk, sk_peer_pid, numbers[0].nr) == pid ||
+		       (peer && BPF_CORE_READ(peer, sk_peer_pid, numbers[0].nr) == pid));
+}
+
 /* The first value of an end's state, in s->fresh. `id` 0: a new connection. */
 static __always_inline void unix_fresh(struct gh_scratch *s, enum unix_role role, const struct sock *peer, __u64 id)
 {
@@ -164,6 +176,8 @@ static __always_inline void unix_sent(struct sock *sk, __u32 bytes, bool is_ours
 		if (!is_ours || !s || unix_role(sk, peer) != UNIX_CLIENT)
 			return;
 		unix_fresh(s, UNIX_CLIENT, peer, 0);
+		if (is_gated(sk, peer))
+			s->fresh.flags |= CONN_IGNORED;
 		conn = new_conn(sk, &s->fresh);
 	}
 	if (!conn || conn->flags & (CONN_IGNORED | CONN_CLOSED))

@@ -94,24 +94,26 @@ static __always_inline void unix_receive(struct sk_buff *skb, struct sock *sende
 	peer = unix_peer(sender);
 	if (!conn) {
 		enum unix_role role = unix_role(sender, peer);
+		bool gated;
 
 		if (role == UNIX_NEITHER)
 			return;
+		gated = is_gated(sender, peer);
 		/* Older than these programs: the search, or the client's next request, makes its state. */
-		if (role == UNIX_SERVER) {
+		if (role == UNIX_SERVER && !gated) {
 			s->opened.path_bytes = copy_unix_path(s->opened.path, sender);
 			if (is_named_path(s->opened.path, s->opened.path_bytes))
 				return;
 		}
 		unix_fresh(s, role, peer, 0);
-		if (role == UNIX_SERVER) /* nothing was asked yet: not a protocol of ours */
+		if (role == UNIX_SERVER || gated) /* nothing was asked yet: not a protocol of ours */
 			s->fresh.flags |= CONN_IGNORED;
 		conn = new_conn(sender, &s->fresh);
 		if (!conn) {
 			count(GH_COUNT_STORAGE_FAILED);
 			return;
 		}
-		if (role == UNIX_SERVER)
+		if (role == UNIX_SERVER || gated)
 			return;
 	}
 	/* SO_PEEK_OFF: it may look further on, and nothing here tells where. A gap is better than a guess. */

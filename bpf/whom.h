@@ -4,15 +4,7 @@
 #define GATEHOUSE_WHOM_H
 
 #include "state.h"
-
-/* A connection as both of its ends name it. */
-struct gh_tuple {
-	__u8 client_address[16];
-	__u8 server_address[16];
-	__u16 client_port;
-	__u16 server_port;
-	__u32 netns; /* of loopback addresses, which mean another host's in each; else 0 */
-};
+#include "gate.h"
 
 /*
  * Connections whose client end is watched on this host: its number. Written when the client
@@ -63,17 +55,6 @@ static __always_inline __u32 netns_of(const struct sock *sk)
 	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
-static __always_inline bool is_loopback(const __u8 *address, bool is_v4)
-{
-	const __u32 *words = (const __u32 *)address;
-
-	if (is_v4)
-		return address[0] == 127;
-	if (!words[0] && !words[1] && words[2] == bpf_htonl(0xffff))
-		return address[12] == 127;
-	return !words[0] && !words[1] && !words[2] && words[3] == bpf_htonl(1);
-}
-
 static __always_inline void tuple_of(struct gh_tuple *tuple, const struct sock *sk, bool is_client)
 {
 	__u16 local = field(sk, __sk_common.skc_num);
@@ -93,6 +74,14 @@ static __always_inline void tuple_of(struct gh_tuple *tuple, const struct sock *
 	tuple->client_port = is_client ? local : remote;
 	tuple->server_port = is_client ? remote : local;
 	tuple->netns = is_loopback(tuple->server_address, is_v4) ? netns_of(sk) : 0;
+}
+
+/* Is the connection one of the shim's to a server? Each end of it is asked in the shim's network namespace. */
+static __always_inline bool leg_of(const struct gh_tuple *tuple, const struct sock *sk)
+{
+	const struct gh_leg *leg = leg_at(tuple->client_address, tuple->client_port);
+
+	return leg && leg->netns == netns_of(sk);
 }
 
 static __always_inline __u32 copy_unix_path(char *to, const struct sock *sk)

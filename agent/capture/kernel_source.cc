@@ -427,6 +427,19 @@ uint64_t KernelSource::sessions_untold() const {
   return *state_->programs->shared().sessions_untold;
 }
 
+GateMaps KernelSource::begin_gate() {
+  const Programs& programs = *state_->programs;
+  *programs.shared().gate_pid = static_cast<uint32_t>(::getpid());
+  return {.steered = bpf_map__fd(programs.map("gh_gate_steered")),
+          .openers = bpf_map__fd(programs.map("gh_gate_openers")),
+          .legs = bpf_map__fd(programs.map("gh_gate_legs")),
+          .accepted = bpf_map__fd(programs.map("gh_gate_accepted"))};
+}
+
+void KernelSource::end_gate() {
+  *state_->programs->shared().gate_pid = 0;
+}
+
 void KernelSource::detach() {
   state_->hearing.reset();
   state_->on_received.reset();
@@ -456,6 +469,12 @@ std::vector<ProgramCost> KernelSource::program_costs() const {
       costs.push_back({.name = bpf_program__name(program), .run_ns = info.run_time_ns, .runs = info.run_cnt});
   }
   return costs;
+}
+
+Status KernelSource::wake_on(int fd) {
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
+  if (epoll_ctl(state_->epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) return Error::system("capture: epoll");
+  return {};
 }
 
 bool KernelSource::wait(uint32_t pause_ms, uint32_t idle_ms) {

@@ -11,6 +11,7 @@
 
 #include "agent/capture/ladder.h"
 #include "agent/capture/plane.h"
+#include "agent/stream/gate_maps.h"
 #include "agent/stream/host_socket.h"
 #include "agent/stream/program_cost.h"
 #include "agent/stream/records.h"
@@ -70,6 +71,8 @@ class KernelSource final : public RecordSource {
   // Sleeps after poll(). While that finds records: for `pause_ms`, or until a ring is above its fill mark. Else until
   // something is said in a session, at most for `idle_ms`. True if it was woken.
   bool wait(uint32_t pause_ms, uint32_t idle_ms);
+  // wait() ends, besides, each time that `fd` becomes readable anew. It outlives the source.
+  Status wake_on(int fd);
   // What began then or later may not be told yet, see Delivery; UINT64_MAX if all is that poll() found.
   [[nodiscard]] uint64_t unsettled_ns() const;
   [[nodiscard]] CaptureCounters counters() const;
@@ -88,6 +91,12 @@ class KernelSource final : public RecordSource {
   bool count_program_costs(bool on);
   // What it has counted since it was first asked to, by whomever.
   [[nodiscard]] std::vector<ProgramCost> program_costs() const;
+
+  // From now on, connections that are led to this process as a shim, and its own to servers, are not watched: the shim
+  // records them. The maps tell which those are; they live as long as this source. On Unix sockets it is every
+  // connection of this process, also one that is no leg of a session's.
+  GateMaps begin_gate();
+  void end_gate();
 
   // Ends the watching: what the rings hold can still be polled. Then positions() says where the open connections stood.
   void detach();

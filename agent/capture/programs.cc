@@ -58,6 +58,7 @@ class PlanePrograms final : public Programs {
     shared_.whole_bytes = &data.gh_whole_bytes;
     shared_.request_keep_bytes = &data.gh_request_keep_bytes;
     shared_.response_keep_bytes = &data.gh_response_keep_bytes;
+    shared_.gate_pid = &bss.gh_gate_pid;
     shared_.unclosed_count = &bss.gh_unclosed_count;
     shared_.images_untold_count = &bss.gh_images_untold_count;
     shared_.sessions_untold = &bss.gh_sessions_untold;

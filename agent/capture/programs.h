@@ -31,6 +31,7 @@ struct SharedVariables {
   uint32_t* whole_bytes = nullptr;
   uint32_t* request_keep_bytes = nullptr;
   uint32_t* response_keep_bytes = nullptr;
+  volatile uint32_t* gate_pid = nullptr;  // the agent's while it has a shim, see bpf/gate.h
   const U64* unclosed_count = nullptr;
   const U64* images_untold_count = nullptr;
   const U64* sessions_untold = nullptr;

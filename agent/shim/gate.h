@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gate: what stands between the two ends of one PostgreSQL session. A statement is judged before any byte of it goes on.
+// Gate: what stands between the two ends of one PostgreSQL session. A statement is judged before any byte of it goes
+// on.
 //
 // Where nothing is refused, what goes out at either end is, byte for byte, what came in at the other. A request that is
 // refused never leaves: in its place goes one that the server cannot but fail (a text that no grammar takes), so that
@@ -38,7 +39,8 @@ struct Ruling {
   // Released, it may change how later texts are read, or what their names mean: what is judged after it waits for its
   // answer.
   bool changes_state = false;
-  // Of a refusal, as the client gets them. Good until the next call of judge().
+  // Of a refusal. Good until the next call of judge(). `rule`: for the record, the rest is what the client gets.
+  std::string_view rule{};
   std::string_view sqlstate = "42501";
   std::string_view message{};
   std::string_view detail{};
@@ -47,10 +49,10 @@ struct Ruling {
 
 // How a session ends that its ends did not end themselves.
 enum class End : uint8_t {
-  kTerminated,        // by a ruling
-  kClientDesync,      // what the client sends is not the protocol
-  kServerDesync,      // what the server sends is not the protocol
-  kMemory,            // it would take more than it may
+  kTerminated,    // by a ruling
+  kClientDesync,  // what the client sends is not the protocol
+  kServerDesync,  // what the server sends is not the protocol
+  kMemory,        // it would take more than it may
 };
 
 // Who moves the bytes, and who judges. Called inside the gate's calls, never between them; spans are good until it
@@ -60,7 +62,10 @@ class GateHost {
   virtual ~GateHost() = default;
 
   // kConnect, kStatement (all that a request tells: text, parameters, names, protocol, writer is the host's own; the
-  // outcome is kUnknown and the answer's fields are empty).
+  // outcome is kUnknown, `transaction` is the state before it, and the answer's fields are empty). A Query is one
+  // request, whatever number of statements it has; what it runs by name is `resolved_text`, as Session::foresee() says.
+  // Of prepared texts above kRequestBytesMax an Execute has the head only: the whole was judged when it was prepared.
+  // What the gate itself refuses (too long, or no such message) does not come here. A login that is refused ends.
   virtual Ruling judge(const Activity& request, Purpose purpose) = 0;
   // What came of it, once the answer is in; with every other activity of the session, in the client's view.
   virtual void on_activity(const Activity& activity) = 0;
@@ -69,7 +74,7 @@ class GateHost {
   // For the record: the session as the client sees it, refusals included; offsets from the startup message on. Rows and
   // the rests of long frames come as Piece::kRows and kCut. `pieces` are what this call moved.
   virtual void on_moved(Direction direction, uint64_t offset, std::span<const Piece> pieces) = 0;
-  // A request that starts at `offset` of the client's stream was not released.
+  // A request that starts at `offset` of the client's stream was not released. Called before on_moved() with its bytes.
   virtual void on_refused(uint64_t offset, const Ruling& ruling) = 0;
   // Nothing more will be sent. The client gets what was sent to it before; the server's end may close at once.
   virtual void on_end(End end) = 0;
@@ -92,12 +97,14 @@ class Gate {
 
   // The stream's next bytes. Gives how many were taken: what was not is given again, with more behind it, when
   //   - more have come, and there are at least needs(direction) of them, or
-  //   - it waits (is_waiting()), and the other direction has moved or resume() was called.
+  //   - it waits (is_waiting()), and the other direction has moved or resume() was called, or
+  //   - on_closed(direction) was called: what nobody will complete is taken then, and goes nowhere.
   // Takes nothing after on_end().
   size_t on_bytes(Direction direction, std::span<const std::byte> bytes, uint64_t time_ns);
   // The judge that said kWait may know now; offer the client's bytes again.
   void resume();
-  // An end closed its side in order. Once it is told and all bytes are taken the host closes the other end.
+  // An end closed its side. Once it is told and all bytes are taken the host closes the other end. With the server's
+  // the session is over: its disconnect is told, and what the client still sends is taken and goes nowhere.
   void on_closed(Direction direction, uint64_t time_ns);
 
   // How many bytes there must be before it can take the next; 1 where any will do. Bounded by statement_bytes_max.

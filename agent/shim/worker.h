@@ -10,7 +10,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "agent/shim/gate.h"
@@ -56,7 +55,9 @@ class SessionJudge {
 struct Accepted {
   const SocketOpened& opened;
   size_t gated = 0;  // which
-  std::function<void()> resume;  // what SessionJudge said kWait for is known; the worker's thread, not inside judge()
+  // What SessionJudge said kWait for is known. On the worker's thread, not inside a call of a SessionJudge or of the
+  // records; does nothing once the session is over.
+  std::function<void()> resume;
 };
 
 // What a worker needs of those who judge and record. All calls come on the worker's thread.
@@ -72,13 +73,15 @@ class WorkerHost {
   // A descriptor to be polled for reading, and what to call then. -1: none.
   [[nodiscard]] virtual int mail_fd() const = 0;
   virtual void on_mail() = 0;
-  // Each turn of the loop, and at least four times a second.
+  // Each turn of the loop, and at least four times a second. Also the place for resume().
   virtual void on_turn(uint64_t now_boottime_ns) = 0;
 };
 
 struct WorkerCounters {
   std::atomic<uint64_t> accepted{0}, closed{0}, cancels{0}, refused_startups{0}, upstream_failed{0}, tls_failed{0};
   std::atomic<uint64_t> judged{0}, refused{0}, desyncs{0}, sessions{0}, bytes_up{0}, bytes_down{0};
+  // What waits in sessions' buffers now, and the most that ever did (between two steps of a session).
+  std::atomic<uint64_t> held_bytes{0}, held_bytes_max{0};
 };
 
 class Worker {

@@ -53,12 +53,14 @@ struct SocketOpened {
   bool is_encrypted = false;  // is_gated: it was TLS on the wire
 };
 
-// A request was not let through by the shim. Comes before the chunk with its answer.
+// A request was not let through by the shim. Comes before the chunk with its last byte.
 struct Refused {
   SocketId socket = 0;
   uint64_t time_ns = 0;
-  uint64_t offset = 0;  // of the request's first byte in its stream
-  bool terminates = false;
+  uint64_t offset = 0;         // of the request's first byte in its stream
+  bool terminates = false;     // the session ends with it
+  std::string_view rule{};     // that decided it, or a limit of the shim's: "gatehouse.statement-too-long"
+  std::string_view message{};  // as the client was told
 };
 
 // A stretch of a stream. A chunk is a row of pieces without holes between them.

@@ -458,6 +458,8 @@ void Session::on_ready(std::span<const std::byte> body, uint64_t time_ns) {
   end_transaction();
   if (!queue_.empty()) return;
   is_provisional_ = false;
+  foreseen_text_.reset();
+  foreseen_portal_.reset();
   // Idle. While requests waited, a long one's buffer was kept for the next.
   fifo_.shrink(kIdleBufferBytesMax);
   queue_.shrink();

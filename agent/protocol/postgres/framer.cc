@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "common/check.h"
-#include "common/reader.h"
 
 namespace gatehouse::postgres {
 
@@ -51,32 +50,17 @@ Step Framer::push_header(std::span<const std::byte> in) {
   std::memcpy(header_.data() + header_fill_, in.data(), take);
   header_fill_ = static_cast<uint8_t>(header_fill_ + take);
 
-  Reader r{std::span{header_}.first(header_size)};
-  uint32_t body_bytes_max = kStartupFrameBytesMax - kStartupHeaderSize;
-  frame_ = {.header_size = static_cast<uint32_t>(header_size)};
-  if (mode_ == Mode::kRegular) {
-    frame_.tag = r.be<uint8_t>();
-    body_bytes_max = (*bounds_)[frame_.tag];
-    // Known from the first byte, so said at the first byte: garbage must not wait for more garbage.
-    if (body_bytes_max == kNoSuchTag) {
-      Step step = poison(Reason::kUnknownTag);
-      step.consumed = take;
-      return step;
-    }
+  Step step = read_header(std::span{header_}.first(header_fill_), mode_, *bounds_);
+  step.consumed = take;
+  frame_ = step.frame;
+  if (step.kind == Step::Kind::kDesync) {
+    poison(step.reason);
+  } else if (step.kind == Step::Kind::kHeader) {
+    header_fill_ = 0;
+    body_left_ = frame_.body_size;
+    if (body_left_ > 0) state_ = State::kBody;
   }
-  if (header_fill_ < header_size)
-    return {.kind = Step::Kind::kMore, .consumed = take, .hint = header_size - header_fill_};
-
-  const auto wire_length = r.be<uint32_t>();  // counts itself but not the tag
-  if (wire_length < 4 || wire_length - 4 > body_bytes_max) {
-    Step step = poison(wire_length < 4 ? Reason::kLengthTooSmall : Reason::kLengthTooLarge);
-    step.consumed = take;
-    return step;
-  }
-  header_fill_ = 0;
-  frame_.body_size = body_left_ = wire_length - 4;
-  if (body_left_ > 0) state_ = State::kBody;
-  return {.kind = Step::Kind::kHeader, .end = body_left_ == 0, .frame = frame_, .consumed = take};
+  return step;
 }
 
 Step Framer::push_body(std::span<const std::byte> in) {

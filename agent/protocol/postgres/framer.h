@@ -22,6 +22,40 @@ enum class Mode : uint8_t {
   kOpaque,   // for ever
 };
 
+// What stands at the head of `in`, where a frame begins: kHeader once its header is whole, else kMore with how many
+// bytes are missing, or kDesync. Takes nothing. `mode` is kStartup or kRegular.
+inline Step read_header(std::span<const std::byte> in, Mode mode, const BodyBounds& bounds) {
+  const bool is_tagged = mode != Mode::kStartup;
+  const size_t header_size = is_tagged ? kHeaderSize : kStartupHeaderSize;
+  Step step{.kind = Step::Kind::kDesync, .frame = {.header_size = static_cast<uint32_t>(header_size)}};
+  uint32_t body_bytes_max = kStartupFrameBytesMax - kStartupHeaderSize;
+  if (is_tagged && !in.empty()) {
+    step.frame.tag = std::to_integer<uint8_t>(in[0]);
+    body_bytes_max = bounds[step.frame.tag];
+    // Known from the first byte, so said at the first byte: garbage must not wait for more garbage.
+    if (body_bytes_max == kNoSuchTag) {
+      step.reason = Reason::kUnknownTag;
+      return step;
+    }
+  }
+  if (in.size() < header_size) {
+    step.kind = Step::Kind::kMore;
+    step.hint = header_size - in.size();
+    return step;
+  }
+  uint32_t wire_length = 0;  // counts itself but not the tag
+  for (const std::byte b : in.subspan(header_size - sizeof(wire_length), sizeof(wire_length)))
+    wire_length = wire_length << 8 | std::to_integer<uint32_t>(b);
+  if (wire_length < sizeof(wire_length) || wire_length - sizeof(wire_length) > body_bytes_max) {
+    step.reason = wire_length < sizeof(wire_length) ? Reason::kLengthTooSmall : Reason::kLengthTooLarge;
+    return step;
+  }
+  step.kind = Step::Kind::kHeader;
+  step.frame.body_size = wire_length - static_cast<uint32_t>(sizeof(wire_length));
+  step.end = step.frame.body_size == 0;
+  return step;
+}
+
 class Framer {
  public:
   Framer(Direction direction, Mode mode)

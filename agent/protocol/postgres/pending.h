@@ -25,6 +25,7 @@ class ByteFifo {
   // Bytes before `position` are no longer needed.
   void release_to(uint64_t position);
   [[nodiscard]] size_t heap_bytes() const { return data_.capacity(); }
+  [[nodiscard]] size_t held_bytes() const { return data_.size() - head_; }
   // What append() of so many bytes would add to heap_bytes(), at most.
   [[nodiscard]] size_t growth_bytes(size_t bytes) const {
     return data_.size() - head_ + bytes <= data_.capacity() ? 0 : std::max(bytes, data_.capacity());

@@ -212,15 +212,20 @@ void Session::emit_whole(const Pending& entry, uint64_t time_ns) {
   forget_names_of(entry);
 }
 
-// EXECUTE, FETCH and MOVE, also inside EXPLAIN and CREATE TABLE AS: the statement that runs.
-// `fidelity` becomes worse where that is not known, or not well known.
-TextRef Session::resolve(std::string_view sql, Fidelity& fidelity) {
-  constexpr std::string_view kInitials = "eEfFmMcC";
+// Cheap for a text that begins with another verb than these commands do.
+sql::NamedCommand Session::named_command(std::string_view sql) const {
+  constexpr std::string_view kInitials = "eEfFmMcCpPdD";
   // A text that begins with a letter begins with its verb.
   if (!sql.empty() && is_letter(sql.front()) && kInitials.find(sql.front()) == kInitials.npos) return {};
   const std::string_view verb = sql::first_verb(sql);
   if (verb.empty() || kInitials.find(verb.front()) == kInitials.npos) return {};
-  const sql::NamedCommand command = sql::parse_named_command(sql, lexical_mode());
+  return sql::parse_named_command(sql, lexical_mode());
+}
+
+// EXECUTE, FETCH and MOVE, also inside EXPLAIN and CREATE TABLE AS: the statement that runs.
+// `fidelity` becomes worse where that is not known, or not well known.
+TextRef Session::resolve(std::string_view sql, Fidelity& fidelity) {
+  const sql::NamedCommand command = named_command(sql);
   TextRef found;
   if (command.kind == sql::NamedCommand::Kind::kExecute) {
     found = find_statement(command.name.view());

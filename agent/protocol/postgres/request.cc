@@ -5,6 +5,13 @@
 #include "agent/protocol/postgres/session.h"
 
 namespace gatehouse::postgres {
+namespace {
+
+// Of requests that the server skips so much is remembered until their Sync comes: beyond it they are told before.
+constexpr size_t kSkippedDepthMax = kPipelineDepthMax / 2;
+constexpr size_t kSkippedBytesMax = kSessionBytesMax / 4;
+
+}  // namespace
 
 void Session::on_request_frame(const Frame& frame, std::span<const std::byte> body) {
   switch (static_cast<RequestTag>(frame.tag)) {
@@ -54,7 +61,21 @@ bool Session::make_room(size_t bytes) {
   return held + growth <= kSessionBytesMax;
 }
 
+// While the server skips to a Sync that has not come, nothing of what comes instead is ever answered: it is told, and
+// makes room.
+void Session::shed_skipped(uint64_t time_ns) {
+  if (queue_.size() < kSkippedDepthMax && fifo_.held_bytes() < kSkippedBytesMax) return;
+  if (sync_index() < queue_.size()) return;
+  while (!queue_.empty()) {
+    const Pending entry = queue_.front();
+    if (entry.kind == Pending::Kind::kUnknown) return;
+    drain_entry(entry, Outcome::kSkipped, time_ns);
+    pop();
+  }
+}
+
 void Session::queue_request(Pending::Kind kind, const Frame& frame, std::span<const std::byte> body) {
+  if (is_skipping_) shed_skipped(request_.start.time_ns);
   // Without room even for the entry, answers can no longer be told apart.
   if (queue_.size() >= kPipelineDepthMax || !make_room(0)) surprise();
   const size_t keep = make_room(body.size()) ? body.size() : 0;

@@ -65,7 +65,8 @@ size_t Session::memory_bytes() const {
          shadow_portals_.heap_bytes() + texts_.idle_bytes() + portal_pool_.idle_bytes() +
          parts_.capacity() * sizeof(Part) + (ranges_.capacity() + other_ranges_.capacity()) * sizeof(sql::TextRange) +
          parameters_.capacity() * sizeof(Parameter) + user_.capacity() + database_.capacity() +
-         application_name_.capacity() + server_version_.capacity() + client_encoding_.capacity();
+         application_name_.capacity() + server_version_.capacity() + client_encoding_.capacity() +
+         foreseen_resolved_.capacity() + foreseen_settings_.capacity() * sizeof(Setting);
 }
 
 void Session::on_bytes(Direction direction, std::span<const std::byte> bytes, const ByteContext& context) {

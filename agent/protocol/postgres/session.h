@@ -74,6 +74,45 @@ class Session final : public ProtocolSession {
   [[nodiscard]] Phase phase() const { return phase_; }
   [[nodiscard]] TransactionState transaction() const { return transaction_; }
 
+  // For who stands between the two ends, and judges a request before the session and the server get it. foresight.cc.
+
+  enum class Foresight : uint8_t {
+    kKnown,
+    kUnsettled,  // which statement a name means depends on an answer that is owed; ask again when one has come
+    kMalformed,  // no such request: the server cannot read it either
+  };
+  // What the server would do with StartupMessage, Query, Parse, Execute or FunctionCall if it came now, whole, behind
+  // all requests so far; those of its own segment (up to a Sync, Query or FunctionCall) succeed, or the server passes
+  // this one over. Fills the session's and the request's own fields. They borrow `body` and the session, until its next
+  // call that is not const.
+  //
+  // An Execute of a portal that is not known has no text; its fidelity is kAfterGap where the name was forgotten rather
+  // than never there (a function may have opened it all the same). `resolved_text`: what EXECUTE, FETCH and MOVE in the
+  // text run; of several, one after another; one that is not known stands there as it was written.
+  Foresight foresee(RequestTag tag, std::span<const std::byte> body, Activity& activity);
+  Foresight foresee_startup(std::span<const std::byte> body, Activity& activity);
+
+  // The server will answer a request that began before `offset`, whatever the client does next.
+  [[nodiscard]] bool owes_before(uint64_t offset) const;
+  // Where the request begins that the server's next answer is for. nullopt: none, or it skips to a Sync.
+  [[nodiscard]] std::optional<uint64_t> answers_next() const;
+  // After an error in the extended protocol, until Sync's ReadyForQuery.
+  [[nodiscard]] bool is_skipping() const { return is_skipping_; }
+  // The request at `offset` has not been answered, or only in part.
+  [[nodiscard]] bool is_pending(uint64_t offset) const { return !queue_.empty() && queue_.at(0).offset <= offset; }
+  // The statement under way has its error: one more is the session's.
+  [[nodiscard]] bool has_failed() const;
+  // The server takes rows of a COPY, and the client has not ended them.
+  [[nodiscard]] bool is_copying_in() const;
+  // … while requests wait that it will take for rows, and refuse.
+  [[nodiscard]] bool is_copy_confused() const;
+  // Requests that await an answer, and what is remembered of them.
+  [[nodiscard]] size_t pending_count() const { return queue_.size(); }
+  [[nodiscard]] size_t pending_bytes() const { return fifo_.held_bytes(); }
+  // A statement that has been answered goes to the sink now, rather than when what follows tells the transaction's
+  // state.
+  void tell_answered();
+
  private:
   // One direction: its framer and the frame under way.
   struct Stream {
@@ -171,6 +210,7 @@ class Session final : public ProtocolSession {
   void on_request_frame(const Frame& frame, std::span<const std::byte> body);
   void queue_request(Pending::Kind kind, const Frame& frame, std::span<const std::byte> body);
   void queue_copy_data(const Frame& frame);
+  void shed_skipped(uint64_t time_ns);
   void count_copy_rows(uint64_t rows, uint64_t bytes, const ByteContext& context);
   bool make_room(size_t bytes);
   void mark_unknown_requests();
@@ -180,7 +220,6 @@ class Session final : public ProtocolSession {
   void on_answer(ResponseTag tag, std::span<const std::byte> body, uint64_t time_ns);
   void on_unknown_answer(ResponseTag tag, std::span<const std::byte> body, uint64_t time_ns);
   void on_error(std::span<const std::byte> body, uint64_t time_ns);
-  [[nodiscard]] bool has_failed() const;
   void on_statement_error(uint64_t time_ns);
   void on_notification(std::span<const std::byte> body, uint64_t time_ns);
   void on_ready(std::span<const std::byte> body, uint64_t time_ns);
@@ -226,8 +265,24 @@ class Session final : public ProtocolSession {
   void emit_whole(const Pending& entry, uint64_t time_ns);
   [[nodiscard]] bool parts_agree() const;
   TextRef resolve(std::string_view sql, Fidelity& fidelity);
+  [[nodiscard]] sql::NamedCommand named_command(std::string_view sql) const;
   void apply_effects(std::string_view sql, std::string_view tag, Fidelity fidelity);
   [[nodiscard]] sql::LexicalMode lexical_mode() const;
+
+  // foresight.cc
+  template <typename RefT>
+  struct Foreseen {
+    bool is_settled = true;
+    bool is_hidden = false;  // not known for want of room
+    RefT value{};
+  };
+  Foreseen<TextRef> foresee_statement(std::string_view name, size_t before);
+  Foreseen<PortalRef> foresee_portal(std::string_view name);
+  Foresight foresee_execute(std::span<const std::byte> body, Activity& activity);
+  // False: unsettled.
+  bool foresee_resolved(std::string_view sql, Activity& activity);
+  struct InText;
+  bool foresee_command(std::string_view sql, InText& in_text, size_t depth);
 
   // emit.cc
   void hold(const Pending& entry, Outcome outcome, std::string_view tag, uint64_t rows, uint64_t time_ns);
@@ -313,6 +368,12 @@ class Session final : public ProtocolSession {
   std::vector<Part> parts_;
   std::vector<Parameter> parameters_;
   std::string function_text_;
+
+  // What foresee() gave last.
+  TextRef foreseen_text_;
+  PortalRef foreseen_portal_;
+  std::string foreseen_resolved_, foreseen_version_;
+  std::vector<Setting> foreseen_settings_;
 
   // Resynchronisation.
   bool is_provisional_ = false;
