@@ -151,7 +151,8 @@ std::string SessionTotals::head() const {
   std::string client = safe(row.session_client());
   if (!row.session_application().empty()) client += " as \"" + safe(row.session_application()) + "\"";
   line("client", client);
-  line("encrypted", row.session_encrypted() ? "yes: content is not visible" : "no");
+  line("encrypted", !row.session_encrypted() ? "no" : row.session_gated() ? "yes" : "yes: content is not visible");
+  line("enforced", row.session_gated() ? "yes: each statement was judged before it went on" : "no");
   line("start", local_timestamp(first_ns_));
   line("end", ended_ ? local_timestamp(last_ns_) : "");
   return out;

@@ -398,6 +398,7 @@ void Flattener::add_session(const v1::Session& session, v1::Row& row) const {
   set(row.mutable_session_transport(), transport_text(session.transport()));
   row.set_session_backend_pid(session.backend_pid());
   row.set_session_encrypted(session.encrypted());
+  row.set_session_gated(session.gated());
   row.set_session_named_by(session.named_by());
 }
 
