@@ -98,6 +98,9 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path) {
       .list_sockets = [&] { return source->list_sockets(); },
       .programs = {.count = [&](bool on) { return source->count_program_costs(on); },
                    .read = [&] { return source->program_costs(); }},
+      .wake_on = [&](int fd) { return source->wake_on(fd); },
+      .begin_gate = [&] { return source->begin_gate(); },
+      .end_gate = [&] { source->end_gate(); },
       .ports = ports,
       .plane = std::string(to_string(source->plane())),
   };

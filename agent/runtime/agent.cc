@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/runtime/agent.h"
 
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ class Tee final : public RecordSink {
   void on_socket_opened(const SocketOpened& r) override { both(&RecordSink::on_socket_opened, r); }
   void on_chunk(const Chunk& r) override { both(&RecordSink::on_chunk, r); }
   void on_socket_opaque(const SocketOpaque& r) override { both(&RecordSink::on_socket_opaque, r); }
+  void on_refused(const Refused& r) override { both(&RecordSink::on_refused, r); }
   void on_socket_closed(const SocketClosed& r) override { both(&RecordSink::on_socket_closed, r); }
   void on_process_exec(const ProcessExec& r) override { both(&RecordSink::on_process_exec, r); }
   void on_process_fork(const ProcessFork& r) override { both(&RecordSink::on_process_fork, r); }
@@ -145,7 +147,7 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
   };
   GH_ASSIGN(agent->uplink_, uplink::Uplink::start(std::move(options), *agent->spool_));
 
-  const std::string boot_id = new_boot_id();
+  const std::string boot_id = agent->boot_id_ = new_boot_id();
   agent->processes_ = std::make_unique<identity::ProcessTable>();
   agent->directory_ = std::make_unique<TableDirectory>(*agent->processes_);
   agent->builder_ = std::make_unique<BatchBuilder>(
@@ -193,6 +195,7 @@ Counters Agent::counters(const LiveSource& live) const {
   add(counters, shard_->counters());
   add(counters, processes_->counters());
   add(counters, spool_->counters(), uplink_->status());
+  if (inline_path_) counters.merge(inline_path_->counters());
   if (!examiner_->is_idle()) add(counters, examiner_->counters());
   if (!catalogs_->empty()) {
     const std::vector<catalog::CatalogStatus> catalogs = catalogs_->status();
@@ -316,6 +319,7 @@ void Agent::see_to(uint64_t polled_unix_ns, const LiveSource& live) {
 void Agent::mind_policy(const LiveSource& live, Signals& signals, uint64_t now_ns) {
   if (signals.reload != 0) {
     signals.reload = 0;
+    reload_databases(live, now_ns);
     if (policy_keeper_)
       policy_keeper_->ask_reload();
     else
@@ -325,6 +329,8 @@ void Agent::mind_policy(const LiveSource& live, Signals& signals, uint64_t now_n
   PolicyRef changed = policy_keeper_->poll();
   if (changed == nullptr) return;
   shard_->flush(now_ns, true);
+  if (inline_path_) inline_path_->set_policy(changed);
+  for (const auto& path : leaving_paths_) path->set_policy(changed);
   examiner_->set_policy(std::move(changed));
   builder_->set_policy(std::string(examiner_->policy_version()));
   report_status("policy", live, now_ns);
@@ -336,6 +342,10 @@ void Agent::housekeeping(const LiveSource& live, uint64_t now_ns) {
     changed_.clear();
     processes_->poll(now_ns, changed_);
     if (!changed_.empty()) shard_->on_processes_changed();
+    if (inline_path_) inline_path_->on_processes_changed(changed_);
+    for (const auto& path : leaving_paths_) path->on_processes_changed(changed_);
+    // One that had none at the last look had told its last by the look.
+    std::erase_if(leaving_paths_, [](const auto& path) { return path->is_over(); });
     report_spool_losses(now_ns);
   }
   report_degradation(live, now_ns);
@@ -372,6 +382,93 @@ void Agent::finish(const LiveSource& live, uint64_t watched_unix_ns) {
   uplink_->stop(kDrainMax);
 }
 
+// From here on clients of enforced databases are led through this process.
+Status Agent::open_inline_path(const LiveSource& live) {
+  const auto is_gated = [](const AgentConfig::Database& database) { return database.gate.has_value(); };
+  if (std::ranges::none_of(config_.databases, is_gated)) {
+    InlinePath::open_closed();
+    return {};
+  }
+  if (!wake_.valid()) {
+    wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!wake_.valid()) return Error::system("eventfd");
+    GH_TRY(live.wake_on(wake_.get()));
+  }
+  InlinePath::Options options{.databases = config_.databases,
+                              .agent_id = uplink_->agent_id(),
+                              .boot_id = boot_id_,
+                              .host = config::host_name(),
+                              .always_facts = config_.rules.always_facts,
+                              .unix_minus_boottime_ns = builder_->time_base().unix_minus_boottime_ns,
+                              .maps = live.begin_gate(),
+                              .wake = [fd = wake_.get()] {
+                                const uint64_t one = 1;
+                                [[maybe_unused]] const ssize_t written = ::write(fd, &one, sizeof one);
+                              }};
+  if (policy_keeper_) {
+    options.policy = policy_keeper_->policy();
+    options.rules_state = examiner_->export_state();
+  }
+  GH_ASSIGN(inline_path_, InlinePath::open(std::move(options), catalogs_->empty() ? nullptr : catalogs_.get()));
+  shard_->set_enforcement(
+      [this](std::string_view label) { return inline_path_ ? inline_path_->enforced_since_ns(label) : 0; });
+  log::info("shim", "enforcing: new connections are judged", {});
+  return {};
+}
+
+// Of the configuration, what is enforced may change while the agent runs.
+void Agent::reload_databases(const LiveSource& live, uint64_t now_ns) {
+  if (config_.file.empty()) return;
+  auto config = load_agent_config(config_.file);
+  if (!config) {
+    log::warn("agent", "the configuration was not read again", {{"reason", config.error().message()}});
+    return;
+  }
+  bool is_changed = false;
+  for (AgentConfig::Database& database : config_.databases) {
+    const auto now = std::ranges::find(config->databases, database.name, &AgentConfig::Database::name);
+    if (now == config->databases.end() || now->listen != database.listen || now->gate == database.gate) continue;
+    database.gate = now->gate;
+    is_changed = true;
+  }
+  if (!is_changed) return;
+  // The old and the new one lead the same clients: there is no moment in which nobody does.
+  std::unique_ptr<InlinePath> before = std::move(inline_path_);
+  if (const Status status = open_inline_path(live); !status)
+    log::error("shim", "nothing is enforced from now on", {{"reason", status.error().message()}});
+  if (before) {
+    before->let_go();
+    leaving_paths_.push_back(std::move(before));
+  }
+  report_status("databases", live, now_ns);
+}
+
+size_t Agent::turn_inline_paths(RecordSink& sink, bool is_complete) {
+  size_t records = 0;
+  const auto turn = [&](InlinePath& path) {
+    records +=
+        path.turn(sink, kRecordsPerTurnMax, is_complete, *subjects_, *processes_, builder_->time_base());
+  };
+  if (inline_path_) turn(*inline_path_);
+  for (const auto& path : leaving_paths_) turn(*path);
+  return records;
+}
+
+// Their sessions end with them, and say so.
+void Agent::stop_inline_paths(const LiveSource& live, RecordSink& sink) {
+  if (!inline_path_ && leaving_paths_.empty()) return;
+  if (inline_path_) leaving_paths_.push_back(std::move(inline_path_));
+  for (const auto& path : leaving_paths_) {
+    path->stop();
+    path->take();
+  }
+  while (turn_inline_paths(sink, true) > 0) {
+    for (const auto& path : leaving_paths_) path->take();
+  }
+  leaving_paths_.clear();
+  live.end_gate();
+}
+
 Status Agent::run(const LiveSource& live, RecordSink* also, Signals& signals) {
   builder_->set_time_base(current_time_base());
   meter_ = std::make_unique<CostMeter>(ns_of(config_.agent.bpf_sample), live.programs);
@@ -384,11 +481,15 @@ Status Agent::run(const LiveSource& live, RecordSink* also, Signals& signals) {
   std::unique_ptr<Tee> tee = also == nullptr ? nullptr : std::make_unique<Tee>(*also, *shard_);
   RecordSink& sink = tee ? static_cast<RecordSink&>(*tee) : *shard_;
   report_unwatched(boottime_ns());
+  GH_TRY(open_inline_path(live).context("mode: enforce"));
   log::info("agent", "watching", {{"agent_id", uplink_->agent_id()}, {"plane", live.plane}});
   while (signals.stop == 0) {
     if (const auto failure = uplink_->failure()) return *failure;
     const uint64_t polled_unix_ns = unix_ns();
-    const size_t records = live.source.poll(sink, kRecordsPerTurnMax);
+    if (inline_path_) inline_path_->take();
+    for (const auto& path : leaving_paths_) path->take();
+    size_t records = live.source.poll(sink, kRecordsPerTurnMax);
+    records += turn_inline_paths(sink, records < kRecordsPerTurnMax);
     records_ += records;
     if (records < kRecordsPerTurnMax) see_to(polled_unix_ns, live);
     const uint64_t now_ns = boottime_ns();
@@ -399,6 +500,7 @@ Status Agent::run(const LiveSource& live, RecordSink* also, Signals& signals) {
       live.wait(pause_ms, builder_->empty() ? std::max(pause_ms, kIdleMsMax) : pause_ms);
     }
   }
+  stop_inline_paths(live, sink);
   // The programs go one after the other: what happens meanwhile may be seen in part.
   const uint64_t watched_unix_ns = unix_ns();
   live.detach();

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "agent/config/agent_config.h"
 #include "agent/identity/process_table.h"
@@ -15,6 +16,7 @@
 #include "agent/runtime/batch_builder.h"
 #include "agent/runtime/catalog_book.h"
 #include "agent/runtime/cost_meter.h"
+#include "agent/runtime/inline_path.h"
 #include "agent/runtime/policy_keeper.h"
 #include "agent/runtime/publisher.h"
 #include "agent/runtime/shard.h"
@@ -24,9 +26,11 @@
 #include "agent/runtime/table_directory.h"
 #include "agent/runtime/watch_mark.h"
 #include "agent/spool/spool.h"
+#include "agent/stream/gate_maps.h"
 #include "agent/stream/host_socket.h"
 #include "agent/stream/records.h"
 #include "agent/uplink/uplink.h"
+#include "common/file.h"
 #include "common/result.h"
 
 namespace gatehouse::runtime {
@@ -49,6 +53,11 @@ struct LiveSource {
   // Every socket of the host that has to do with a database.
   std::function<Result<std::vector<HostSocket>>()> list_sockets;
   CostMeter::Programs programs;
+  // A descriptor that ends wait() when it becomes readable.
+  std::function<Status(int)> wake_on;
+  // See KernelSource; the latter may be called without the former.
+  std::function<GateMaps()> begin_gate;
+  std::function<void()> end_gate;
   std::vector<uint16_t> ports;  // that are named: sessions at them that were open before are joined
   std::string plane;
 };
@@ -87,10 +96,14 @@ class Agent {
   void see_to(uint64_t polled_unix_ns, const LiveSource& live);
   void mind_policy(const LiveSource& live, Signals& signals, uint64_t now_ns);
   void housekeeping(const LiveSource& live, uint64_t now_ns);
+  Status open_inline_path(const LiveSource& live);
+  void reload_databases(const LiveSource& live, uint64_t now_ns);
+  size_t turn_inline_paths(RecordSink& sink, bool is_complete);
+  void stop_inline_paths(const LiveSource& live, RecordSink& sink);
   void finish(const LiveSource& live, uint64_t watched_unix_ns);
 
   AgentConfig config_;
-  std::string kernel_;
+  std::string kernel_, boot_id_;
   std::unique_ptr<spool::Spool> spool_;
   std::unique_ptr<uplink::Uplink> uplink_;
   std::unique_ptr<identity::ProcessTable> processes_;
@@ -102,6 +115,9 @@ class Agent {
   std::unique_ptr<Subjects> subjects_;
   std::unique_ptr<PolicyKeeper> policy_keeper_;  // null: no rules
   std::unique_ptr<Shard> shard_;
+  UniqueFd wake_;                            // of inline_path_'s other thread
+  std::unique_ptr<InlinePath> inline_path_;  // null: no database is enforced
+  std::vector<std::unique_ptr<InlinePath>> leaving_paths_;  // of configurations before this one: they have sessions yet
   bool is_restart_ = false;
   std::optional<Watched> before_;  // what the run before left, if it can be read
   uint64_t seen_to_unix_ns_ = 0;   // of what was ready to be read then, everything was

@@ -376,6 +376,7 @@ void write_session(WireBuffer& out, const SessionFacts& session) {
   put_number(body, S::kServerProcessFieldNumber, session.server_process);
   put_number(body, S::kEncryptedFieldNumber, session.encrypted ? 1 : 0);
   put_text(body, S::kNamedByFieldNumber, session.named_by);
+  put_number(body, S::kGatedFieldNumber, session.gated ? 1 : 0);
   if (session.labels == nullptr) return;
   for (const auto& [name, text] : *session.labels) {
     Writer entry = nested(body, S::kLabelsFieldNumber);

@@ -102,7 +102,7 @@ struct SessionFacts {
   uint64_t id = 0;
   uint64_t opened_unix_ns = 0;
   Transport transport = Transport::kTcp4;
-  bool captured_at_client = false, joined = false, encrypted = false;
+  bool captured_at_client = false, joined = false, encrypted = false, gated = false;
   std::string client_address, server_address;
   uint32_t client_port = 0, server_port = 0;
   std::string database_label;

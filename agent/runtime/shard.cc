@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <utility>
 
 #include "agent/runtime/server_title.h"
@@ -19,6 +20,8 @@ std::shared_ptr<SessionEntry> make_entry(const SocketOpened& opened, std::span<c
   facts.transport = opened.transport;
   facts.captured_at_client = opened.captured_at_client;
   facts.joined = opened.joined;
+  facts.gated = opened.is_gated;
+  facts.encrypted = opened.is_encrypted;
   if (opened.transport != Transport::kUnix) facts.client_address = address_text(opened.transport, opened.client);
   facts.client_port = opened.client.port;
   facts.server_address = address_text(opened.transport, opened.server);
@@ -59,6 +62,10 @@ class Shard::Session final : public ConnectionObserver {
     // As it is now: it may be another program by the time that an event names it.
     if (const auto& image = shard.processes_.writer(opened.client_opener, opened.client_uid); image != nullptr)
       entry_->opener.image = image->image_number;
+    if (opened.is_gated || opened.joined || !shard.enforced_since_ns_) return;
+    const uint64_t since_ns = shard.enforced_since_ns_(entry_->facts.database_label);
+    const bool is_own = shard.judging_ && shard.judging_->subjects.is_own(*entry_);
+    is_bypass_ = since_ns != 0 && opened.time_ns > since_ns && !is_own;
   }
 
   void on_chunk(const Chunk& chunk) {
@@ -80,6 +87,12 @@ class Shard::Session final : public ConnectionObserver {
     now_ns_ = record.time_ns;
     entry_->facts.encrypted = record.reason != SocketOpaque::Reason::kNotProtocol;
     connection_.on_opaque(record, *this);
+  }
+  void on_refused(const Refused& record) {
+    refusals_.push_back({.offset = record.offset,
+                         .action = record.terminates ? rules::Action::kTerminate : rules::Action::kBlock,
+                         .rule = std::string(record.rule),
+                         .message = std::string(record.message)});
   }
   void on_closed(const SocketClosed& record) {
     now_ns_ = record.time_ns;
@@ -163,19 +176,64 @@ class Shard::Session final : public ConnectionObserver {
 
  private:
   using LostSpans = std::array<std::array<LostSpan, kLostReasons>, kDirections>;
+  // What the shim did not let through.
+  struct Refusal {
+    uint64_t offset = 0;
+    rules::Action action = rules::Action::kBlock;
+    std::string rule, message;
+  };
 
   [[nodiscard]] bool is_judging() const { return shard_.is_judging() && !shard_.judging_->subjects.is_own(*entry_); }
   [[nodiscard]] judge::Subject subject(const ImageKey& writer) {
     return shard_.judging_->subjects.subject(subject_, *entry_, writer, shard_.builder_.time_base());
   }
   Judged judge(const Activity& activity) {
-    if (!is_judging()) [[likely]]
+    const Refusal* const refusal = entry_->facts.gated ? refusal_of(activity) : nullptr;
+    if (!is_judging() && refusal == nullptr && !is_bypass_) [[likely]]
       return {};
-    const uint64_t time_unix_ns = shard_.builder_.time_base().to_unix(activity.start_ns);
-    const judge::Examined examined =
-        shard_.judging_->examiner.examine(subject(activity.writer), activity, time_unix_ns);
-    if (activity.outcome == Outcome::kOk) shard_.judging_->subjects.on_effects(*entry_, examined.effects);
+    judge::Examined examined;
+    if (is_judging()) {
+      const uint64_t time_unix_ns = shard_.builder_.time_base().to_unix(activity.start_ns);
+      judge::Subject subject = this->subject(activity.writer);
+      if (entry_->facts.gated)
+        subject.enforcement =
+            refusal == nullptr ? judge::Subject::Enforcement::kReleased : judge::Subject::Enforcement::kRefused;
+      examined = shard_.judging_->examiner.examine(subject, activity, time_unix_ns);
+      if (activity.outcome == Outcome::kOk) shard_.judging_->subjects.on_effects(*entry_, examined.effects);
+    }
+    if (refusal != nullptr) examined.findings = with_refusal(examined.findings, *refusal);
+    if (std::exchange(is_bypass_, false)) examined.findings = with_bypass(examined.findings);
     return shard_.judged(examined);
+  }
+  // It reached the server, and nobody judged it before. Said once for each session.
+  std::span<const judge::Found> with_bypass(std::span<const judge::Found> findings) {
+    with_refusal_.assign(findings.begin(), findings.end());
+    with_refusal_.push_back({.rule = "gatehouse.bypass",
+                             .action = rules::Action::kAlert,
+                             .severity = rules::Severity::kHigh,
+                             .message = "This connection reached a database in mode enforce without being judged."});
+    return with_refusal_;
+  }
+  // The refusal that the activity is the answer to.
+  const Refusal* refusal_of(const Activity& activity) {
+    const bool is_request = activity.kind == ActivityKind::kStatement || activity.kind == ActivityKind::kConnect;
+    if (!is_request) return nullptr;
+    while (!refusals_.empty() && refusals_.front().offset < activity.request_offset) refusals_.pop_front();
+    if (refusals_.empty() || refusals_.front().offset >= activity.request_offset + activity.request_bytes)
+      return nullptr;
+    return &refusals_.front();
+  }
+  // What was refused has a finding that says so, whatever it looks like from here.
+  std::span<const judge::Found> with_refusal(std::span<const judge::Found> findings, const Refusal& refusal) {
+    const auto is_it = [&](const judge::Found& found) { return found.rule == refusal.rule && !found.would; };
+    if (std::ranges::any_of(findings, is_it)) return findings;
+    with_refusal_.assign(findings.begin(), findings.end());
+    std::erase_if(with_refusal_, [&](const judge::Found& found) { return found.rule == refusal.rule; });
+    with_refusal_.push_back({.rule = refusal.rule,
+                             .action = refusal.action,
+                             .severity = rules::Severity::kMedium,
+                             .message = refusal.message});
+    return with_refusal_;
   }
   void disconnect(const Activity& activity) {
     const CoverageReport report = coverage();
@@ -285,9 +343,12 @@ class Shard::Session final : public ConnectionObserver {
   uint32_t writer_uid_ = UINT32_MAX;
   uint64_t writer_mark_ = 0;
   bool watch_ended_ = false;
+  bool is_bypass_ = false;  // and no event has said so yet
   std::string_view opaque_reason_{};         // a constant of the protocol's
   std::unique_ptr<LostSpans> lost_;          // where something was lost
   std::unique_ptr<SessionSubject> subject_;  // where somebody judges
+  std::deque<Refusal> refusals_;             // in the order of their offsets; those whose answer has not come
+  std::vector<judge::Found> with_refusal_;
 };
 
 Shard::Shard(identity::ProcessTable& processes, BatchBuilder& builder, std::vector<AgentConfig::Database> databases,
@@ -338,6 +399,11 @@ void Shard::on_chunk(const Chunk& record) {
 void Shard::on_socket_opaque(const SocketOpaque& record) {
   latest_record_ns_ = record.time_ns;
   if (const auto found = sessions_.find(record.socket); found != sessions_.end()) found->second->on_opaque(record);
+}
+
+void Shard::on_refused(const Refused& record) {
+  latest_record_ns_ = record.time_ns;
+  if (const auto found = sessions_.find(record.socket); found != sessions_.end()) found->second->on_refused(record);
 }
 
 void Shard::on_socket_closed(const SocketClosed& record) {

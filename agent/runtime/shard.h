@@ -64,11 +64,18 @@ class Shard final : public RecordSink {
   void on_socket_opened(const SocketOpened& record) override;
   void on_chunk(const Chunk& record) override;
   void on_socket_opaque(const SocketOpaque& record) override;
+  void on_refused(const Refused& record) override;
   void on_socket_closed(const SocketClosed& record) override;
   void on_process_exec(const ProcessExec& record) override;
   void on_process_fork(const ProcessFork& record) override;
   void on_process_exit(const ProcessExit& record) override;
   void on_process_image_lost(const ProcessImageLost& loss) override;
+
+  // Since when (CLOCK_BOOTTIME; 0: it need not) a connection to the database of a label must come through the shim.
+  // One that did not is a finding.
+  void set_enforcement(std::function<uint64_t(std::string_view label)> enforced_since_ns) {
+    enforced_since_ns_ = std::move(enforced_since_ns);
+  }
 
   // More is known of processes than before: a digest, a name.
   void on_processes_changed();
@@ -100,6 +107,7 @@ class Shard final : public RecordSink {
   std::optional<Judging> judging_;
   std::unordered_map<SocketId, std::unique_ptr<Session>> sessions_;
   ShardCounters counters_;
+  std::function<uint64_t(std::string_view label)> enforced_since_ns_;
   uint64_t latest_record_ns_ = 0;
   uint64_t images_mark_ = 1;  // grows when a process may have got a new image
 };

@@ -374,6 +374,63 @@ TEST(Shard, ASessionOfWhichNothingCouldBeReadIsBlind) {
   EXPECT_EQ(coverage_of(f).verdict(), v1::COVERAGE_VERDICT_BLIND);
 }
 
+// What the shim did not let through has a finding that says so; the shim's word is the last.
+TEST(Shard, WhatTheShimRefusedIsFound) {
+  Fixture f;
+  const auto say = [&, request = uint64_t{0}, response = uint64_t{0}](Direction direction,
+                                                                      const std::string& bytes) mutable {
+    uint64_t& offset = direction == Direction::kRequest ? request : response;
+    const Piece piece{.kind = Piece::Kind::kData,
+                      .bytes = static_cast<uint32_t>(bytes.size()),
+                      .data = std::as_bytes(std::span(bytes))};
+    f.shard.on_chunk({.socket = 7, .direction = direction, .offset = offset, .time_ns = 2, .pieces = {&piece, 1}});
+    offset += bytes.size();
+    return offset;
+  };
+  f.shard.on_socket_opened({.socket = 7, .time_ns = 1, .is_gated = true, .is_encrypted = true});
+  say(Direction::kRequest, test::startup({"user", "u", "database", "d"}));
+  say(Direction::kResponse, test::frame('R', test::be32(0)) + test::frame('Z', "I"));
+  const uint64_t refused = say(Direction::kRequest, test::query("SELECT 1"));  // begins where that ends
+  say(Direction::kResponse, test::frame('C', std::string("SELECT 1\0", 9)) + test::frame('Z', "I"));
+  f.shard.on_refused({.socket = 7, .offset = refused, .rule = "no-drop", .message = "No."});
+  say(Direction::kRequest, test::query("DROP TABLE t"));
+  say(Direction::kResponse,
+      test::frame('E', std::string("SERROR\0C42501\0MNo.\0\0", 21)) + test::frame('Z', "I"));
+  say(Direction::kRequest, test::query("SELECT 2"));
+  say(Direction::kResponse, test::frame('C', std::string("SELECT 1\0", 9)) + test::frame('Z', "I"));
+  f.finish();
+  std::vector<std::string> found;
+  for (const auto& event : f.events) {
+    if (!event.has_statement()) continue;
+    std::string findings;
+    for (const auto& finding : event.findings())
+      findings += finding.rule() + (finding.would() ? " would" : "") + " " + finding.message();
+    found.push_back(findings);
+  }
+  EXPECT_EQ(found, (std::vector<std::string>{"", "no-drop No.", ""}));
+  EXPECT_TRUE(f.sessions.at(7).gated());
+  EXPECT_TRUE(f.sessions.at(7).encrypted());
+}
+
+// A connection that the shim should have had, and has not, is found once.
+TEST(Shard, ABypassIsFound) {
+  for (const uint64_t since_ns : {0, 5, 20}) {
+    Fixture f;
+    f.shard.set_enforcement([&](std::string_view) { return since_ns; });
+    f.shard.on_socket_opened({.socket = 7, .time_ns = 10});
+    const std::string startup = test::startup({"user", "u"});
+    const Piece piece{.kind = Piece::Kind::kData,
+                      .bytes = static_cast<uint32_t>(startup.size()),
+                      .data = std::as_bytes(std::span(startup))};
+    f.shard.on_chunk({.socket = 7, .time_ns = 11, .pieces = {&piece, 1}});
+    f.finish();
+    size_t bypasses = 0;
+    for (const auto& event : f.events)
+      for (const auto& finding : event.findings()) bypasses += finding.rule() == "gatehouse.bypass" ? 1 : 0;
+    EXPECT_EQ(bypasses, since_ns == 5 ? 1U : 0U) << since_ns;
+  }
+}
+
 TEST(Shard, AChunkWhoseSocketIsUnknownIsCounted) {
   Fixture f;
   send(f, Direction::kRequest, 0, "x");

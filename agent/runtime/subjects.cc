@@ -47,17 +47,47 @@ std::shared_ptr<const judge::ActorRecord> Subjects::actor(const ImageKey& writer
   return made;
 }
 
+judge::Subject subject_of(SessionSubject& state, const SessionFacts& facts, std::string_view agent_id,
+                          std::string_view host) {
+  const bool is_unix = facts.transport == Transport::kUnix;
+  if (state.client.empty()) {
+    state.client = is_unix ? "unix" : end_text(facts.client_address, facts.client_port);
+    state.server = is_unix ? facts.server_address : end_text(facts.server_address, facts.server_port);
+    if (facts.labels != nullptr)
+      for (const auto& [name, text] : *facts.labels) state.labels.emplace_back(name, text);
+  }
+  return {.actor = state.actor == nullptr ? nullptr : &state.actor->actor(),
+          .agent = {.id = agent_id, .host = host},
+          .session = {.id = state.id,
+                      .user = facts.user,
+                      .application = facts.application_name,
+                      .client = state.client,
+                      .client_address = facts.client_address,
+                      .transport = is_unix ? "unix" : "tcp",
+                      .named_by = facts.named_by,
+                      .backend_pid = facts.backend_pid,
+                      .is_encrypted = facts.encrypted,
+                      .is_joined = facts.joined,
+                      .is_gated = facts.gated,
+                      .opened = rules::instant_of(static_cast<int64_t>(facts.opened_unix_ns))},
+          .database = {.engine = "postgresql",
+                       .label = facts.database_label,
+                       .name = facts.database,
+                       .version = facts.server_version,
+                       .address = state.server,
+                       .exe = state.server_exe,
+                       .pid = state.server_pid,
+                       .labels = state.labels},
+          .memory = &state.memory,
+          .catalog = &state.page.catalog};
+}
+
 judge::Subject Subjects::subject(std::unique_ptr<SessionSubject>& state, const SessionEntry& entry,
                                  const ImageKey& told_writer, const TimeBase& time) {
   const SessionFacts& facts = entry.facts;
-  const bool is_unix = facts.transport == Transport::kUnix;
   if (state == nullptr) {
     state = std::make_unique<SessionSubject>(facts.joined);
     state->id = agent_id_ + "/" + boot_id_ + "/" + std::to_string(facts.id);
-    state->client = is_unix ? "unix" : end_text(facts.client_address, facts.client_port);
-    state->server = is_unix ? facts.server_address : end_text(facts.server_address, facts.server_port);
-    if (facts.labels != nullptr)
-      for (const auto& [name, text] : *facts.labels) state->labels.emplace_back(name, text);
   }
   // As the record puts it down: what nobody wrote is the opener's.
   const ImageKey& writer = told_writer.known() ? told_writer : entry.opener;
@@ -72,29 +102,7 @@ judge::Subject Subjects::subject(std::unique_ptr<SessionSubject>& state, const S
     state->server_exe = server == nullptr ? std::string() : server->exe;
   }
   if (catalogs_ != nullptr) catalogs_->turn_to(state->page, facts.database_label, facts.database);
-  return {.actor = state->actor == nullptr ? nullptr : &state->actor->actor(),
-          .agent = {.id = agent_id_, .host = host_},
-          .session = {.id = state->id,
-                      .user = facts.user,
-                      .application = facts.application_name,
-                      .client = state->client,
-                      .client_address = facts.client_address,
-                      .transport = is_unix ? "unix" : "tcp",
-                      .named_by = facts.named_by,
-                      .backend_pid = facts.backend_pid,
-                      .is_encrypted = facts.encrypted,
-                      .is_joined = facts.joined,
-                      .opened = rules::instant_of(static_cast<int64_t>(facts.opened_unix_ns))},
-          .database = {.engine = "postgresql",
-                       .label = facts.database_label,
-                       .name = facts.database,
-                       .version = facts.server_version,
-                       .address = state->server,
-                       .exe = state->server_exe,
-                       .pid = state->server_pid,
-                       .labels = state->labels},
-          .memory = &state->memory,
-          .catalog = &state->page.catalog};
+  return subject_of(*state, facts, agent_id_, host_);
 }
 
 }  // namespace gatehouse::runtime

@@ -33,6 +33,10 @@ struct SessionSubject {
   uint64_t mark = 0;  // Subjects' when `actor` and the server's process were looked up
 };
 
+// The subject that `state` and `facts` come to; borrows all of them.
+judge::Subject subject_of(SessionSubject& state, const SessionFacts& facts, std::string_view agent_id,
+                          std::string_view host);
+
 class Subjects {
  public:
   // `processes`, `catalogs` outlive it; the latter may be null. `own_pid`: this process's; 0: of a recording, none.
@@ -52,9 +56,10 @@ class Subjects {
   }
   // A statement of the session was seen to do this.
   void on_effects(const SessionEntry& entry, sql::Effects effects);
+  // Null: nobody knows it. `opener`: who opened the connection, if it is another.
+  std::shared_ptr<const judge::ActorRecord> actor(const ImageKey& writer, const ImageKey& opener, const TimeBase& time);
 
  private:
-  std::shared_ptr<const judge::ActorRecord> actor(const ImageKey& writer, const ImageKey& opener, const TimeBase& time);
 
   identity::ProcessTable& processes_;
   CatalogBook* catalogs_;

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/runtime/inline_desk.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "agent/runtime/endpoints.h"
+#include "common/clock.h"
+
+namespace gatehouse::runtime {
+namespace {
+
+// What the recorder may be behind; then nothing more is read from clients and servers.
+constexpr size_t kQueueBytesMax = 64U << 20;
+constexpr uint64_t kBeatEveryNs = 50'000'000;
+constexpr std::string_view kInDoubtRule = "gatehouse.in-doubt";
+
+void learn(std::string& known, std::string_view now) {
+  if (!now.empty() && known != now) known = now;
+}
+
+}  // namespace
+
+class InlineDesk::Session final : public shim::SessionJudge {
+ public:
+  Session(InlineDesk& desk, const shim::Accepted& accepted)
+      : desk_(desk), subject_(false), socket_(accepted.opened.socket), resume_(accepted.resume) {
+    const SocketOpened& opened = accepted.opened;
+    const AgentConfig::Database& database = *desk.options_.databases[accepted.gated];
+    facts_.id = opened.socket;
+    facts_.opened_unix_ns = desk.options_.time.to_unix(opened.time_ns);
+    facts_.transport = opened.transport;
+    facts_.encrypted = opened.is_encrypted;
+    facts_.gated = true;
+    if (opened.transport != Transport::kUnix) facts_.client_address = address_text(opened.transport, opened.client);
+    facts_.client_port = opened.client.port;
+    facts_.server_address = address_text(opened.transport, opened.server);
+    facts_.server_port = port_number(opened.transport, opened.server);
+    facts_.database_label = database.name;
+    facts_.labels = &database.labels;
+    subject_.id =
+        desk.options_.agent_id + "/" + desk.options_.boot_id + "/" + std::to_string(static_cast<uint64_t>(socket_));
+    is_own_ = opened.client_opener.known() && opened.client_opener.pid == desk.options_.own_pid;
+    is_introduced_ = !opened.client_opener.known() || is_own_;
+    desk.sessions_[socket_] = this;
+  }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session() override { desk_.sessions_.erase(socket_); }
+
+  void introduce(std::shared_ptr<const judge::ActorRecord> actor) {
+    subject_.actor = std::move(actor);
+    const bool was_awaited = !std::exchange(is_introduced_, true) && is_awaited_;
+    if (was_awaited) resume_();
+  }
+
+  shim::Ruling judge(const Activity& request, shim::Purpose purpose) override {
+    if (is_own_ || desk_.examiner_.is_idle()) return {};
+    if (!is_introduced_) {
+      is_awaited_ = true;
+      return {.kind = shim::Ruling::Kind::kWait};
+    }
+    learn_from(request);
+    const judge::Examined examined = desk_.examiner_.examine_request(
+        subject(judge::Subject::Enforcement::kInline), request, unix_ns(), purpose == shim::Purpose::kRun);
+    if (examined.decisive == nullptr && !examined.is_in_doubt) return {.changes_state = examined.changes_state};
+    return refusal(examined);
+  }
+
+  void on_activity(const Activity& activity) override {
+    learn_from(activity);
+    if (is_own_ || desk_.examiner_.is_idle()) return;
+    desk_.examiner_.note(subject(judge::Subject::Enforcement::kNone), activity);
+  }
+
+ private:
+  void learn_from(const Activity& activity) {
+    learn(facts_.user, activity.user);
+    learn(facts_.database, activity.database);
+    learn(facts_.application_name, activity.application_name);
+    learn(facts_.server_version, activity.server_version);
+    learn(facts_.client_encoding, activity.client_encoding);
+    if (activity.backend_pid != 0) facts_.backend_pid = activity.backend_pid;
+  }
+  judge::Subject subject(judge::Subject::Enforcement enforcement) {
+    if (desk_.catalogs_ != nullptr)
+      desk_.catalogs_->turn_to(subject_.page, facts_.database_label, facts_.database);
+    judge::Subject subject = subject_of(subject_, facts_, desk_.options_.agent_id, desk_.options_.host);
+    subject.enforcement = enforcement;
+    return subject;
+  }
+  shim::Ruling refusal(const judge::Examined& examined) {
+    const judge::Found* const found = examined.decisive;
+    const bool is_hold = found != nullptr && found->action == rules::Action::kHold;
+    rule_ = found == nullptr ? kInDoubtRule : found->rule;
+    if (found == nullptr)
+      message_ = "refused: a rule of this host could not be evaluated for this statement";
+    else
+      message_ = found->message.empty() ? "refused by rule " + rule_ : std::string(found->message);
+    detail_ = "Gatehouse rule " + rule_ + ", session " + subject_.id + ".";
+    hint_ = is_hold ? "It needs an approval, which this version of Gatehouse cannot be asked for."
+                    : "Whoever keeps the rules of this host can tell why, and grant an exception.";
+    const bool is_end = found != nullptr && found->action == rules::Action::kTerminate;
+    return {.kind = is_end ? shim::Ruling::Kind::kTerminate : shim::Ruling::Kind::kRefuse,
+            .rule = rule_,
+            .message = message_,
+            .detail = detail_,
+            .hint = hint_};
+  }
+
+  InlineDesk& desk_;
+  SessionFacts facts_;
+  SessionSubject subject_;
+  SocketId socket_;
+  std::function<void()> resume_;
+  bool is_own_ = false, is_introduced_ = false, is_awaited_ = false;
+  std::string rule_, message_, detail_, hint_;  // of the latest refusal
+};
+
+Result<std::unique_ptr<InlineDesk>> InlineDesk::open(Options options, CatalogBook* catalogs) {
+  UniqueFd mail(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!mail.valid()) return Error::system("eventfd");
+  return std::unique_ptr<InlineDesk>(new InlineDesk(std::move(options), catalogs, std::move(mail)));
+}
+
+InlineDesk::InlineDesk(Options options, CatalogBook* catalogs, UniqueFd mail)
+    : options_(std::move(options)),
+      catalogs_(catalogs),
+      mail_(std::move(mail)),
+      queue_(kQueueBytesMax, options_.wake),
+      examiner_(judge::Examiner::Options{.always_facts = options_.always_facts}) {}
+
+InlineDesk::~InlineDesk() = default;
+
+void InlineDesk::post(Letter letter) {
+  {
+    const std::lock_guard lock(mutex_);
+    letters_.push_back(std::move(letter));
+  }
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(mail_.get(), &one, sizeof one);  // full: it is readable already
+}
+
+void InlineDesk::set_policy(std::shared_ptr<const rules::Policy> policy, std::string state) {
+  post({.policy = std::move(policy), .state = std::move(state)});
+}
+
+void InlineDesk::introduce(SocketId socket, std::shared_ptr<const judge::ActorRecord> actor) {
+  post({.socket = socket, .actor = std::move(actor)});
+}
+
+void InlineDesk::take_wanted(std::vector<Introduction>& out) {
+  const std::lock_guard lock(mutex_);
+  out.insert(out.end(), wanted_.begin(), wanted_.end());
+  wanted_.clear();
+}
+
+std::unique_ptr<shim::SessionJudge> InlineDesk::open_session(const shim::Accepted& accepted) {
+  auto session = std::make_unique<Session>(*this, accepted);
+  if (accepted.opened.client_opener.known()) {
+    {
+      const std::lock_guard lock(mutex_);
+      wanted_.push_back({.socket = accepted.opened.socket,
+                         .opener = accepted.opened.client_opener,
+                         .uid = accepted.opened.client_uid});
+    }
+    options_.wake();
+  }
+  return session;
+}
+
+void InlineDesk::on_mail() {
+  uint64_t count = 0;
+  [[maybe_unused]] const ssize_t got = ::read(mail_.get(), &count, sizeof count);
+  std::vector<Letter> letters;
+  {
+    const std::lock_guard lock(mutex_);
+    letters.swap(letters_);
+  }
+  for (Letter& letter : letters) {
+    if (letter.socket == 0) {
+      examiner_.set_policy(std::move(letter.policy));
+      if (!letter.state.empty()) examiner_.import_state(letter.state);
+    } else if (const auto found = sessions_.find(letter.socket); found != sessions_.end()) {
+      found->second->introduce(std::move(letter.actor));
+    }
+  }
+}
+
+void InlineDesk::on_turn(uint64_t now_boottime_ns) {
+  if (now_boottime_ns < beaten_ns_ + kBeatEveryNs) return;
+  beaten_ns_ = now_boottime_ns;
+  options_.beat(now_boottime_ns);
+}
+
+}  // namespace gatehouse::runtime

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// InlinePath: the shim beside the passive path. Leads clients of databases in `mode: enforce` to a worker, judges there
+// what they ask, and brings what the worker sees to the thread that keeps the record.
+//
+// Two threads: the caller's, which all methods are called on, and the worker's. They share nothing but queues: records
+// one way, who a client is and which rules hold the other.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/config/agent_config.h"
+#include "agent/identity/process_table.h"
+#include "agent/runtime/catalog_book.h"
+#include "agent/runtime/subjects.h"
+#include "agent/stream/gate_maps.h"
+#include "agent/stream/records.h"
+#include "common/result.h"
+#include "rules/engine/policy.h"
+
+namespace gatehouse::runtime {
+
+class InlinePath {
+ public:
+  struct Options {
+    std::vector<AgentConfig::Database> databases;  // those without a gate are passed over
+    std::string agent_id, boot_id, host;
+    bool always_facts = false;
+    int64_t unix_minus_boottime_ns = 0;
+    std::shared_ptr<const rules::Policy> policy;  // null: none
+    std::string rules_state;                      // as Examiner::export_state()
+    GateMaps maps{};                              // KernelSource::begin_gate()
+    std::function<void()> wake;                   // the caller's thread is to call turn() soon; any thread
+  };
+  // Clients are led to the worker from now on. `catalogs` outlives it; may be null.
+  static Result<std::unique_ptr<InlinePath>> open(Options options, CatalogBook* catalogs);
+  ~InlinePath();  // as stop()
+
+  // For an agent that enforces nothing: databases that one before it left closed are let go.
+  static void open_closed();
+
+  // New clients go direct from now on; sessions that are open stay, and are judged.
+  void let_go();
+  // It has let go, and neither sessions nor anything to tell.
+  [[nodiscard]] bool is_over();
+  // Lets go, and ends the sessions; what they said last is still to be had by take() and turn().
+  void stop();
+
+  // At the begin of a turn, before records of other sources are read …
+  void take();
+  // … and after: hands over what had come by take(), at most about `records_max` records, and answers what the worker
+  // asked. `is_complete`: those other sources had nothing more.
+  size_t turn(RecordSink& sink, size_t records_max, bool is_complete, Subjects& subjects,
+              identity::ProcessTable& processes, const TimeBase& time);
+  // More is known of processes than before.
+  void on_processes_changed(std::span<const ProcessKey> changed);
+  void set_policy(std::shared_ptr<const rules::Policy> policy);
+
+  // By name, as an agent publishes them.
+  [[nodiscard]] std::map<std::string, uint64_t> counters() const;
+  // Since when connections to the database (by its label) must come through it; 0: they need not.
+  [[nodiscard]] uint64_t enforced_since_ns(std::string_view label) const;
+
+ private:
+  struct State;
+  explicit InlinePath(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gatehouse::runtime
