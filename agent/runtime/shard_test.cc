@@ -377,7 +377,7 @@ TEST(Shard, ASessionOfWhichNothingCouldBeReadIsBlind) {
 // What the shim did not let through has a finding that says so; the shim's word is the last.
 TEST(Shard, WhatTheShimRefusedIsFound) {
   Fixture f;
-  const auto say = [&, request = uint64_t{0}, response = uint64_t{0}](Direction direction,
+  auto say = [&, request = uint64_t{0}, response = uint64_t{0}](Direction direction,
                                                                       const std::string& bytes) mutable {
     uint64_t& offset = direction == Direction::kRequest ? request : response;
     const Piece piece{.kind = Piece::Kind::kData,
@@ -389,15 +389,14 @@ TEST(Shard, WhatTheShimRefusedIsFound) {
   };
   f.shard.on_socket_opened({.socket = 7, .time_ns = 1, .is_gated = true, .is_encrypted = true});
   say(Direction::kRequest, test::startup({"user", "u", "database", "d"}));
-  say(Direction::kResponse, test::frame('R', test::be32(0)) + test::frame('Z', "I"));
+  say(Direction::kResponse, test::authentication(0) + test::ready());
   const uint64_t refused = say(Direction::kRequest, test::query("SELECT 1"));  // begins where that ends
-  say(Direction::kResponse, test::frame('C', std::string("SELECT 1\0", 9)) + test::frame('Z', "I"));
+  say(Direction::kResponse, test::complete("SELECT 1") + test::ready());
   f.shard.on_refused({.socket = 7, .offset = refused, .rule = "no-drop", .message = "No."});
   say(Direction::kRequest, test::query("DROP TABLE t"));
-  say(Direction::kResponse,
-      test::frame('E', std::string("SERROR\0C42501\0MNo.\0\0", 21)) + test::frame('Z', "I"));
+  say(Direction::kResponse, test::error("42501", "No.") + test::ready());
   say(Direction::kRequest, test::query("SELECT 2"));
-  say(Direction::kResponse, test::frame('C', std::string("SELECT 1\0", 9)) + test::frame('Z', "I"));
+  say(Direction::kResponse, test::complete("SELECT 1") + test::ready());
   f.finish();
   std::vector<std::string> found;
   for (const auto& event : f.events) {
