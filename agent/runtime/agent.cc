@@ -238,6 +238,7 @@ v1::HostSockets Agent::list_sockets(const LiveSource& live, uint64_t now_ns, siz
                          .databases = config_.databases,
                          .exe_of = exe_of,
                          .own_netns = own_network_namespace(),
+                         .shim_pid = inline_path_ ? static_cast<uint32_t>(::getpid()) : 0,
                          .time_unix_ns = builder_->time_base().to_unix(now_ns),
                          .sockets_max = sockets_max});
 }

@@ -113,6 +113,17 @@ void fill_socket(v1::HostSocket& out, const SocketSurvey& survey, const HostSock
   out.set_label(utf8(database_label(survey.databases, socket.transport, server)));
 }
 
+// One half of a session that goes through the shim.
+bool is_leg(const SocketSurvey& survey, const HostSocket& socket) {
+  if (survey.shim_pid == 0 || socket.is_listener) return false;
+  if (socket.server_end.process.pid == survey.shim_pid) return true;
+  if (socket.client_end.process.pid != survey.shim_pid) return false;
+  Endpoint server = socket.server;
+  server.path = socket.path;
+  const AgentConfig::Database* const database = find_database(survey.databases, socket.transport, server);
+  return database != nullptr && database->gate;
+}
+
 // A session whose socket nobody has a descriptor of, or that was made or closed meanwhile.
 void fill_unfound(v1::HostSocket& out, const SocketSurvey& survey, const SessionView& session) {
   const SessionFacts& facts = session.facts;
@@ -145,6 +156,7 @@ v1::HostSockets report_sockets(const SocketSurvey& survey) {
   std::vector<v1::HostSocket> all;
   all.reserve(survey.found.size());
   for (const HostSocket& socket : survey.found) {
+    if (is_leg(survey, socket)) continue;
     const auto session = socket.session == 0 ? sessions.end() : sessions.find(socket.session);
     fill_socket(all.emplace_back(), survey, socket, session == sessions.end() ? nullptr : &session->second);
     if (session != sessions.end()) sessions.erase(session);

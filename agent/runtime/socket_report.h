@@ -31,6 +31,7 @@ struct SocketSurvey {
   std::span<const AgentConfig::Database> databases;
   std::function<std::string(const ProcessKey&)> exe_of;
   uint32_t own_netns = 0;
+  uint32_t shim_pid = 0;  // whose connections are the halves of sessions that are told anyway; 0: there is no shim
   uint64_t time_unix_ns = 0;
   size_t sockets_max = SIZE_MAX;
 };

@@ -158,5 +158,29 @@ TEST(SocketReport, LeavesOutWhatIsSeenBest) {
   EXPECT_EQ(report.counts().at("unwatched"), 1U);
 }
 
+// A session through the shim is one, though it has two connections; what else the shim's process has is told.
+TEST(SocketReport, HalvesOfGatedSessionsAreNotToldBesides) {
+  Fixture f;
+  f.shard.on_socket_opened({.socket = kSession, .time_ns = 1, .is_gated = true});
+  HostSocket to_shim = tcp(5432), to_server = tcp(5432), elsewhere = tcp(5433);
+  to_shim.server_end.process.pid = 9;
+  to_server.client_end.process.pid = elsewhere.client_end.process.pid = 9;
+  const std::vector<HostSocket> found{to_shim, to_server, elsewhere};
+  std::vector<AgentConfig::Database> databases(1);
+  databases[0].listen.push_back(parse_listen_address("5432").value());
+  databases[0].gate.emplace();
+  const auto count = [&](uint32_t shim_pid) {
+    return report_sockets({.found = found,
+                           .watching = Watching::kRunning,
+                           .shard = &f.shard,
+                           .ports = f.ports,
+                           .databases = databases,
+                           .shim_pid = shim_pid})
+        .sockets_size();
+  };
+  EXPECT_EQ(count(0), 4);
+  EXPECT_EQ(count(9), 2);
+}
+
 }  // namespace
 }  // namespace gatehouse::runtime
