@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forwarder: a shim that moves bytes and nothing else, so that what is tested is how clients come to it.
+#pragma once
+
+#include <atomic>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "agent/shim/redirect.h"
+#include "common/file.h"
+
+namespace gatehouse::capture::test {
+
+// A place that is gated: as listening() names it.
+shim::Place place_at(const std::string& where, uint16_t port, shim::OnFailure on_failure = shim::OnFailure::kOpen);
+
+struct Forwarded {
+  shim::Opener opener;
+  std::string client, asked_for;  // the accepted socket's peer and its own address
+};
+
+class Forwarder {
+ public:
+  // Leads the clients of all places to itself, and beats until the end.
+  Forwarder(shim::Redirect& redirect, const std::vector<shim::Place>& places, const std::string& unix_folder);
+  ~Forwarder();
+  Forwarder(const Forwarder&) = delete;
+  Forwarder& operator=(const Forwarder&) = delete;
+
+  // Stops its heart, and waits until that is noticed; starts it again.
+  void play_dead();
+  void revive();
+  std::vector<Forwarded> sessions();
+
+ private:
+  void accept_from(int listener, std::string server_path);
+  void forward(UniqueFd client, const std::string& server_path);
+  UniqueFd reach_server(int client, const std::string& server_path);
+
+  shim::Redirect& redirect_;
+  std::atomic<bool> is_beating_{true}, is_ending_{false};
+  std::list<UniqueFd> listeners_;
+  std::mutex mutex_;
+  std::vector<Forwarded> sessions_;
+  std::vector<std::thread> threads_, acceptors_;
+  std::thread heart_;
+};
+
+}  // namespace gatehouse::capture::test
