@@ -94,7 +94,7 @@ Forwarder::~Forwarder() {
   heart_.join();
   for (const UniqueFd& listener : listeners_) ::shutdown(listener.get(), SHUT_RDWR);
   for (std::thread& thread : acceptors_) thread.join();
-  for (std::thread& thread : threads_) thread.join();
+  while (forwarding_ > 0) std::this_thread::sleep_for(kBeat);
 }
 
 void Forwarder::play_dead() {
@@ -120,7 +120,11 @@ void Forwarder::accept_from(int listener, std::string server_path) {
         .opener = redirect_.take_opener(client.get()), .client = peer_of(client.get()), .asked_for = local_of(client.get())};
     const std::scoped_lock lock(mutex_);
     sessions_.push_back(session);
-    threads_.emplace_back([this, server_path, fd = client.release()] { forward(UniqueFd(fd), server_path); });
+    ++forwarding_;
+    std::thread([this, server_path, fd = client.release()] {
+      forward(UniqueFd(fd), server_path);
+      --forwarding_;
+    }).detach();
   }
 }
 

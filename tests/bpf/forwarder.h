@@ -46,7 +46,8 @@ class Forwarder {
   std::list<UniqueFd> listeners_;
   std::mutex mutex_;
   std::vector<Forwarded> sessions_;
-  std::vector<std::thread> threads_, acceptors_;
+  std::atomic<size_t> forwarding_{0};  // threads, which end by themselves
+  std::vector<std::thread> acceptors_;
   std::thread heart_;
 };
 
