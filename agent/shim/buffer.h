@@ -44,7 +44,7 @@ class Buffer {
   }
 
  private:
-  static constexpr size_t kBlockBytesMin = 4096;
+  static constexpr size_t kBlockBytesMin = 512;  // most startup packets are shorter
 
   void make_room(size_t bytes) {
     const size_t held = size();

@@ -6,7 +6,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <cerrno>
 
 namespace gatehouse::shim {
@@ -165,7 +164,10 @@ size_t Leg::push(std::span<const std::byte> bytes) {
 }
 
 void Leg::flush() {
-  if (!out_.empty()) out_.consume(std::min(push(out_.view()), out_.size()));
+  if (!out_.empty()) {
+    const size_t pushed = push(out_.view());
+    if (!is_deaf_) out_.consume(pushed);
+  }
   if (out_.empty() && is_ending_ && !is_writing_ended_) {
     is_writing_ended_ = true;
     ::shutdown(socket_.get(), SHUT_WR);

@@ -113,11 +113,11 @@ void Session::read_first() {
       if (!on_first_packet(packet)) return;
       continue;
     }
-    const auto room = in.room(postgres::kStartupFrameBytesMax - in.size());
-    const size_t got = client().read(room);
-    in.commit(got);
+    // Below its bound a packet may be incomplete, never at it.
+    const auto space = std::span(loop_.scratch).first(postgres::kStartupFrameBytesMax - in.size());
+    const size_t got = client().read(space);
+    in.append(space.first(got));
     if (got > 0) continue;
-    if (in.empty()) in.clear();
     if (client().at_end()) wind_up();
     return;
   }

@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "agent/protocol/postgres/wire.h"
 #include "agent/shim/listener.h"
 #include "agent/shim/loop.h"
 #include "agent/shim/session.h"
@@ -83,7 +84,7 @@ class Worker::Impl {
   }
 
   Status open() {
-    loop_.scratch.resize(options_.buffer_bytes);
+    loop_.scratch.resize(std::max<size_t>(options_.buffer_bytes, postgres::kStartupFrameBytesMax));
     loop_.netns = own_network_namespace();
     // Listeners first: whatever fails, they are owned.
     doors_.reserve(options_.gated.size());
