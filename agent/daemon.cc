@@ -89,7 +89,7 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path) {
   const runtime::LiveSource live{
       .source = *source,
       .wait = [&](uint32_t pause_ms, uint32_t idle_ms) { source->wait(pause_ms, idle_ms); },
-      .unsettled_ns = [&] { return source->unsettled_ns(); },
+      .told_to_ns = [&] { return source->told_to_ns(); },
       .counters = [&] { return kernel_counters(*source); },
       .detach = [&] { source->detach(); },
       .positions = [&] { return positions_of(*source); },

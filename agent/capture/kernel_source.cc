@@ -19,6 +19,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "agent/capture/backlog.h"
 #include "agent/capture/delivery.h"
 #include "agent/capture/hearing.h"
 #include "agent/capture/iterator.h"
@@ -48,8 +49,6 @@ constexpr uint64_t kQuietNs = 3 * kReconcileEveryNs;
 constexpr uint64_t kExpireEveryNs = 20'000'000;
 // When Unix sessions that began before the kernel side heard each read are first looked for; then at twice the time.
 constexpr uint64_t kUnheardAfterNs = 1'000'000'000;
-
-enum RingIndex : size_t { kResponses, kRequests, kControl, kRings };
 
 // What libbpf says goes into our error, one line of it, instead of onto standard error. One source is opened at a time
 // per thread.
@@ -98,7 +97,7 @@ Status configure(const Programs& programs, const CaptureConfig& config) {
   *shared.watch_client_ends = config.client_ends ? 1 : 0;
   *shared.wakeup_bytes = std::min({config.wakeup_bytes, config.control_ring_bytes / 4, config.request_ring_bytes / 4,
                                    config.response_ring_bytes / 4});
-  const std::array<std::pair<const char*, size_t>, kRings> rings{{
+  const std::array<std::pair<const char*, size_t>, Backlog::kRings> rings{{
       {"gh_responses", config.response_ring_bytes},
       {"gh_requests", config.request_ring_bytes},
       {"gh_control", config.control_ring_bytes},
@@ -130,25 +129,12 @@ Status join_open_sockets(const Programs& programs) {
   return {};
 }
 
-// The next record of a lane.
-struct LaneFront {
-  uint64_t time_ns = UINT64_MAX;  // there is none
-  std::span<const std::byte> record;
-
-  void look(Lane& lane) {
-    time_ns = lane.front(record) ? reinterpret_cast<const abi::gh_head*>(record.data())->time_ns : UINT64_MAX;
-  }
-};
-
 }  // namespace
 
 struct KernelSource::State {
   void sweep_images(RecordSink& sink);
   void sweep_unclosed(uint64_t until_ns, RecordSink& sink);
   void adapt(uint64_t now_ns);
-  [[nodiscard]] uint64_t fill_percent() const;
-  [[nodiscard]] bool has_records() const;
-  size_t read(RecordSink& sink, size_t records_max, uint64_t before_ns, bool& is_drained);
   [[nodiscard]] bool hear();
   void look_for_unheard(uint64_t now_ns, RecordSink& sink);
   [[nodiscard]] Result<std::vector<SocketClosed>> positions() const;
@@ -156,9 +142,7 @@ struct KernelSource::State {
   Plane plane = Plane::kSocket;
   std::unique_ptr<Programs> programs;
   WatchedLister lister;
-  std::array<Ring, kRings> rings;
-  Lanes lanes;
-  std::vector<LaneFront> fronts;  // of each lane
+  Backlog backlog;
   UniqueFd epoll;
   Delivery delivery;
   uint64_t record_count = 0;
@@ -221,19 +205,6 @@ void KernelSource::State::sweep_unclosed(uint64_t until_ns, RecordSink& sink) {
   if (is_all) unclosed_seen = count;
 }
 
-uint64_t KernelSource::State::fill_percent() const {
-  size_t percent = 0;
-  for (const RingIndex data : {kResponses, kRequests})
-    percent = std::max(percent, rings[data].fill_bytes() * 100 / rings[data].bytes());
-  for (const Lane& lane : lanes.all()) percent = std::max(percent, lane.fill_bytes() * 100 / lane.bytes());
-  return percent;
-}
-
-bool KernelSource::State::has_records() const {
-  const auto holds_any = [](const auto& buffer) { return buffer.fill_bytes() > 0; };
-  return std::ranges::any_of(lanes.all(), holds_any) || std::ranges::any_of(rings, holds_any);
-}
-
 Result<std::vector<SocketClosed>> KernelSource::State::positions() const {
   std::unordered_map<SocketId, SocketClosed> by_socket;
   const uint64_t now_ns = boottime_ns();
@@ -278,7 +249,7 @@ void KernelSource::State::look_for_unheard(uint64_t now_ns, RecordSink& sink) {
 }
 
 void KernelSource::State::adapt(uint64_t now_ns) {
-  const uint64_t percent = fill_percent();
+  const uint64_t percent = backlog.fill_percent();
   fill_percent_max = std::max(fill_percent_max, percent);
   if (!may_degrade || !ladder.observe(static_cast<uint32_t>(percent), now_ns)) return;
   const RungLimits limits = limits_of(ladder.rung());
@@ -305,22 +276,23 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   state->ports = config.ports;
   if (state->programs->load() != 0) return library_error("capture: loading the BPF programs");
 
-  const std::array<std::pair<bpf_map*, const char*>, kRings> maps{{
+  const std::array<std::pair<bpf_map*, const char*>, Backlog::kRings> maps{{
       {programs.map("gh_responses"), "responses"},
       {programs.map("gh_requests"), "requests"},
       {programs.map("gh_control"), "control"},
   }};
   state->epoll = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
   if (!state->epoll.valid()) return Error::system("capture: epoll");
-  for (size_t i = 0; i < kRings; ++i) {
+  std::array<Ring, Backlog::kRings> rings;
+  for (size_t i = 0; i < rings.size(); ++i) {
     const int fd = bpf_map__fd(maps[i].first);
-    GH_ASSIGN(state->rings[i], Ring::map(fd, bpf_map__max_entries(maps[i].first), maps[i].second));
+    GH_ASSIGN(rings[i], Ring::map(fd, bpf_map__max_entries(maps[i].first), maps[i].second));
     // Edge-triggered: a ring stays readable for as long as it holds anything, but a wake-up is what is awaited.
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
     if (epoll_ctl(state->epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) return Error::system("capture: epoll");
   }
-  GH_ASSIGN(state->lanes, Lanes::map(bpf_map__fd(programs.map("gh_lanes")), cpus(), lane_bytes(config)));
-  state->fronts.resize(cpus());
+  GH_ASSIGN(Lanes lanes, Lanes::map(bpf_map__fd(programs.map("gh_lanes")), cpus(), lane_bytes(config)));
+  state->backlog = Backlog(std::move(rings), std::move(lanes));
   if (config.read_pages && programs.shared().page_origin != nullptr)
     *programs.shared().page_origin = learn_page_origin(programs);
   if (state->programs->attach() != 0) return library_error("capture: attaching the BPF programs");
@@ -334,54 +306,6 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   if (config.join_open_sockets) GH_TRY(join_open_sockets(programs));
   *programs.shared().join_pass = kJoinDone;
   return std::unique_ptr<KernelSource>(new KernelSource(std::move(state)));
-}
-
-// Everything in the order of its time, up to `before_ns`, a moment before this call. What had an effect that is read
-// here had been written itself when that was seen, so no effect is read without its cause, wherever the two stand: both
-// are from before the moment, and the cause was there when the snapshots were taken.
-size_t KernelSource::State::read(RecordSink& sink, size_t records_max, uint64_t before_ns, bool& is_drained) {
-  for (Ring& ring : rings) ring.take_snapshot();
-  for (size_t i = 0; i < fronts.size(); ++i) {
-    lanes.all()[i].take_snapshot();
-    fronts[i].look(lanes.all()[i]);
-  }
-  size_t count = 0;
-  while (count < records_max) {
-    const auto lane = std::ranges::min_element(fronts, {}, &LaneFront::time_ns);
-    Ring* ring = nullptr;
-    std::span<const std::byte> next = lane->record;
-    uint64_t next_ns = lane->time_ns;
-    bool is_busy = false;
-    for (Ring& one : rings) {
-      std::span<const std::byte> record;
-      const Ring::Front front = one.front(record);
-      if (front == Ring::Front::kBusy) is_busy = true;
-      if (front != Ring::Front::kRecord) continue;
-      const uint64_t time_ns = reinterpret_cast<const abi::gh_head*>(record.data())->time_ns;
-      if (time_ns >= next_ns) continue;
-      ring = &one;
-      next = record;
-      next_ns = time_ns;
-    }
-    // The unwritten record may be older than the others'. It is a matter of nanoseconds.
-    if (is_busy) break;
-    if (next_ns >= before_ns) {
-      is_drained = true;
-      break;
-    }
-    delivery.deliver(next, sink);
-    if (ring != nullptr) {
-      ring->pop();
-    } else {
-      Lane& from = lanes.all()[static_cast<size_t>(lane - fronts.begin())];
-      from.pop();
-      lane->look(from);
-    }
-    ++count;
-  }
-  for (Ring& ring : rings) ring.release();
-  for (Lane& lane : lanes.all()) lane.release();
-  return count;
 }
 
 size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
@@ -398,8 +322,8 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   // not be younger than they are.
   const uint64_t before_ns = boottime_ns();
   s.sweep_images(sink);
-  bool drained = false;
-  const size_t count = s.read(sink, records_max, before_ns, drained);
+  const size_t count = s.backlog.read(s.delivery, sink, records_max, before_ns);
+  const bool drained = s.backlog.is_drained();
   s.record_count += count;
   if (drained) s.sweep_unclosed(before_ns, sink);
   if (s.hearing) s.hearing->turn(s.delivery.unix_sessions(), started_ns);
@@ -484,7 +408,7 @@ bool KernelSource::wait(uint32_t pause_ms, uint32_t idle_ms) {
   if (is_idle) {
     sleeps = 1;
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (s.has_records()) idle_ms = 0;
+    if (!s.backlog.empty()) idle_ms = 0;
   }
   epoll_event event{};
   const bool is_woken = epoll_wait(s.epoll.get(), &event, 1, static_cast<int>(is_idle ? idle_ms : pause_ms)) > 0;
@@ -492,8 +416,8 @@ bool KernelSource::wait(uint32_t pause_ms, uint32_t idle_ms) {
   return is_woken;
 }
 
-uint64_t KernelSource::unsettled_ns() const {
-  return state_->delivery.unsettled_ns(boottime_ns());
+uint64_t KernelSource::told_to_ns() const {
+  return std::min(state_->backlog.read_to_ns(), state_->delivery.unsettled_ns(boottime_ns()));
 }
 
 Plane KernelSource::plane() const {
@@ -524,15 +448,14 @@ CaptureCounters KernelSource::counters() const {
                     .sockets_watched = totals[abi::GH_COUNT_SOCKETS_WATCHED],
                     .sockets_forgotten = totals[abi::GH_COUNT_SOCKETS_FORGOTTEN],
                     .other_ends = totals[abi::GH_COUNT_OTHER_END],
-                    .malformed = s.delivery.counters().malformed,
+                    .malformed = s.delivery.counters().malformed + s.backlog.malformed(),
                     .held = s.delivery.counters().held,
                     .closings_missed = s.delivery.counters().closings_missed,
                     .lives_recovered = s.lives_recovered,
                     .sessions_untold = sessions_untold(),
                     .ladder_steps_up = s.ladder.steps_up(),
-                    .ring_fill_percent = s.fill_percent(),
+                    .ring_fill_percent = s.backlog.fill_percent(),
                     .ring_fill_percent_max = s.fill_percent_max};
-  for (const Lane& lane : s.lanes.all()) c.malformed += lane.malformed();
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, s.programs->object()) {
     bpf_prog_info info{};

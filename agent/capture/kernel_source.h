@@ -73,8 +73,8 @@ class KernelSource final : public RecordSource {
   bool wait(uint32_t pause_ms, uint32_t idle_ms);
   // wait() ends, besides, each time that `fd` becomes readable anew. It outlives the source.
   Status wake_on(int fd);
-  // What began then or later may not be told yet, see Delivery; UINT64_MAX if all is that poll() found.
-  [[nodiscard]] uint64_t unsettled_ns() const;
+  // What began before this moment has been told by poll(), see Backlog and Delivery. 0: not known yet.
+  [[nodiscard]] uint64_t told_to_ns() const;
   [[nodiscard]] CaptureCounters counters() const;
   [[nodiscard]] Plane plane() const;
   // What processes send as pages is read. It is not where the kernel's memory cannot be made out.

@@ -24,6 +24,7 @@ constexpr uint64_t kProcessPollEveryNs = 20ULL * 1'000'000;  // well under a bat
 constexpr uint64_t kUnsyncedMaxNs = 1'000'000'000;           // twice spool::Spool::kSyncEvery, and the disk's time
 constexpr uint32_t kIdleMsMax = 200;              // while nothing happens: what a signal or doctor's question waits for
 constexpr uint64_t kMarkEveryNs = 1'000'000'000;  // while nothing happens
+constexpr uint64_t kLastWritesNs = 2'000'000;     // at the end
 // Looking for the host's sockets takes at most one part in so many of a core.
 constexpr uint64_t kSurveyRest = 1000;
 constexpr std::chrono::milliseconds kDrainMax{3000};  // at the end: long enough for a healthy collector
@@ -309,11 +310,9 @@ void Agent::report_degradation(const LiveSource& live, uint64_t now_ns) {
 }
 
 // Everything from before is in the record, or in the batch that is being made.
-void Agent::see_to(uint64_t polled_unix_ns, const LiveSource& live) {
-  const uint64_t unsettled_ns = live.unsettled_ns();
-  seen_to_unix_ns_ = polled_unix_ns;
-  if (unsettled_ns != UINT64_MAX)
-    seen_to_unix_ns_ = std::min(seen_to_unix_ns_, builder_->time_base().to_unix(unsettled_ns));
+void Agent::see_to(const LiveSource& live) {
+  if (const uint64_t told_to_ns = live.told_to_ns(); told_to_ns != 0)
+    seen_to_unix_ns_ = builder_->time_base().to_unix(told_to_ns);
 }
 
 // Other rules are an event of their own, so that the record shows between which events they changed.
@@ -455,6 +454,10 @@ size_t Agent::turn_inline_paths(RecordSink& sink, bool is_complete) {
   return records;
 }
 
+bool Agent::is_inline_path_behind() const {
+  return (inline_path_ && inline_path_->is_behind()) || std::ranges::any_of(leaving_paths_, &InlinePath::is_behind);
+}
+
 // Their sessions end with them, and say so.
 void Agent::stop_inline_paths(const LiveSource& live, RecordSink& sink) {
   if (!inline_path_ && leaving_paths_.empty()) return;
@@ -486,13 +489,12 @@ Status Agent::run(const LiveSource& live, RecordSink* also, Signals& signals) {
   log::info("agent", "watching", {{"agent_id", uplink_->agent_id()}, {"plane", live.plane}});
   while (signals.stop == 0) {
     if (const auto failure = uplink_->failure()) return *failure;
-    const uint64_t polled_unix_ns = unix_ns();
     if (inline_path_) inline_path_->take();
     for (const auto& path : leaving_paths_) path->take();
     size_t records = live.source.poll(sink, kRecordsPerTurnMax);
     records += turn_inline_paths(sink, records < kRecordsPerTurnMax);
     records_ += records;
-    if (records < kRecordsPerTurnMax) see_to(polled_unix_ns, live);
+    if (!is_inline_path_behind()) see_to(live);
     const uint64_t now_ns = boottime_ns();
     mind_policy(live, signals, now_ns);
     housekeeping(live, now_ns);
@@ -505,7 +507,9 @@ Status Agent::run(const LiveSource& live, RecordSink* also, Signals& signals) {
   // The programs go one after the other: what happens meanwhile may be seen in part.
   const uint64_t watched_unix_ns = unix_ns();
   live.detach();
-  while (live.source.poll(sink, kRecordsPerTurnMax) > 0) {
+  // What a program wrote as it was taken away is a moment behind.
+  const uint64_t detached_ns = boottime_ns();
+  while (live.source.poll(sink, kRecordsPerTurnMax) > 0 || boottime_ns() < detached_ns + kLastWritesNs) {
   }
   finish(live, watched_unix_ns);
   return {};

@@ -41,7 +41,7 @@ using Counters = std::map<std::string, uint64_t>;
 struct LiveSource {
   RecordSource& source;
   std::function<void(uint32_t pause_ms, uint32_t idle_ms)> wait;  // as KernelSource::wait()
-  std::function<uint64_t()> unsettled_ns;                         // as KernelSource::unsettled_ns()
+  std::function<uint64_t()> told_to_ns;                           // as KernelSource::told_to_ns()
   std::function<Counters()> counters;
   // Ends the watching; what was recorded can still be polled. Then: where the connections still open stood.
   std::function<void()> detach;
@@ -93,12 +93,13 @@ class Agent {
   void report_spool_losses(uint64_t now_ns);
   void report_unwatched(uint64_t now_ns);
   void report_degradation(const LiveSource& live, uint64_t now_ns);
-  void see_to(uint64_t polled_unix_ns, const LiveSource& live);
+  void see_to(const LiveSource& live);
   void mind_policy(const LiveSource& live, Signals& signals, uint64_t now_ns);
   void housekeeping(const LiveSource& live, uint64_t now_ns);
   Status open_inline_path(const LiveSource& live);
   void reload_databases(const LiveSource& live, uint64_t now_ns);
   size_t turn_inline_paths(RecordSink& sink, bool is_complete);
+  [[nodiscard]] bool is_inline_path_behind() const;
   void stop_inline_paths(const LiveSource& live, RecordSink& sink);
   void finish(const LiveSource& live, uint64_t watched_unix_ns);
 
@@ -120,7 +121,7 @@ class Agent {
   std::vector<std::unique_ptr<InlinePath>> leaving_paths_;  // of configurations before this one: they have sessions yet
   bool is_restart_ = false;
   std::optional<Watched> before_;  // what the run before left, if it can be read
-  uint64_t seen_to_unix_ns_ = 0;   // of what was ready to be read then, everything was
+  uint64_t seen_to_unix_ns_ = 0;   // of what began before, everything was
   uint64_t marked_unix_ns_ = 0;
   std::unique_ptr<StatusSocket> status_socket_;
   std::unique_ptr<CostMeter> meter_;

@@ -21,6 +21,8 @@ namespace gatehouse::runtime {
 namespace {
 
 constexpr int kBacklog = 4096;
+// For so long it is waited for what else is known of the clients; the kernel's rings may never be empty.
+constexpr size_t kIncompleteTurnsMax = 8;
 constexpr size_t kQuietTurnsMin = 100;  // of a path that is left; two seconds at the rate it is looked at
 
 // One place of a database: a listen address, or one of the two that a bare port stands for.
@@ -128,6 +130,7 @@ struct InlinePath::State {
   uint64_t since_ns = 0;
   size_t places = 0;
   size_t quiet_turns = 0;
+  size_t incomplete_turns = 0;  // in a row
   std::unique_ptr<shim::Redirect> redirect;
   std::unique_ptr<InlineDesk> desk;
   std::unique_ptr<shim::Worker> worker;  // last: it uses the others
@@ -244,7 +247,8 @@ void InlinePath::take() {
 size_t InlinePath::turn(RecordSink& sink, size_t records_max, bool is_complete, Subjects& subjects,
                         identity::ProcessTable& processes, const TimeBase& time) {
   State& s = *state_;
-  if (!is_complete) return 0;
+  s.incomplete_turns = is_complete ? 0 : s.incomplete_turns + 1;
+  if (s.incomplete_turns % kIncompleteTurnsMax != 0) return 0;
   const auto introduce = [&](const Introduction& who) {
     const identity::ProcessRef& image = processes.writer(who.opener, who.uid);
     const ImageKey key{.process = who.opener, .image = image == nullptr ? 0 : image->image_number};
@@ -258,6 +262,10 @@ size_t InlinePath::turn(RecordSink& sink, size_t records_max, bool is_complete, 
   }
   ForgetClosed forgetting(sink, s.introduced);
   return s.desk->queue().poll(forgetting, records_max);
+}
+
+bool InlinePath::is_behind() const {
+  return !state_->desk->queue().is_drained();
 }
 
 void InlinePath::on_processes_changed(std::span<const ProcessKey> changed) {

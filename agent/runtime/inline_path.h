@@ -54,9 +54,11 @@ class InlinePath {
   // At the begin of a turn, before records of other sources are read …
   void take();
   // … and after: hands over what had come by take(), at most about `records_max` records, and answers what the worker
-  // asked. `is_complete`: those other sources had nothing more.
+  // asked. `is_complete`: those other sources had nothing more; if they never have, it goes on all the same.
   size_t turn(RecordSink& sink, size_t records_max, bool is_complete, Subjects& subjects,
               identity::ProcessTable& processes, const TimeBase& time);
+  // Some of what take() took is not handed over yet.
+  [[nodiscard]] bool is_behind() const;
   // More is known of processes than before.
   void on_processes_changed(std::span<const ProcessKey> changed);
   void set_policy(std::shared_ptr<const rules::Policy> policy);

@@ -35,6 +35,8 @@ class RecordQueue final : public RecordSink, public RecordSource {
   // came before that from elsewhere, such as who the processes are.
   void take();
   size_t poll(RecordSink& sink, size_t records_max) override;
+  // All that was taken is handed over.
+  [[nodiscard]] bool is_drained() const { return emptied_ == emptying_.size(); }
   [[nodiscard]] bool at_end() const override { return false; }
 
  private:
