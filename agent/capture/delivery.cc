@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "common/check.h"
+
 namespace gatehouse::capture {
 namespace {
 
@@ -148,18 +150,28 @@ void Delivery::on_opened(std::span<const std::byte> record, RecordSink& sink) {
   }
   if (const auto before = sockets_.find(opened.socket); before != sockets_.end()) forget(before, sink);
   if (opened.transport == Transport::kUnix) ++unix_count_;
-  sockets_[opened.socket] = {.is_unix = opened.transport == Transport::kUnix,
-                             .opened_ns = opened.time_ns,
-                             .netns = opened.netns,
-                             .client_opener = {.process = opened.client_opener}};
+  Socket& socket = sockets_[opened.socket] = {.is_unix = opened.transport == Transport::kUnix,
+                                              .opened_ns = opened.time_ns,
+                                              .netns = opened.netns,
+                                              .client_opener = {.process = opened.client_opener}};
+  if (socket.is_unix) unix_ends_.emplace(opened.client_opener, opened.socket);
   // Who listens is not who serves; of a session that was open already the kernel side tells who serves.
-  if (opened.joined) sockets_[opened.socket].server = opened.server_opener;
+  if (opened.joined) set_server(opened.socket, socket, opened.server_opener);
   if (const auto early = std::ranges::find(early_peers_, opened.socket, &EarlyPeer::socket);
       early != early_peers_.end()) {
-    sockets_[opened.socket].server = early->server;
+    set_server(opened.socket, socket, early->server);
     early_peers_.erase(early);
   }
   sink.on_socket_opened(opened);
+}
+
+void Delivery::set_server(SocketId id, Socket& socket, const ProcessKey& server) {
+  if (socket.server == server) return;
+  if (socket.is_unix) {
+    if (socket.server != socket.client_opener.process) unix_ends_.erase({socket.server, id});
+    unix_ends_.emplace(server, id);
+  }
+  socket.server = server;
 }
 
 void Delivery::on_peer(std::span<const std::byte> record) {
@@ -169,7 +181,7 @@ void Delivery::on_peer(std::span<const std::byte> record) {
     return;
   }
   if (const auto found = sockets_.find(r->head.socket); found != sockets_.end()) {
-    found->second.server = key(r->server);
+    set_server(found->first, found->second, key(r->server));
     return;
   }
   const uint64_t now_ns = r->head.time_ns;
@@ -193,11 +205,12 @@ void Delivery::on_chunk(std::span<const std::byte> record, RecordSink& sink) {
 
   Socket& socket = sockets_[r->head.socket];
   socket.last_ns = r->head.time_ns;
-  if (socket.is_unix && is_request) socket.server = key(r->process);
+  if (socket.is_unix && is_request) set_server(r->head.socket, socket, key(r->process));
   if (is_request && unconfirmed && socket.is_unix && socket.held.empty() && end_of(record) <= socket.sent)
     return emit_by_turns(record, UINT64_MAX, socket, sink);
   if (is_request && unconfirmed && socket.held.size() < kHeldRecordsMax) {
     socket.held.push_back({.since_ns = r->head.time_ns, .record = {record.begin(), record.end()}});
+    unsettled_.insert(r->head.socket);
     ++held_count_;
     ++counters_.held;
     return;
@@ -279,8 +292,11 @@ void Delivery::release_all(Socket& socket, RecordSink& sink) {
 
 Delivery::Sockets::iterator Delivery::forget(Sockets::iterator at, RecordSink& sink) {
   release_all(at->second, sink);
-  if (at->second.is_orphan) --orphan_count_;
-  if (at->second.is_unix) --unix_count_;
+  if (at->second.is_unix) {
+    --unix_count_;
+    unix_ends_.erase({at->second.client_opener.process, at->first});
+    unix_ends_.erase({at->second.server, at->first});
+  }
   return sockets_.erase(at);
 }
 
@@ -377,40 +393,51 @@ void Delivery::on_exit(std::span<const std::byte> record, RecordSink& sink) {
     return;
   }
   const ProcessKey process = key(r->process);
-  for (auto& [id, socket] : sockets_) {
-    if (!socket.is_unix || socket.is_orphan) continue;
-    if (socket.server == process) {
-      socket.is_orphan = true;
-      ++orphan_count_;
-    } else if (socket.client_opener.process != process) {
-      continue;
-    }
+  for (auto at = unix_ends_.lower_bound({process, 0}); at != unix_ends_.end() && at->first == process; ++at) {
+    const auto found = sockets_.find(at->second);
+    GH_CHECK(found != sockets_.end());
+    Socket& socket = found->second;
+    if (socket.is_orphan) continue;
+    if (socket.server == process) socket.is_orphan = true;
     socket.ending_ns = r->head.time_ns;
     settled_ns_ = r->head.time_ns + kEndingNsMax;
+    unsettled_.insert(at->second);
   }
   sink.on_process_exit({.process = key(r->process), .time_ns = r->head.time_ns, .status = r->status});
 }
 
 void Delivery::expire(uint64_t now_ns, RecordSink& sink) {
-  if (held_count_ == 0 && orphan_count_ == 0) return;
-  for (auto it = sockets_.begin(); it != sockets_.end();) {
-    Socket& socket = it->second;
-    if (socket.is_unix && !socket.held.empty() && socket.held.front().since_ns + kHeldNsMax < now_ns)
-      release_all(socket, sink);
-    if (!socket.is_orphan || socket.ending_ns + kOrphanNsMax > now_ns) {
-      ++it;
+  for (auto it = unsettled_.begin(); it != unsettled_.end();) {
+    const auto found = sockets_.find(*it);
+    if (found == sockets_.end()) {
+      it = unsettled_.erase(it);
       continue;
     }
-    release_all(socket, sink);
-    sink.on_socket_closed({.socket = it->first, .time_ns = socket.ending_ns, .stream_bytes = socket.end});
-    it = forget(it, sink);
+    Socket& socket = found->second;
+    if (socket.is_unix && !socket.held.empty() && socket.held.front().since_ns + kHeldNsMax < now_ns)
+      release_all(socket, sink);
+    if (socket.is_orphan && socket.ending_ns + kOrphanNsMax <= now_ns) {
+      release_all(socket, sink);
+      sink.on_socket_closed({.socket = *it, .time_ns = socket.ending_ns, .stream_bytes = socket.end});
+      forget(found, sink);
+      it = unsettled_.erase(it);
+      continue;
+    }
+    it = is_unsettled(socket, now_ns) || socket.is_orphan ? std::next(it) : unsettled_.erase(it);
   }
+}
+
+bool Delivery::is_unsettled(const Socket& socket, uint64_t now_ns) {
+  return !socket.held.empty() || (socket.ending_ns != 0 && socket.ending_ns + kEndingNsMax > now_ns);
 }
 
 uint64_t Delivery::unsettled_ns(uint64_t now_ns) const {
   uint64_t first_ns = UINT64_MAX;
   if (held_count_ == 0 && settled_ns_ <= now_ns) return first_ns;
-  for (const auto& [id, socket] : sockets_) {
+  for (const SocketId id : unsettled_) {
+    const auto found = sockets_.find(id);
+    if (found == sockets_.end()) continue;
+    const Socket& socket = found->second;
     if (!socket.held.empty()) first_ns = std::min(first_ns, socket.held.front().since_ns);
     if (socket.ending_ns != 0 && socket.ending_ns + kEndingNsMax > now_ns)
       first_ns = std::min(first_ns, socket.last_ns);

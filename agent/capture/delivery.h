@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "agent/capture/watched_list.h"
@@ -100,6 +102,8 @@ class Delivery {
   // A Unix request, up to `end`: several writers may have written what was read at once.
   void emit_by_turns(std::span<const std::byte> record, uint64_t end, Socket& socket, RecordSink& sink);
   static Writer writer_at(Socket& socket, uint64_t offset);
+  static bool is_unsettled(const Socket& socket, uint64_t now_ns);
+  void set_server(SocketId id, Socket& socket, const ProcessKey& server);
   void release_all(Socket& socket, RecordSink& sink);
 
   using Sockets = std::unordered_map<SocketId, Socket>;
@@ -109,9 +113,12 @@ class Delivery {
   Sockets::iterator look_up(Sockets::iterator at, bool is_missing, uint64_t listed_ns, RecordSink& sink);
 
   Sockets sockets_;
+  // Unix sessions by the processes at their ends, so that an exit costs what ends with it.
+  std::set<std::pair<ProcessKey, SocketId>> unix_ends_;
+  // Those that hold something back or are ending, and some that did; expire() takes these out.
+  std::set<SocketId> unsettled_;
   std::vector<EarlyPeer> early_peers_;  // oldest first
   size_t held_count_ = 0;
-  size_t orphan_count_ = 0;
   size_t unix_count_ = 0;
   uint64_t settled_ns_ = 0;  // all that were ending have ended by then
   std::vector<Piece> pieces_;

@@ -64,6 +64,7 @@ struct ChunkOptions {
   bool is_response = false;
   bool unconfirmed = false;
   uint32_t writer = 0;
+  uint32_t reader = 500;
 };
 
 std::string chunk(SocketId socket, uint64_t offset, std::string_view data, ChunkOptions options) {
@@ -74,7 +75,7 @@ std::string chunk(SocketId socket, uint64_t offset, std::string_view data, Chunk
             .flags = static_cast<uint16_t>(options.unconfirmed ? GH_CHUNK_UNCONFIRMED : 0),
             .record_bytes = 0};
   r.offset = offset;
-  r.process = {.start_ns = 5, .pid = 500, .tid = 500};
+  r.process = {.start_ns = 5, .pid = options.reader, .tid = options.reader};
   r.writer = {.start_ns = 1, .pid = options.writer, .tid = options.writer};
   r.direction = options.is_response ? 1 : 0;
   r.piece_count = 2;
@@ -202,6 +203,35 @@ TEST_F(DeliveryTest, UnixSessionEndsWithItsServer) {
   EXPECT_EQ(log.take(), "");
   delivery.expire(10'000'000'000, log);
   EXPECT_EQ(log.take(), "closed:6,0 ");
+}
+
+// Whose sessions end with an exit: those that the process serves now, and no others.
+TEST_F(DeliveryTest, AnExitEndsWhatThatProcessServes) {
+  const auto exit_of = [&](uint32_t pid) {
+    abi::gh_exit r{};
+    r.head = {.time_ns = 9, .socket = 0, .kind = abi::GH_RECORD_EXIT, .flags = 0, .record_bytes = sizeof(r)};
+    r.process = {.start_ns = 5, .pid = pid, .tid = pid};
+    EXPECT_EQ(feed(record_of(r)), "exit ");
+    delivery.expire(10'000'000'000, log);
+    return log.take();
+  };
+  const SocketId first = kUnix, second = kUnix + 1, passed_on = kUnix + 2, tcp = kTcp;
+  for (const SocketId socket : {first, second, passed_on}) feed(opened(socket, "/p"));
+  feed(opened(tcp));
+  for (const SocketId socket : {first, second, passed_on, tcp}) feed(chunk(socket, 0, "abc", {.writer = 100}));
+  feed(chunk(passed_on, 6, "abc", {.writer = 100, .reader = 600}));
+  EXPECT_EQ(exit_of(700), "");
+  EXPECT_EQ(exit_of(500), "closed:6,0 closed:6,0 ");
+  EXPECT_EQ(exit_of(500), "");
+  EXPECT_EQ(exit_of(600), "closed:12,0 ");
+  EXPECT_EQ(delivery.unix_sessions(), 0U);
+  // The number comes again.
+  feed(opened(first, "/p"));
+  feed(opened(first, "/p"));
+  feed(chunk(first, 0, "abc", {.writer = 100, .reader = 500}));
+  EXPECT_EQ(delivery.unix_sessions(), 1U);
+  EXPECT_EQ(exit_of(600), "");
+  EXPECT_EQ(exit_of(500), "closed:6,0 ");
 }
 
 // What was said last may be a request whose end shows only when the session's is told: until then it is not settled.
