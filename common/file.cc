@@ -66,16 +66,43 @@ Status make_directories(const std::string& path, unsigned mode) {
   return {};
 }
 
+namespace {
+
+std::string temporary_of(const std::string& path) {
+  return path + ".tmp";
+}
+
+// What cannot be written whole takes no room.
+Status write_temporary(const std::string& path, std::string_view content, unsigned mode) {
+  const std::string temporary = temporary_of(path);
+  GH_ASSIGN(const UniqueFd fd, open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode));
+  Status written = write_all(fd.get(), as_bytes(content)).context(temporary);
+  if (written && ::fsync(fd.get()) != 0) written = Error::system("fsync " + temporary);
+  if (!written) ::unlink(temporary.c_str());
+  return written;
+}
+
+}  // namespace
+
 Status write_file_atomically(const std::string& path, std::string_view content, unsigned mode) {
-  const std::string temporary = path + ".tmp";
-  {
-    GH_ASSIGN(const UniqueFd fd, open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode));
-    GH_TRY(write_all(fd.get(), as_bytes(content)).context(temporary));
-    if (::fsync(fd.get()) != 0) return Error::system("fsync " + temporary);
+  const FileContent one{.path = path, .content = content};
+  return write_files({&one, 1}, mode);
+}
+
+Status write_files(std::span<const FileContent> files, unsigned mode) {
+  for (size_t i = 0; i < files.size(); ++i) {
+    Status written = write_temporary(files[i].path, files[i].content, mode);
+    if (written) continue;
+    for (const FileContent& before : files.first(i)) ::unlink(temporary_of(before.path).c_str());
+    return written;
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return Error::system(path);
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  return sync_directory(folder.empty() ? "." : folder);
+  for (const FileContent& file : files)
+    if (::rename(temporary_of(file.path).c_str(), file.path.c_str()) != 0) return Error::system(file.path);
+  for (const FileContent& file : files) {
+    const std::string folder = std::filesystem::path(file.path).parent_path().string();
+    GH_TRY(sync_directory(folder.empty() ? "." : folder));
+  }
+  return {};
 }
 
 Result<UniqueFd> lock_file(const std::string& path) {

@@ -51,6 +51,12 @@ Status sync_directory(const std::string& path);  // fsync of a directory: makes 
 Status make_directories(const std::string& path, unsigned mode = 0700);
 // Temporary file, fsync, rename, fsync of the folder: readers see the old or the new content, never a part.
 Status write_file_atomically(const std::string& path, std::string_view content, unsigned mode = 0600);
+struct FileContent {
+  std::string path;
+  std::string_view content;
+};
+// Each of them so, in this order, but none is replaced before there is room for all. A crash may come between two.
+Status write_files(std::span<const FileContent> files, unsigned mode = 0600);
 // Exclusive advisory lock for the life of the returned descriptor; an error that names `path` if another holds it.
 Result<UniqueFd> lock_file(const std::string& path);
 

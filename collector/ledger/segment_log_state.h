@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "collector/ledger/reserve.h"
 #include "collector/ledger/segment_log.h"
 #include "collector/ledger/source.h"
 #include "common/file.h"
@@ -26,7 +27,8 @@ namespace gatehouse::ledger {
 //   "leader's"             | has_leader_: only the leader touches them, without the mutex
 class SegmentLog::State {
  public:
-  explicit State(Options options) : options_(std::move(options)) {}
+  explicit State(Options options)
+      : options_(std::move(options)), reserve_(options_.folder + "/reserve", reserve_bytes(options_)) {}
 
   Status recover();  // segment_recovery.cc; before any other call
   Result<std::vector<AppendOutcome>> append(std::span<const Batch> batches);
@@ -79,8 +81,10 @@ class SegmentLog::State {
   // Removing.
   [[nodiscard]] std::optional<SegmentInfo> next_to_remove(uint64_t now_ns) const;
   Status remove_oldest(const SegmentInfo& segment);
+  static uint64_t reserve_bytes(const Options& options);
 
   const Options options_;
+  const Reserve reserve_;  // for the heads of what is removed from a full disk
   UniqueFd lock_;
   OpenReport report_;
 

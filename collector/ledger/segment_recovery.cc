@@ -204,6 +204,7 @@ Status SegmentLog::State::recover() {
     if (!made)
       log::error("ledger", "no segment to write to; tried again with each batch", {{"error", made.error().message()}});
   }
+  reserve_.refill();
   report_.segments = segments_.size();
   for (const SegmentInfo& segment : segments_) {
     report_.records += segment.records;

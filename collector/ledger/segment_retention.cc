@@ -3,12 +3,21 @@
 // any two steps leaves a whole segment, or its heads, or both.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "collector/ledger/segment_files.h"
 #include "collector/ledger/segment_log_state.h"
 
 namespace gatehouse::ledger {
+
+// An entry in a footer takes 64 bytes, and the smallest records some four times that. Where heads are larger all the
+// same, they are written only if the disk has room.
+uint64_t SegmentLog::State::reserve_bytes(const Options& options) {
+  constexpr uint64_t kBytesMin = 64U << 10;
+  const Retention& keep = options.retention;
+  return keep.age_ns_max == 0 && keep.bytes_max == 0 ? 0 : std::max(options.segment_bytes_max / 4, kBytesMin);
+}
 
 // The oldest segment, if it is to go.
 std::optional<SegmentInfo> SegmentLog::State::next_to_remove(uint64_t now_ns) const {
@@ -30,7 +39,7 @@ Status SegmentLog::State::remove_oldest(const SegmentInfo& segment) {
   if (!append_heads(heads, as_bytes(content)))
     return Error(segment.path + ": does not verify, so retention leaves it; see gatehouse verify");
   at_step("removing");
-  GH_TRY(write_file_atomically(segment_file(options_.folder, segment.number, kHeadsSuffix), heads));
+  GH_TRY(reserve_.write_file(segment_file(options_.folder, segment.number, kHeadsSuffix), heads));
   at_step("heads-written");
   {
     // Nobody looks for the file after it is gone.
@@ -40,6 +49,7 @@ Status SegmentLog::State::remove_oldest(const SegmentInfo& segment) {
   if (::unlink(segment.path.c_str()) != 0 && errno != ENOENT) return Error::system(segment.path);
   at_step("segment-removed");
   GH_TRY(sync_directory(options_.folder));
+  reserve_.refill();
   return {};
 }
 

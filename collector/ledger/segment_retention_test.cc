@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "collector/ledger/log_check.h"
 #include "collector/ledger/log_reader.h"
 #include "collector/ledger/segment_files.h"
@@ -103,6 +105,41 @@ TEST_F(RetentionTest, RemovesWhatIsOldAndNeverTheOpenSegment) {
   EXPECT_THAT(files(kHeadsSuffix), ElementsAre(1, 2, 3));
   EXPECT_THAT(read_all(*log), ElementsAre(31));
   EXPECT_EQ(log->verify()->first_bad, "");
+}
+
+// Heads are written before anything goes, and there is no room for them but what was set aside.
+TEST_F(RetentionTest, MakesRoomOnADiskWithoutAFreeByte) {
+  constexpr size_t kDiskBytes = 2U << 20;
+  for (const bool has_reserve : {true, false}) {
+    SCOPED_TRACE(has_reserve);
+    const auto outcome = test::on_small_disk(folder_.path(), kDiskBytes, [&] {
+      fill(3);
+      const auto log = SegmentLog::open(
+          {.folder = folder_.path(), .segment_bytes_max = 256U << 10, .retention = {.age_ns_max = kHourNs}});
+      if (!log) return 1;
+      if (!has_reserve) std::filesystem::remove(folder_.path() + "/reserve");
+      const std::string ballast = test::fill_disk(folder_.path());
+      const uint64_t later_ns = unix_ns() + 2 * kHourNs;
+      const auto removed = (*log)->remove_old(later_ns);
+      if (!has_reserve) {
+        // Nothing is lost, and it goes on when there is room.
+        if (removed || files(kSegmentSuffix).size() != 4 || !files(kHeadsSuffix).empty()) return 2;
+        if (!check().problems.empty()) return 3;
+        std::filesystem::remove(ballast);
+        if (const auto again = (*log)->remove_old(later_ns); !again || again->segments != 3) return 4;
+      } else if (!removed || removed->segments != 3) {
+        return 5;
+      }
+      if (files(kSegmentSuffix).size() != 1 || files(kHeadsSuffix).size() != 3) return 6;
+      if (!check().problems.empty() || !(*log)->verify()->first_bad.empty()) return 7;
+      if (!std::filesystem::exists(folder_.path() + "/reserve")) return 8;
+      for (const auto& file : std::filesystem::directory_iterator(folder_.path()))
+        if (file.path().extension() == ".tmp") return 9;
+      return append(**log, {.first = 41}).kind == Kind::kAppended ? 0 : 10;
+    });
+    if (!outcome) GTEST_SKIP() << "this process may not mount a file system";
+    EXPECT_EQ(*outcome, 0);
+  }
 }
 
 TEST_F(RetentionTest, RemovesTheOldestOfWhatIsTooMuch) {
