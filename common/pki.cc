@@ -288,6 +288,13 @@ Result<Sha256> request_key_sha256(const std::string& request_pem) {
   return hash_of_key(X509_REQ_get0_pubkey(request.get()));
 }
 
+bool is_pair(const Identity& identity) {
+  const auto key = public_key_sha256(identity.key_pem);
+  const auto certificate = read_certificate(identity.certificate_pem);
+  if (!key || !certificate) return false;
+  return hash_of_key(X509_get0_pubkey(certificate->get())) == *key;
+}
+
 bool CertificateInfo::is_due(uint64_t now_s) const {
   return not_after_s <= now_s || (not_after_s - now_s) < (not_after_s - not_before_s) / 3;
 }

@@ -51,6 +51,8 @@ Result<std::string> create_request(const std::string& key_pem);
 // signature is verified: its sender holds the key.
 Result<Sha256> public_key_sha256(const std::string& key_pem);
 Result<Sha256> request_key_sha256(const std::string& request_pem);
+// The certificate is of that key.
+bool is_pair(const Identity& identity);
 
 struct CertificateInfo {
   uint64_t not_before_s = 0;  // Unix time

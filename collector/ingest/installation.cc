@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/file.h"
+#include "common/log.h"
 
 namespace gatehouse::ingest {
 namespace {
@@ -18,11 +19,12 @@ bool exists(const std::string& path) {
   return ::access(path.c_str(), F_OK) == 0;
 }
 
-// The key goes first: a certificate that is there has its key.
+// The key goes first: where there was no certificate, one that is there has its key. Where there was one, a crash
+// between the two leaves what is no pair, which is_current() sees.
 Status save_identity(const std::string& folder, const std::string& certificate_file, const pki::Identity& identity) {
   GH_TRY(make_directories(folder));
-  GH_TRY(write_file_atomically(folder + "/key.pem", identity.key_pem));
-  return write_file_atomically(folder + '/' + certificate_file, identity.certificate_pem);
+  return write_files({{{.path = folder + "/key.pem", .content = identity.key_pem},
+                       {.path = folder + '/' + certificate_file, .content = identity.certificate_pem}}});
 }
 
 Result<pki::Identity> load_identity(const std::string& folder, const std::string& certificate_file) {
@@ -34,18 +36,33 @@ Result<pki::Identity> load_identity(const std::string& folder, const std::string
 
 bool is_current(const pki::Identity& identity, std::span<const std::string> names) {
   const auto info = pki::inspect(identity.certificate_pem);
-  if (!info || info->is_due(unix_ns() / 1'000'000'000)) return false;
+  if (!info || !pki::is_pair(identity) || info->is_due(unix_ns() / 1'000'000'000)) return false;
   return std::ranges::all_of(
       names, [&](const std::string& name) { return std::ranges::find(info->names, name) != info->names.end(); });
 }
 
+// A collector that has begun goes on without what it cannot save: its next start tries again.
+Status kept_for_later(Status saved, bool is_new, std::string_view what) {
+  if (saved || is_new) return saved;
+  log::error("collector", "a renewed certificate cannot be saved; the next start makes another",
+             {{"certificate", what}, {"error", saved.error().message()}});
+  return {};
+}
+
+// One that is not saved serves all the same: whoever connects checks the authority's signature.
 Result<pki::Identity> open_server(const std::string& folder, const pki::Authority& authority,
                                   std::span<const std::string> names, bool is_new) {
   if (auto existing = load_identity(folder, "cert.pem"); !is_new && existing && is_current(*existing, names))
     return existing;
   GH_ASSIGN(pki::Identity made, authority.issue_server(names));
-  GH_TRY(save_identity(folder, "cert.pem", made));
+  GH_TRY(kept_for_later(save_identity(folder, "cert.pem", made), is_new, "server"));
   return made;
+}
+
+Status save_operator(const std::string& folder, const pki::Authority& authority, const pki::Identity& identity) {
+  GH_TRY(make_directories(folder));
+  GH_TRY(write_file_atomically(folder + "/ca.pem", authority.certificate_pem()));
+  return save_identity(folder, "cert.pem", identity);
 }
 
 Status ensure_operator(const std::string& folder, const pki::Authority& authority, bool is_new) {
@@ -53,9 +70,7 @@ Status ensure_operator(const std::string& folder, const pki::Authority& authorit
     return {};
   GH_ASSIGN(const pki::Identity made,
             authority.issue_client({.role = pki::Role::kOperator, .id = std::string(kOperatorName)}));
-  GH_TRY(make_directories(folder));
-  GH_TRY(write_file_atomically(folder + "/ca.pem", authority.certificate_pem()));
-  return save_identity(folder, "cert.pem", made);
+  return kept_for_later(save_operator(folder, authority, made), is_new, "operator");
 }
 
 }  // namespace
