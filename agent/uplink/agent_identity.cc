@@ -67,8 +67,8 @@ Status AgentIdentity::adopt(const std::string& certificate_pem, const std::strin
   GH_ASSIGN(const pki::CertificateInfo info, pki::inspect(certificate_pem));
   const std::string uri = pki::to_uri({.role = pki::Role::kAgent, .id = agent_id_});
   if (info.uris.size() != 1 || info.uris.front() != uri) return Error("the collector's certificate is not for " + uri);
-  GH_TRY(write_file_atomically(folder_ + "/ca.pem", authority_pem));
-  GH_TRY(write_file_atomically(folder_ + "/cert.pem", certificate_pem));
+  GH_TRY(write_files({{{.path = folder_ + "/ca.pem", .content = authority_pem},
+                       {.path = folder_ + "/cert.pem", .content = certificate_pem}}}));
   authority_pem_ = authority_pem;
   certificate_pem_ = certificate_pem;
   certificate_ = info;
