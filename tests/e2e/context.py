@@ -38,7 +38,8 @@ class Context:
         """Settings of a server that offers TLS."""
         key, certificate = self.directory / "server.key", self.directory / "server.crt"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-                        "/CN=localhost", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+                        "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out",
+                        certificate], check=True, capture_output=True)
         subprocess.run(["chown", postgres.SERVER_USER, key, certificate], check=True)
         return {"ssl": "on", "ssl_key_file": str(key), "ssl_cert_file": str(certificate)}
 

@@ -18,11 +18,11 @@ import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from tests.e2e import (bad_input, completeness, context, coverage, crashes, hard_paths, judged,  # noqa: E402
+from tests.e2e import (bad_input, completeness, context, coverage, crashes, gate, hard_paths, judged,  # noqa: E402
                        overload, retention, rounds, sessions, soak, sockets, sql_facts, tools)
 from tests.support import gatehouse, workload  # noqa: E402
 
-PORTS_EACH = 3
+PORTS_EACH = 6
 
 # name, what it runs
 SCENARIOS = (
@@ -55,6 +55,12 @@ SCENARIOS = (
     ("rules", judged.rules),
     ("rules-remember", judged.rules_remember),
     ("rules-catalog", judged.rules_with_catalog),
+    ("gate-harness", gate.harness),
+    ("gate-talks", gate.talks),
+    ("gate-refusals", gate.refusals),
+    ("gate-record", gate.record),
+    ("gate-failure", gate.failure),
+    ("gate-peers", gate.peers),
     ("sql-facts", sql_facts.on_server),
     ("sql-session", sql_facts.session),
     ("sql-catalog", sql_facts.catalog),

@@ -154,6 +154,7 @@ class Agent(Daemon):
         self.settings = settings
         self.own_settings = ""  # more of the section `agent`, as YAML
         self.database_settings = ""  # more of each of `databases`
+        self.more_databases = ""  # more of `databases`, as YAML
         self.state = self.directory / "agent-state"
         self.config = self.directory / "agent.yaml"
         self.token_file = self.directory / "token"
@@ -161,7 +162,7 @@ class Agent(Daemon):
     def write_config(self):
         databases = "".join(
             f"  - name: {label(s)}\n    engine: postgresql\n    listen: [\"127.0.0.1:{s.port}\", \"[::1]:{s.port}\", "
-            f"\"unix:{s.socket_path}\"]\n" + self.database_settings for s in self.servers)
+            f"\"unix:{s.socket_path}\"]\n" + self.database_settings for s in self.servers) + self.more_databases
         self.config.write_text(
             f"agent:\n  name: {self.agent_name}\n  state_dir: {self.state}\n" + self.own_settings +
             f"collector:\n  address: {self.collector.address}\n  enrolment_token_file: {self.token_file}\n"

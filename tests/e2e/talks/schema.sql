@@ -1,0 +1,17 @@
+create type mood as enum ('sad', 'happy');
+create table item (id int primary key check (id > 0), name text not null);
+insert into item select g, 'item ' || g from generate_series(1, 10) g;
+create table part (id int primary key, item int references item);
+create table journal (id bigserial primary key, entry text);
+create table lines (id bigserial primary key, a int, b text, c bytea);
+create schema other;
+create table other.placed (here text);
+insert into other.placed values ('in other');
+create table placed (here text);
+insert into placed values ('in public');
+create view view_of_items as select id, name || '?' as asked from item where id < 4 order by id;
+create function pairs(n int) returns table (a int, b text) language sql as $$ select g, 'p' || g from generate_series(1, n) g $$;
+create function notices(n int) returns int language plpgsql as $$ begin for i in 1..n loop raise notice 'notice %', i; end loop; return n; end $$;
+create procedure twice() language plpgsql as $$ begin insert into journal (entry) values ('twice 1'); commit; insert into journal (entry) values ('twice 2'); end $$;
+create function nested(n int) returns int language plpgsql as $$ begin perform 1 from item where id = n; return n; end $$;
+create publication everything for all tables;
