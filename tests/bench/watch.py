@@ -190,15 +190,15 @@ class Bench:
             self.collector.process.send_signal(signal.SIGCONT)
         if pgbench.returncode != 0:
             raise RuntimeError(f"pgbench: {errors}")
-        latencies = _latencies(logs, start, end)
+        latencies = latencies_between(logs, start, end)
         client, served = ((a - b) / 1000 / len(latencies) for a, b in zip(after, before))
         total = int(re.search(r"actually processed: (\d+)", output)[1])
         recorded, agent, collector = None, 0.0, 0.0
         if arm in PARTS:
-            agent = (self._cpu(own)[0] - own_before[0]) / 1000 / len(_latencies(logs, start, math.inf))
+            agent = (self._cpu(own)[0] - own_before[0]) / 1000 / len(latencies_between(logs, start, math.inf))
         if is_watched:
             recorded = self._recorded_by_now(recorded_before, total)
-            since_start = len(_latencies(logs, start, math.inf))
+            since_start = len(latencies_between(logs, start, math.inf))
             agent, collector = ((a - b) / 1000 / since_start for a, b in zip(self._cpu(own), own_before))
         return Run(total, client, served, agent, collector, len(latencies) / (end - start),
                    statistics.median(latencies), latencies[int(len(latencies) * 0.99)], recorded)
@@ -219,7 +219,7 @@ class Bench:
         return found
 
 
-def _latencies(directory, start, end):
+def latencies_between(directory, start, end):
     """Microseconds of the transactions that ended between two Unix times, sorted, from pgbench's transaction logs:
     client, number, latency, script, seconds, microseconds."""
     values = []

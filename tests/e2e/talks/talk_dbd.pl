@@ -35,7 +35,7 @@ chomp(my @statements = grep { /\S/ } <$file>);  # DBD::Pg refuses an empty one i
 for my $prepare (0, 1) {
   $dbh->{pg_server_prepare} = $prepare;
   for my $text (@statements) {
-    my $sth = $dbh->prepare($text, {pg_placeholder_dollaronly => 1, pg_prepare_now => $prepare});
+    my $sth = $dbh->prepare($text, {pg_placeholder_dollaronly => 1, pg_prepare_now => 0});
     show($text, $sth, $sth ? $sth->execute : undef);
   }
 }
