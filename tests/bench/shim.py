@@ -94,9 +94,6 @@ class Bench:
             if is_shim:
                 self.sites.stop_shim()
 
-    def _between(self, arm):
-        return "agent" if arm.startswith("shim") else "peer"
-
     def _connection(self, arm):
         port = self.sites.ports.get(arm, self.sites.server.port)
         environment = {**os.environ, "PGSSLMODE": "require" if arm in TLS_ARMS else "disable", "PGGSSENCMODE": "disable"}
@@ -148,7 +145,9 @@ class Bench:
         return _Stopped(self.sites.collector.process if arm.startswith("shim") else None)
 
     def _cpu(self, arm):
-        return [self.sites.groups[name].cpu_ns() for name in ("client", "server", self._between(arm))]
+        """Of client, server and what stands between."""
+        between = "agent" if arm.startswith("shim") else "peer" if arm in self.sites.ports else None
+        return [self.sites.groups[name].cpu_ns() if name else 0 for name in ("client", "server", between)]
 
     def _ship(self):
         """Waits until what the agent has seen can be asked for: a mark made now comes after all of it."""

@@ -17,6 +17,7 @@ import time
 
 from tests.e2e import gate_hostile, gate_refusals, gate_talks
 from tests.e2e.context import Failed, require
+from tests.e2e.judged import counter
 from tests.e2e.gate_talks import Way
 from tests.support import hostile, postgres, tap, wire
 from tests.support.oracle import field
@@ -50,9 +51,13 @@ class Site:
         self.directory.mkdir()
         self.server.__enter__()
         gate_talks.prepare(self.server)
+        if IS_FULL and self.version == 15:
+            self.server.subscriber = self.context.server(15, number=4).start()
         return self
 
     def __exit__(self, *exc):
+        if hasattr(self.server, "subscriber"):
+            self.server.subscriber.close()
         self.server.__exit__(*exc)
 
     @contextlib.contextmanager
@@ -192,9 +197,9 @@ def require_inline(stack, port):
     require(not is_inline(stack, port, ASIDE), "the way around the shim leads through it")
 
 
-def _write_rules(context):
+def _write_rules(context, text=gate_refusals.RULES):
     path = context.directory / "rules.yaml"
-    path.write_text(gate_refusals.RULES)
+    path.write_text(text)
     return f"rules:\n  files: [{path}]\n"
 
 
@@ -205,11 +210,33 @@ def refusals(context):
         site.server.psql(gate_refusals.SETUP, database="talk")
         with site.taps() as (_, inner), site.stack(_write_rules(context)) as stack:
             require_inline(stack, site.server.port)
-            gate_refusals.run(site.outer_port, (site.server.port, ASIDE), inner, site.server, IS_FULL)
-            leaked = re.findall(r"mark_\d+_", site.server.log_text().replace("mark_0_", ""))
-            # Direct sessions of the reference carry no mark.
-            require(not leaked, f"in the server's log: {leaked[:5]}")
-            require(stack.agent.is_running, "the agent has ended")
+            gate_refusals.run(site.outer_port, (site.server.port, ASIDE), inner, site.server,
+                              gate_refusals.all_cases(), IS_FULL)
+            _require_unseen(stack, site)
+
+
+def _require_unseen(stack, site):
+    """No refused statement is in the server's log; the direct sessions of the reference carry no mark."""
+    leaked = re.findall(r"mark_\d+_", site.server.log_text())
+    require(not leaked, f"in the server's log: {leaked[:5]}")
+    require(stack.agent.is_running, "the agent has ended")
+
+
+def refusals_by_catalog(context):
+    """Likewise what a view, a function or the search path leads to, where a catalog tells."""
+    with Site(context) as site:
+        site.server.psql("create database talk template talk_template")
+        site.server.psql(gate_refusals.SETUP, database="talk")
+        stack = site.stack(_write_rules(context, gate_refusals.CATALOG_RULES))
+        catalog = (f"    catalog:\n      connection: host={ASIDE} port={site.server.port} user=postgres\n"
+                   "      databases: [talk]\n")
+        stack.agent.database_settings += catalog
+        stack.agent.more_databases += catalog
+        with site.taps() as (_, inner), stack:
+            stack.agent.wait_until(lambda: counter(stack, "catalogs_loaded") >= 2, "catalogs", 90)
+            gate_refusals.run(site.outer_port, (site.server.port, ASIDE), inner, site.server,
+                              list(gate_refusals.catalog_cases()), IS_FULL)
+            _require_unseen(stack, site)
 
 
 def record(context):

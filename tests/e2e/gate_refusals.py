@@ -53,6 +53,22 @@ rules:
     mode: active
 """
 
+# With a catalog: what a view, a function or a path leads to.
+CATALOG_RULES = RULES + """
+  - id: gate-unknown
+    on: statement
+    when: |
+      "unknown" in statement.effects
+    then: block
+    mode: active
+  - id: gate-vault
+    on: statement
+    when: |
+      "vault.plans" in statement.reads
+    then: block
+    mode: active
+"""
+
 SECRET = "what nobody may read"
 SETUP = f"""
 create table guarded (id int);
@@ -217,6 +233,26 @@ def _extended_cases():
     yield Case("parameters", b"delete from guarded /*%m*/ where $1 or true", send=lambda t: extended(t, ["false"]))
 
 
+def catalog_cases():
+    yield Case("view", b"select v from shown /*%m*/")
+    yield Case("view-extended", b"select v from shown /*%m*/", send=extended)
+    yield Case("function", b"select purge() /*%m*/")
+    yield Case("function-in-from", b"select count(*) from purge() /*%m*/", send=extended)
+    path = b"select v from plans /*%m*/"
+    yield Case("path", path, readies=2, send=lambda t: query("set search_path = vault") + query(t))
+    yield Case("path-function", path, readies=2, send=lambda t: query(
+        "select set_config('search_path', 'vault', false)") + query(t))
+    yield Case("path-local", path, readies=3, send=lambda t: query("begin") + query(
+        "set local search_path = vault, public") + query(t))
+    yield Case("path-extended", path, send=lambda t: (
+        parse("set search_path = vault") + bind() + execute() + parse(t) + bind() + execute() + wire.SYNC))
+    yield Case("path-start", path, start={"options": "-c search_path=vault"})
+    yield Case("path-of-parsed", path, readies=3, broken=b"select v from plans_that_are_not", send=lambda t: (
+        query("set search_path = vault") + parse(t, "s") + wire.SYNC + bind("s") + execute() + wire.SYNC))
+    yield Case("path-in-function", b"select later() /*%m*/", readies=2, send=lambda t: query(
+        "create function later() returns int language sql as 'select 1'") + query(t))
+
+
 # Statements that look like what is refused and are not: they must go on.
 ALLOWED = (
     query("select 'delete from guarded', $$drop table droppable$$ /* delete from secrets */"),
@@ -241,16 +277,20 @@ def conversation(port, case, text, segments=None, host="127.0.0.1"):
             return None, None
 
 
-def run(port, direct, inner, server, full):
-    """All cases; `direct`: port and address that lead around the shim; `inner`: the tap at the server's side of it."""
+def all_cases():
+    return (*_simple_cases(), *_extended_cases())
+
+
+def run(port, direct, inner, server, cases, full):
+    """`direct`: port and address that lead around the shim; `inner`: the tap at the server's side of it."""
     state = server.psql(STATE, database="talk").stdout
     inner.take()
-    for request in ALLOWED:
+    for request in ALLOWED:  # nothing that only looks like it
         with wire.Session(port) as session:
             answers = session.ask(request)
             require(not wire.errors(answers), f"refused by mistake: {request[:80]!r}: {wire.errors(answers)}")
     failures = []
-    for case in (*_simple_cases(), *_extended_cases()):
+    for case in cases:
         is_short = len(case.send(case.text)) <= ONE_BYTE_MAX
         for segments in (None, 1) if is_short and (full or case.readies > 1) else (None,):
             failure = _check(case, segments, port, direct, inner)

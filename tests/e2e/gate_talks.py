@@ -28,6 +28,7 @@ _VOLATILE = (
     (re.compile(r"\blo_(import|unlink) \d+"), r"lo_\1 n"),
     (re.compile(r"^\\(un)?restrict \S+", re.M), r"\\\1restrict key"),
     (re.compile(r"^(latency average|(initial|average) connection time|tps) .*\n", re.M), ""),
+    (re.compile(r"\b[0-9A-F]{24}\b"), "SEGMENT"),
     (re.compile(r'(database system identifier|identifier) is "?\d+"?'), "identifier"),
 )
 
@@ -141,6 +142,9 @@ def all_talks(programs):
         Talk("replication", lambda way, directory, server: ["sh", TALKS / "talk_wal.sh", directory, server.data],
              versions=range(15, 16)),
     ]
+    talks.append(Talk("subscription", lambda way, _, server: [
+        "sh", TALKS / "talk_subscription.sh", server.subscriber.socket_dir, server.subscriber.port],
+                      versions=range(15, 16), can_unix=False, is_default=False))
     if has_go():
         talks.append(Talk("lib-pq", lambda *_: [programs.directory / "talk_pq", STATEMENTS]))
     return talks

@@ -135,7 +135,7 @@ def rules_with_catalog(context):
         stack.agent.database_settings = (f"    catalog:\n      connection: host={server.socket_dir} "
                                          f"port={server.port} user=postgres\n      databases: [postgres]\n")
         with stack:
-            stack.agent.wait_until(lambda: _counter(stack, "catalogs_loaded") == 1, "catalog", 90)
+            stack.agent.wait_until(lambda: counter(stack, "catalogs_loaded") == 1, "catalog", 90)
             _expect(stack, server, "before", (
                 ("SELECT purge()", ["writes-customers"]),
                 ("DELETE FROM v", ["writes-customers"]),
@@ -154,7 +154,7 @@ def rules_with_catalog(context):
             require(own and not any(field(e, "findings", []) for e in own), "the agent's own statements were judged")
 
 
-def _counter(stack, name):
+def counter(stack, name):
     done = subprocess.run([gatehouse.AGENT, "doctor", "--json", "--config", stack.agent.config], check=False,
                           capture_output=True, text=True)
     return json.loads(done.stdout).get("agent", {}).get("counters", {}).get(name)

@@ -58,6 +58,7 @@ SCENARIOS = (
     ("gate-harness", gate.harness),
     ("gate-talks", gate.talks),
     ("gate-refusals", gate.refusals),
+    ("gate-refusals-catalog", gate.refusals_by_catalog),
     ("gate-record", gate.record),
     ("gate-failure", gate.failure),
     ("gate-peers", gate.peers),

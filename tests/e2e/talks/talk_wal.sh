@@ -29,5 +29,5 @@ pg_recvlogical -d "$PGDATABASE" --slot talk_logical --start -f - --no-loop --end
 pg_recvlogical -d "$PGDATABASE" --slot talk_logical --drop-slot
 pg_basebackup -D base -X stream --checkpoint=fast
 pg_verifybackup base
-pg_basebackup -D - -Ft -X fetch --checkpoint=fast --no-manifest | tar -t | grep -c -v pg_wal/0
+pg_basebackup -D - -Ft -X fetch --checkpoint=fast --no-manifest | tar -t | grep -xe PG_VERSION -e backup_label
 cat base/PG_VERSION
