@@ -12,6 +12,8 @@ local $SIG{__WARN__} = sub { print "   notice ", @_ };
 $dbh->{pg_errorlevel} = 2;
 $dbh->{PrintWarn} = 1;
 
+sub flat { my $v = shift; ref $v ? '[' . join(';', map { flat($_) } @$v) . ']' : $v // 'NULL' }
+
 sub show {
   my ($text, $sth, $done) = @_;
   print 'run ', substr($text, 0, 200), "\n";
@@ -20,7 +22,7 @@ sub show {
   } elsif ($sth && $sth->{NUM_OF_FIELDS}) {
     print '   fields ', join(',', @{$sth->{NAME}}), ' ', join(',', map { $_ // '?' } @{$sth->{pg_type}}), "\n";
     while (my $row = $sth->fetchrow_arrayref) {
-      my $line = join('|', map { ref $_ ? join(';', map { $_ // 'NULL' } @$_) : $_ // 'NULL' } @$row);
+      my $line = join('|', map { flat($_) } @$row);
       print '    ', length $line > 500 ? length($line) . ' ' . unpack('%32C*', $line) : $line, "\n";
     }
   } else {
