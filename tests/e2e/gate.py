@@ -206,7 +206,7 @@ def _write_rules(context, text=gate_refusals.RULES):
 def refusals(context):
     """However a refused statement is written, cut or hidden, the server gets no byte of it and the session goes on."""
     with Site(context) as site:
-        site.server.psql("create database talk template talk_template")
+        site.server.psql("create database talk")
         site.server.psql(gate_refusals.SETUP, database="talk")
         with site.taps() as (_, inner), site.stack(_write_rules(context)) as stack:
             require_inline(stack, site.server.port)
@@ -225,7 +225,7 @@ def _require_unseen(stack, site):
 def refusals_by_catalog(context):
     """Likewise what a view, a function or the search path leads to, where a catalog tells."""
     with Site(context) as site:
-        site.server.psql("create database talk template talk_template")
+        site.server.psql("create database talk")
         site.server.psql(gate_refusals.SETUP, database="talk")
         stack = site.stack(_write_rules(context, gate_refusals.CATALOG_RULES))
         catalog = (f"    catalog:\n      connection: host={ASIDE} port={site.server.port} user=postgres\n"
@@ -242,7 +242,7 @@ def refusals_by_catalog(context):
 def record(context):
     """What was refused, who asked for it, and what went on: in the record."""
     with Site(context) as site:
-        site.server.psql("create database talk template talk_template")
+        site.server.psql("create database talk")
         site.server.psql(gate_refusals.SETUP, database="talk")
         with site.stack(_write_rules(context)) as stack:
             for way in (Way("plain", "127.0.0.1", site.server.port), Way("unix", str(site.server.socket_dir),
@@ -294,7 +294,7 @@ def _records_bypass(stack, site):
 def peers(context):
     """Hostile clients, hostile servers, resets and slow ends: no crash, nothing kept, always an event."""
     with Site(context) as site, hostile.Server(site.inner_port):
-        site.server.psql("create database talk template talk_template")
+        site.server.psql("create database talk")
         with site.stack(_write_rules(context)) as stack:
             require_inline(stack, site.server.port)
             gate_hostile.run(stack, site.server.port, site.inner_port)
@@ -317,7 +317,7 @@ def _connects(port):
 def failure(context):
     """The agent stopped, or killed: `open` gives new clients to the server at once, `closed` refuses them."""
     with Site(context) as site:
-        site.server.psql("create database talk template talk_template")
+        site.server.psql("create database talk")
         site.server.psql(gate_refusals.SETUP, database="talk")
         port = site.server.port
         for policy, meanwhile in (("open", "direct"), ("closed", "ECONNREFUSED")):
