@@ -61,10 +61,11 @@ sql::StatementOutcome outcome_of(Outcome outcome, size_t statements) {
   return sql::StatementOutcome::kNotKnown;
 }
 
-// As SessionState::on_finished() looks at it; and DROP, after which a name may mean another's.
+// As SessionState::on_finished() looks at it; DROP, after which a name may mean another's; and what gives or takes the
+// names that EXECUTE and FETCH speak of.
 bool may_change_state(const sql::Statement* statement, Effects reached) {
-  constexpr Effects kChanges{Effect::kSession, Effect::kTransaction, Effect::kUnknown,
-                             Effect::kCreate,  Effect::kAlter,       Effect::kDrop};
+  constexpr Effects kChanges{Effect::kSession, Effect::kTransaction, Effect::kUnknown, Effect::kCreate,
+                             Effect::kAlter,   Effect::kDrop,        Effect::kPrepare};
   return reached.has_any(kChanges) ||
          (statement != nullptr && (!statement->session_changes.empty() || statement->effects.has_any(kChanges)));
 }

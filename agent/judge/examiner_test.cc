@@ -118,8 +118,10 @@ TEST_F(ExaminerTest, ARequestIsJudgedBeforeItsAnswer) {
   EXPECT_FALSE(block.decisive->would);
   EXPECT_EQ(asked("TABLE customers").decisive, nullptr) << "an alert lets it through";
   EXPECT_EQ(asked("EXECUTE x").decisive, nullptr) << "a dry run does";
-  for (const std::string_view text : {"SET search_path = x", "BEGIN", "ROLLBACK", "SELECT f()", "CREATE TEMP TABLE t ()",
-                                      "DROP TABLE t", "SELECT set_config('role', 'a', false)", "SELEC"})
+  for (const std::string_view text :
+       {"SET search_path = x", "BEGIN", "ROLLBACK", "SELECT f()", "CREATE TEMP TABLE t ()", "DROP TABLE t",
+        "SELECT set_config('role', 'a', false)", "SELEC", "PREPARE p AS SELECT 1", "DEALLOCATE p",
+        "DECLARE c CURSOR FOR SELECT 1"})
     EXPECT_TRUE(asked(text).changes_state) << text;
   for (const std::string_view text : {"SELECT 1", "INSERT INTO a VALUES (1)", "TABLE customers"})
     EXPECT_FALSE(asked(text).changes_state) << text;
