@@ -19,6 +19,7 @@
 #include "agent/identity/proc_reader.h"
 #include "agent/json.h"
 #include "agent/ports.h"
+#include "agent/runtime/inline_path.h"
 #include "agent/runtime/socket_report.h"
 #include "agent/runtime/status_socket.h"
 #include "common/clock.h"
@@ -41,6 +42,12 @@ struct Findings {
   v1::HostSockets sockets;
   std::string sockets_missing;  // why there may be more
   std::vector<catalog::CatalogStatus> catalogs;
+  struct Gate {
+    std::string database;
+    Status status;
+    bool is_closed = false, has_tls = false;
+  };
+  std::vector<Gate> gates;  // of databases in mode enforce
 };
 
 struct Meaning {
@@ -184,6 +191,27 @@ void print_catalogs(const Findings& findings) {
   }
 }
 
+void print_gates(const Findings& findings) {
+  if (findings.gates.empty()) return;
+  std::printf("\nDatabases in mode enforce, whose new connections are judged before they reach the server:\n");
+  for (const Findings::Gate& gate : findings.gates) {
+    std::printf("  %s %s\n", mark(static_cast<bool>(gate.status)), gate.database.c_str());
+    if (!gate.status) std::printf("      %s\n", gate.status.error().message().c_str());
+    std::printf("      %s; while no agent runs, new connections %s\n",
+                gate.has_tls ? "TLS with the configured certificate" : "clients that ask for TLS are told there is none",
+                gate.is_closed ? "are refused" : "go to the server unjudged");
+  }
+  const auto print_count = [&](const char* counter, const char* what) {
+    const auto found = findings.agent->counters().find(counter);
+    if (found != findings.agent->counters().end())
+      std::printf("      %llu %s\n", static_cast<unsigned long long>(found->second), what);
+  };
+  if (!findings.agent) return;
+  print_count("shim_sessions_open", "sessions go through the agent now");
+  print_count("shim_refused", "requests were refused");
+  print_count("redirect_opened_direct", "connections went direct, because the agent did not answer");
+}
+
 void print_sight(capture::Plane plane) {
   const std::string_view blind = capture::blind_spots(plane);
   if (blind.empty()) {
@@ -209,6 +237,7 @@ void print_text(const Findings& findings) {
   print_requirements(findings);
   print_sockets(findings);
   print_catalogs(findings);
+  print_gates(findings);
   print_sight(findings.plane);
   if (findings.refusal) std::printf("\nWatching is possible, with the %s plane.\n", findings.plane_name.c_str());
 }
@@ -226,6 +255,11 @@ void print_json(const Findings& findings) {
            ",\"loaded\":" + (status.is_loaded ? "true" : "false") +
            ",\"relations\":" + std::to_string(status.relations) + ",\"functions\":" + std::to_string(status.functions) +
            ",\"error\":" + quoted(status.error) + "}";
+  out += "],\"enforced\":[";
+  for (const Findings::Gate& gate : findings.gates)
+    out += std::string(&gate == &findings.gates.front() ? "" : ",") + "{\"database\":" + quoted(gate.database) +
+           ",\"possible\":" + (gate.status ? "true" : "false") +
+           ",\"error\":" + quoted(gate.status ? "" : gate.status.error().message()) + "}";
   out += "],\"agent\":";
   if (findings.agent) {
     out += "{\"phase\":" + quoted(findings.agent->phase()) + ",\"plane\":" + quoted(findings.agent->plane()) +
@@ -270,6 +304,12 @@ Status print_doctor(const AgentConfig& config, bool as_json) {
   findings.requirements = capture::probe_requirements(findings.plane);
   look_for_sockets(config, findings);
   findings.catalogs = try_catalogs(config);
+  for (const AgentConfig::Database& database : config.databases)
+    if (database.gate)
+      findings.gates.push_back({.database = database.name,
+                                .status = runtime::InlinePath::check(database),
+                                .is_closed = database.gate->is_closed,
+                                .has_tls = !database.gate->certificate.empty()});
   as_json ? print_json(findings) : print_text(findings);
   std::fflush(stdout);
   return findings.refusal;

@@ -183,6 +183,17 @@ void InlinePath::stop() {
   state_->worker.reset();
 }
 
+Status InlinePath::check(const AgentConfig::Database& database) {
+  GH_ASSIGN(std::vector<GatedPlace> places, make_places({&database, 1}));
+  shim::Redirect::Options redirect{.pin_folder = std::string(shim::Redirect::kPinFolder) + "-doctor"};
+  for (GatedPlace& place : places) {
+    redirect.places.push_back(place.place);
+    GH_TRY(shim::Worker::check(gated_of(place)));
+  }
+  GH_ASSIGN(const auto programs, shim::Redirect::open(redirect));
+  return {};
+}
+
 void InlinePath::open_closed() {
   shim::Redirect::clear_pins(shim::Redirect::kPinFolder);
 }

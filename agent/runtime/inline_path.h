@@ -41,6 +41,8 @@ class InlinePath {
   static Result<std::unique_ptr<InlinePath>> open(Options options, CatalogBook* catalogs);
   ~InlinePath();  // as stop()
 
+  // Whether open() would work for that database: its certificate, and this kernel's programs. Nobody is led anywhere.
+  static Status check(const AgentConfig::Database& database);
   // For an agent that enforces nothing: databases that one before it left closed are let go.
   static void open_closed();
 

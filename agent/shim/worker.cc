@@ -182,6 +182,12 @@ Result<std::unique_ptr<Worker>> Worker::start(Options options, Redirect* redirec
   return worker;
 }
 
+Status Worker::check(const Gated& gated) {
+  const UniqueFd listener(gated.listener);
+  GH_ASSIGN(const auto contexts, TlsContexts::load(gated));
+  return {};
+}
+
 Worker::~Worker() = default;
 
 const WorkerCounters& Worker::counters() const {

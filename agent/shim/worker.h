@@ -95,6 +95,8 @@ class Worker {
   // `redirect`: null where clients come by themselves (tests): then nobody's opener is known and the server sees the
   // shim. Files are read here; errors name them. `host` and `redirect` outlive the worker.
   static Result<std::unique_ptr<Worker>> start(Options options, Redirect* redirect, WorkerHost& host);
+  // Whether start() could read what `gated` names; closes its listener.
+  static Status check(const Gated& gated);
   // Ends its sessions and its thread.
   ~Worker();
 
