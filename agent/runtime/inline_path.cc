@@ -128,7 +128,8 @@ struct InlinePath::State {
   std::vector<AgentConfig::Database> databases;
   std::function<void()> wake;
   uint64_t since_ns = 0;
-  size_t places = 0;
+  size_t places = 0;            // that are led here
+  std::vector<bool> is_closed;  // of each
   size_t quiet_turns = 0;
   size_t incomplete_turns = 0;  // in a row
   std::unique_ptr<shim::Redirect> redirect;
@@ -179,7 +180,9 @@ bool InlinePath::is_over() {
 }
 
 void InlinePath::stop() {
-  let_go();
+  for (size_t i = 0; i < state_->places; ++i)
+    if (!state_->is_closed[i]) let_go(i);
+  state_->places = 0;
   state_->worker.reset();
 }
 
@@ -200,11 +203,13 @@ void InlinePath::open_closed() {
 
 void InlinePath::let_go() {
   state_->since_ns = 0;
-  for (size_t i = 0; i < state_->places; ++i) {
-    const Status status = state_->redirect->let_go(i);
-    if (!status) log::warn("shim", "clients could not be let go", {{"reason", status.error().message()}});
-  }
+  for (size_t i = 0; i < state_->places; ++i) let_go(i);
   state_->places = 0;
+}
+
+void InlinePath::let_go(size_t place) {
+  const Status status = state_->redirect->let_go(place);
+  if (!status) log::warn("shim", "clients could not be let go", {{"reason", status.error().message()}});
 }
 
 Result<std::unique_ptr<InlinePath>> InlinePath::open(Options options, CatalogBook* catalogs) {
@@ -213,7 +218,10 @@ Result<std::unique_ptr<InlinePath>> InlinePath::open(Options options, CatalogBoo
   state->wake = options.wake;
   GH_ASSIGN(std::vector<GatedPlace> places, make_places(state->databases));
   shim::Redirect::Options redirect;
-  for (const GatedPlace& place : places) redirect.places.push_back(place.place);
+  for (const GatedPlace& place : places) {
+    redirect.places.push_back(place.place);
+    state->is_closed.push_back(place.place.on_failure == shim::OnFailure::kClosed);
+  }
   redirect.maps = options.maps;
   GH_ASSIGN(state->redirect, shim::Redirect::open(redirect));
 

@@ -50,7 +50,8 @@ class InlinePath {
   void let_go();
   // It has let go, and neither sessions nor anything to tell.
   [[nodiscard]] bool is_over();
-  // Lets go, and ends the sessions; what they said last is still to be had by take() and turn().
+  // Ends the sessions; what they said last is still to be had by take() and turn(). Clients of databases that are
+  // `closed` are refused from then on; others go direct.
   void stop();
 
   // At the begin of a turn, before records of other sources are read …
@@ -72,6 +73,7 @@ class InlinePath {
 
  private:
   struct State;
+  void let_go(size_t place);
   explicit InlinePath(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -332,6 +332,39 @@ def failure(context):
             require(_connects(port) == "direct", f"{policy}: clients are not let go of when the agent has ended")
 
 
+def reload(context):
+    """mode: enforce begins and ends with SIGHUP; sessions that are open stay what they are."""
+    with Site(context) as site:
+        site.server.psql("create database talk")
+        site.server.psql(gate_refusals.SETUP, database="talk")
+        port = site.server.port
+        harmless, guarded = wire.query("select 1"), wire.query("delete from guarded")
+        with site.stack(_write_rules(context)) as stack:
+            agent = stack.agent
+
+            def turn_to(mode, found):
+                other = "observe" if mode == "enforce" else "enforce"
+                agent.config.write_text(agent.config.read_text().replace(f"mode: {other}", f"mode: {mode}"))
+                agent.process.send_signal(signal.SIGHUP)
+                agent.wait_until(lambda: _connects(port) == found, f"mode {mode} after SIGHUP", 10)
+
+            require(_connects(port) == "judged", "a rule is not enforced")
+            with wire.Session(port) as judged:
+                turn_to("observe", "direct")
+                require(wire.errors(judged.ask(guarded))[0]["C"] == "42501", "an open session is not judged any more")
+                require(not wire.errors(judged.ask(harmless)), "an open session has suffered")
+                with wire.Session(port) as direct:
+                    turn_to("enforce", "judged")
+                    require(not wire.errors(direct.ask(harmless)), "a session from before has suffered")
+                    require(wire.errors(judged.ask(guarded))[0]["C"] == "42501", "the first session is not judged")
+            agent.config.write_text(agent.config.read_text() + "nonsense: 1\n")
+            agent.process.send_signal(signal.SIGHUP)
+            agent.wait_until(lambda: agent.says("configuration was not read again"), "word of a bad configuration", 10)
+            require(_connects(port) == "judged", "a configuration that cannot be read has changed something")
+            # Of the sessions of the first path nothing is left, and what they did is in the record.
+            agent.wait_until(lambda: counter(stack, "shim_sessions_open") == 0, "the end of open sessions", 30)
+
+
 def _fails(stack, port, policy, meanwhile):
     require(_connects(port) == "judged", f"{policy}: a rule is not enforced")
     agent = stack.agent

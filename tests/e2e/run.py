@@ -61,6 +61,7 @@ SCENARIOS = (
     ("gate-refusals-catalog", gate.refusals_by_catalog),
     ("gate-record", gate.record),
     ("gate-failure", gate.failure),
+    ("gate-reload", gate.reload),
     ("gate-peers", gate.peers),
     ("sql-facts", sql_facts.on_server),
     ("sql-session", sql_facts.session),
