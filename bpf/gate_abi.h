@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What bpf/redirect.bpf.c, the capture objects and agent/shim say to each other: keys and values of their maps. Compiled
- * by both sides, as gatehouse_abi.h is.
+ * What bpf/redirect.bpf.c, the capture objects and agent/shim say to each other: keys and values of their maps.
+ * Compiled by both sides, as gatehouse_abi.h is.
  */
 #ifndef GATEHOUSE_GATE_ABI_H
 #define GATEHOUSE_GATE_ABI_H

@@ -12,7 +12,8 @@ char LICENSE[] SEC("license") = "GPL";
 #define ECONNREFUSED 111
 /* See linux/bpf.h of 6.7 and later; agent/shim/redirect.cc sets the type of the programs. */
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
-extern int bpf_sock_addr_set_sun_path(struct bpf_sock_addr_kern *context, const __u8 *path, __u32 path__sz) __ksym __weak;
+extern int bpf_sock_addr_set_sun_path(struct bpf_sock_addr_kern *context, const __u8 *path,
+				      __u32 path__sz) __ksym __weak;
 
 /* Set by user space before the object is loaded. */
 const volatile __u64 gh_run;		/* of the shim that announces legs now */
@@ -39,7 +40,7 @@ struct {
 	__type(value, struct gh_place);
 } gh_places SEC(".maps");
 
-/* By a place's index: where its clients are led to. Written by user space; a socket that is closed leaves it by itself. */
+/* By a place's index: where its clients are led to. Written by user space; a closed socket leaves it by itself. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKMAP);
 	__uint(max_entries, GH_PLACES_MAX);

@@ -72,8 +72,8 @@ std::vector<abi::gh_path> path_names(const std::string& path) {
   const std::filesystem::path folder = std::filesystem::canonical(given.parent_path(), error);
   const std::string real = error ? given.string() : (folder / given.filename()).string();
   add(names, real);
-  if (real.starts_with(kRun) && std::filesystem::canonical(kVarRun.substr(0, kVarRun.size() - 1), error) ==
-                                    kRun.substr(0, kRun.size() - 1))
+  if (real.starts_with(kRun) &&
+      std::filesystem::canonical(kVarRun.substr(0, kVarRun.size() - 1), error) == kRun.substr(0, kRun.size() - 1))
     add(names, std::string(kVarRun) + real.substr(kRun.size()));
   return names;
 }

@@ -195,7 +195,8 @@ Status Redirect::State::load(const Options& options) {
   skeleton->rodata->gh_netns = network.inode;
   skeleton->rodata->gh_netns_cookie = network.cookie;
   const auto& programs = skeleton->progs;
-  has_unix = knows_unix() && std::ranges::any_of(places, [](const Place& p) { return p.transport == Transport::kUnix; });
+  has_unix =
+      knows_unix() && std::ranges::any_of(places, [](const Place& p) { return p.transport == Transport::kUnix; });
   for (bpf_program* const program : {programs.lead_unix, programs.peer_unix})
     bpf_program__set_autoload(program, has_unix);
   bpf_program__set_expected_attach_type(programs.lead_unix, kConnectUnix);
@@ -253,8 +254,7 @@ Status Redirect::State::keep_pins() {
     Hook& hook = is_unix ? lead_unix : lead_tcp;
     const bool wanted = has_closed(is_unix);
     if (wanted == hook.is_pinned) continue;
-    const int error =
-        wanted ? bpf_link__pin(hook.link.get(), hook.pin_path.c_str()) : bpf_link__unpin(hook.link.get());
+    const int error = wanted ? bpf_link__pin(hook.link.get(), hook.pin_path.c_str()) : bpf_link__unpin(hook.link.get());
     if (error != 0)
       return Error::system((wanted ? "pinning " : "unpinning ") + hook.pin_path +
                                " (mount -t bpf bpf /sys/fs/bpf, if nothing is mounted there)",
@@ -286,8 +286,7 @@ Status Redirect::State::enter(size_t index) {
 Status Redirect::State::enter_unix(size_t index, const std::string& shim_path) {
   const auto number = static_cast<uint32_t>(index);
   const std::vector<abi::gh_path> server_names = path_names(places[index].path);
-  abi::gh_path_pair pair{
-      .server = {}, .shim = {}, .is_closed = places[index].on_failure == OnFailure::kClosed};
+  abi::gh_path_pair pair{.server = {}, .shim = {}, .is_closed = places[index].on_failure == OnFailure::kClosed};
   if (server_names.empty() || (!shim_path.empty() && !to_path(shim_path, pair.shim)))
     return Error("redirect: not the path of a Unix socket");
   pair.server = server_names.front();
@@ -365,8 +364,7 @@ Status Redirect::let_go(size_t index) {
   State& s = *state_;
   if (index >= s.places.size()) return Error("redirect: no such place");
   if (s.places[index].transport == Transport::kUnix) {
-    for (const abi::gh_path& path : s.names[index])
-      bpf_map_delete_elem(bpf_map__fd(s.skeleton->maps.gh_paths), &path);
+    for (const abi::gh_path& path : s.names[index]) bpf_map_delete_elem(bpf_map__fd(s.skeleton->maps.gh_paths), &path);
     s.names[index].clear();
   } else {
     const abi::gh_place_key key = key_of(s.places[index]);
@@ -407,8 +405,7 @@ Status Redirect::announce(int socket, Transport transport, const Endpoint& clien
 }
 
 void Redirect::forget(int socket) {
-  if (const auto key = leg_key_of(socket))
-    bpf_map_delete_elem(bpf_map__fd(state_->skeleton->maps.gh_gate_legs), &*key);
+  if (const auto key = leg_key_of(socket)) bpf_map_delete_elem(bpf_map__fd(state_->skeleton->maps.gh_gate_legs), &*key);
 }
 
 ProcessKey Redirect::self() const {

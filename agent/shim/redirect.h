@@ -48,7 +48,7 @@ class Redirect {
  public:
   static constexpr const char* kPinFolder = "/sys/fs/bpf/gatehouse";
   struct Options {
-    std::vector<Place> places;  // at most GH_PLACES_MAX
+    std::vector<Place> places;                // at most GH_PLACES_MAX
     std::string pin_folder = kPinFolder;      // in a bpf file system; made when it is needed
     uint64_t heartbeat_ns_max = 500'000'000;  // older: the shim is taken for dead
     // KernelSource::begin_gate(). Without them nobody's opener is known, and what the shim does is watched as well.

@@ -84,8 +84,7 @@ Forwarder::Forwarder(shim::Redirect& redirect, const std::vector<shim::Place>& p
       led = redirect_.lead(i, listeners_.back().get());
     }
     EXPECT_TRUE(led) << led.error().message();
-    acceptors_.emplace_back(
-        [this, fd = listeners_.back().get(), path = places[i].path] { accept_from(fd, path); });
+    acceptors_.emplace_back([this, fd = listeners_.back().get(), path = places[i].path] { accept_from(fd, path); });
   }
 }
 
@@ -116,8 +115,9 @@ void Forwarder::accept_from(int listener, std::string server_path) {
   while (!is_ending_) {
     UniqueFd client(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
     if (!client.valid()) continue;
-    const Forwarded session{
-        .opener = redirect_.take_opener(client.get()), .client = peer_of(client.get()), .asked_for = local_of(client.get())};
+    const Forwarded session{.opener = redirect_.take_opener(client.get()),
+                            .client = peer_of(client.get()),
+                            .asked_for = local_of(client.get())};
     const std::scoped_lock lock(mutex_);
     sessions_.push_back(session);
     ++forwarding_;

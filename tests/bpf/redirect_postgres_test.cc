@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -22,22 +22,6 @@ using shim::Redirect;
 
 constexpr uint16_t kPort = 15433;
 constexpr const char* kBin = "/usr/lib/postgresql/15/bin/";
-
-struct Output {
-  int status = -1;
-  std::string text;
-};
-
-Output run(const std::string& command) {
-  Output output;
-  FILE* const pipe = ::popen((command + " 2>&1").c_str(), "r");
-  if (pipe == nullptr) return output;
-  std::array<char, 4096> buffer{};
-  while (const size_t bytes = std::fread(buffer.data(), 1, buffer.size(), pipe))
-    output.text.append(buffer.data(), bytes);
-  output.status = ::pclose(pipe);
-  return output;
-}
 
 std::string as_postgres(const std::string& command) {
   return "runuser -u postgres -- " + command;
@@ -56,19 +40,22 @@ class Server : public testing::Environment {
     ASSERT_EQ(chmod(folder.c_str(), 0755), 0);
     ASSERT_EQ(chdir(folder.c_str()), 0);
     run("ip netns del gh-redirect; ip link del gh-p0");
-    const Output network = run("ip netns add gh-redirect && ip link add gh-p0 type veth peer name gh-p1 netns gh-redirect "
-                               "&& ip addr add 10.213.8.1/24 dev gh-p0 && ip link set gh-p0 up && "
-                               "ip -n gh-redirect addr add 10.213.8.2/24 dev gh-p1 && ip -n gh-redirect link set gh-p1 up");
+    const Output network =
+        run("ip netns add gh-redirect && ip link add gh-p0 type veth peer name gh-p1 netns gh-redirect && "
+            "ip addr add 10.213.8.1/24 dev gh-p0 && ip link set gh-p0 up && "
+            "ip -n gh-redirect addr add 10.213.8.2/24 dev gh-p1 && ip -n gh-redirect link set gh-p1 up");
     ASSERT_EQ(network.status, 0) << network.text;
     const Output init = run(as_postgres(kBin + std::string("initdb -A trust -N -D ") + folder + "/data"));
     ASSERT_EQ(init.status, 0) << init.text;
     // By address alone: who is let in must be the client, not the shim. Unix clients are who they are.
-    const Output access = run("printf 'local all all peer\\nhost all all 127.0.0.1/32 trust\\nhost all all ::1/128 trust\\n"
-                              "host all all 10.213.8.2/32 trust\\n' > " + folder + "/data/pg_hba.conf");
+    const Output access =
+        run("printf 'local all all peer\\nhost all all 127.0.0.1/32 trust\\nhost all all ::1/128 trust\\n"
+            "host all all 10.213.8.2/32 trust\\n' > " +
+            folder + "/data/pg_hba.conf");
     ASSERT_EQ(access.status, 0) << access.text;
     const Output start = run(as_postgres(kBin + std::string("pg_ctl -w -s -l ") + folder + "/log -D " + folder +
                                          "/data -o '-p " + std::to_string(kPort) + " -k " + folder +
-                                         " -h * -c fsync=off -c log_connections=on' start"));
+                                         " -c listen_addresses=* -c fsync=off -c log_connections=on' start"));
     ASSERT_EQ(start.status, 0) << start.text;
   }
   void TearDown() override {
@@ -162,8 +149,9 @@ TEST_F(Postgres, LetsInWhoIsLetInByAddress) {
 }
 
 TEST_F(Postgres, KnowsItsPeersByUnixSocket) {
-  const Output output = psql(g_server->folder, "-c 'select current_user, client_addr is null from pg_stat_activity "
-                                               "where pid = pg_backend_pid()'");
+  const Output output = psql(g_server->folder,
+                             "-c 'select current_user, client_addr is null from pg_stat_activity "
+                             "where pid = pg_backend_pid()'");
   EXPECT_EQ(output.status, 0) << output.text;
   EXPECT_TRUE(output.text.starts_with("postgres|t\n")) << output.text;
   EXPECT_EQ(forwarder->sessions().size(), 1U);

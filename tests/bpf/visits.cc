@@ -15,6 +15,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 
 #include "tests/bpf/wire.h"
@@ -144,6 +145,15 @@ Visit visit(const std::string& where, uint16_t port, const VisitOptions& options
   for (std::string* one : lines) *one = line();
   found.seen_as = text;
   return found;
+}
+
+Output run(const std::string& command) {
+  Output output;
+  FILE* const pipe = ::popen((command + " 2>&1").c_str(), "r");
+  if (pipe == nullptr) return output;
+  output.text = read_all(::fileno(pipe));
+  output.status = ::pclose(pipe);
+  return output;
 }
 
 UniqueFd listening(const std::string& where, uint16_t port) {

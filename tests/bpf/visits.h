@@ -62,6 +62,13 @@ class Host {
   std::vector<std::thread> threads_;
 };
 
+// A shell's command, and what it says.
+struct Output {
+  int status = -1;
+  std::string text;
+};
+Output run(const std::string& command);
+
 // A socket that listens; port 0: any.
 UniqueFd listening(const std::string& where, uint16_t port = 0);
 
