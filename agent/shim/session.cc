@@ -220,10 +220,9 @@ void Session::refuse_first(const Farewell& farewell) {
 
 void Session::wind_up() {
   if (phase_ == Phase::kLinger || phase_ == Phase::kGone) return;
+  end_gate();
   if (has_spoken_) record_opened();
   record_closed();
-  gate_.reset();
-  judge_.reset();
   if (tether_) *std::exchange(tether_, nullptr) = nullptr;
   for (Way& way : ways_) way.in.clear();
   if (server().is_open() && (server().at_end() || server().is_deaf())) close_server();
@@ -231,6 +230,18 @@ void Session::wind_up() {
   client().end_writing();
   set_deadline(boottime_ns() + kLingerNsMax);
   enter(Phase::kLinger);
+}
+
+// However it ends, the gate tells what became of what was asked.
+void Session::end_gate() {
+  if (gate_ && !is_gate_ended_ && !ways_[kServer].is_told) {
+    ways_[kServer].is_told = true;
+    now_ns_ = boottime_ns();
+    gate_->on_closed(Direction::kResponse, now_ns_);
+    uncork();
+  }
+  gate_.reset();
+  judge_.reset();
 }
 
 // Reads to the end what its peers still say, and throws it away.
@@ -258,10 +269,9 @@ void Session::on_deadline() {
 
 void Session::abandon() {
   if (phase_ == Phase::kGone) return;
+  end_gate();
   if (has_spoken_) record_opened();
   record_closed();
-  gate_.reset();
-  judge_.reset();
   close_server();
   client().close();
   for (Way& way : ways_) way.in.clear();

@@ -110,6 +110,7 @@ class Session final : public GateHost, public LegOwner {
   [[nodiscard]] size_t held_max(size_t from) const;
   // The end.
   void wind_up();
+  void end_gate();
   void linger();
   void close_server();
   void record_opened();

@@ -89,8 +89,7 @@ class Stand:
         line = self.process.stdout.readline()
         if line != "ready\n":
             raise RuntimeError(f"worker_stand: {line}{self.process.stderr.read()}")
-        self._stderr = []
-        threading.Thread(target=lambda: [print(line, file=sys.stderr) for line in self.process.stderr], daemon=True).start()
+        threading.Thread(target=shutil.copyfileobj, args=(self.process.stderr, sys.stderr), daemon=True).start()
 
     def ask(self, what):
         self.process.stdin.write(what + "\n")
@@ -117,7 +116,7 @@ class Stand:
     def close(self):
         output, _ = self.process.communicate(timeout=30)
         if self.process.returncode != 0:
-            raise AssertionError(f"worker_stand ended with {self.process.returncode}: {output}{self._stderr}")
+            raise AssertionError(f"worker_stand ended with {self.process.returncode}: {output}")
 
 
 def make_certificate(folder, name, authority=None):
@@ -147,8 +146,16 @@ class World:
         self.certificate, self.key = make_certificate(self.folder, "server")
         self.other_certificate, self.other_key = make_certificate(self.folder, "other")
         self.servers = {}
+        self.stand = None
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self):
         for index, version in enumerate((15, 18)):
-            self.servers[version] = self._server(version, PORTS + index)
+            self._server(version, PORTS + index)
         self.ports = {15: PORTS + 10, 18: PORTS + 11}
         self.socket_dir = self.folder / "sockets"
         self.socket_dir.mkdir()
@@ -161,7 +168,7 @@ class World:
         server = postgres.Postgres(version, self.folder / str(version), port, hba=HBA,
                                    settings={"ssl": "off", "max_connections": IDLE + 100, "shared_buffers": "64MB"})
         server.hba = ["local all all trust", *HBA]  # until the map is there
-        server.start()
+        self.servers[version] = server.start()
         for name, file in (("server.crt", self.certificate), ("server.key", self.key)):
             shutil.copy(file, server.data / name)
             shutil.chown(server.data / name, postgres.SERVER_USER, postgres.SERVER_USER)
@@ -175,12 +182,12 @@ class World:
         (server.data / "pg_hba.conf").write_text("\n".join(HBA) + "\n")
         server.psql("select pg_reload_conf()")
         time.sleep(0.5)
-        return server
 
     def close(self):
         try:
-            self.stand.settled()
-            self.stand.close()
+            if self.stand:
+                self.stand.settled()
+                self.stand.close()
         finally:
             for server in self.servers.values():
                 server.close()
