@@ -71,7 +71,7 @@ TEST(Expand, GuardsAreSeenThroughDefinitions) {
   const auto program = compile("macros.x && result.rows == 5u", example::kSchema, kBool, {&definition, 1});
   ASSERT_TRUE(program);
   ASSERT_EQ(program->guards().size(), 3U);
-  EXPECT_EQ(program->guards()[1].attribute.name, "statement.verb");
+  EXPECT_EQ(program->guards()[1].any_of[0].attribute.name, "statement.verb");
 }
 
 TEST(Expand, WhatDoublesAtEveryStepHasAnEnd) {

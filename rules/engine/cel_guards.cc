@@ -108,7 +108,7 @@ class Finder {
 
   static Guards one(std::optional<Attribute> of, std::vector<Value> values) {
     Guards guards;
-    if (of) guards.push_back({std::move(*of), std::move(values)});
+    if (of) guards.push_back({.any_of = {{std::move(*of), std::move(values)}}});
     return guards;
   }
 
@@ -152,19 +152,63 @@ class Finder {
     return values ? one(attribute(here.args[0]), std::move(*values)) : Guards{};
   }
 
-  // What all operands ask of the same attribute.
   Guards any(const Node& here) {
-    Guards all = guards(here.args[0]);
-    for (size_t i = 1; i < here.args.size() && !all.empty(); ++i) {
-      const Guards next = guards(here.args[i]);
+    std::vector<Guards> operands;
+    for (const NodeId arg : here.args) {
+      operands.push_back(guards(arg));
+      if (operands.back().empty()) return {};
+    }
+    Guards all = of_same(operands);
+    if (all.empty()) all = of_several(operands);
+    return all;
+  }
+
+  // What all operands ask of the same attribute.
+  static Guards of_same(const std::vector<Guards>& operands) {
+    Guards all;
+    for (const Guard& guard : operands[0])
+      if (guard.any_of.size() == 1) all.push_back(guard);
+    for (size_t i = 1; i < operands.size(); ++i) {
       std::erase_if(all, [&](Guard& guard) {
-        const auto same = std::ranges::find(next, guard.attribute, &Guard::attribute);
-        if (same == next.end()) return true;
-        guard.values.insert(guard.values.end(), same->values.begin(), same->values.end());
+        Equality& of = guard.any_of[0];
+        const auto same = std::ranges::find_if(operands[i], [&](const Guard& other) {
+          return other.any_of.size() == 1 && other.any_of[0].attribute == of.attribute;
+        });
+        if (same == operands[i].end()) return true;
+        const std::vector<Value>& values = same->any_of[0].values;
+        of.values.insert(of.values.end(), values.begin(), values.end());
         return false;
       });
     }
     return all;
+  }
+
+  // One guard of each operand, the one that asks for the fewest values: one of them holds.
+  static Guards of_several(const std::vector<Guards>& operands) {
+    Guard guard;
+    size_t count = 0;
+    for (const Guards& of : operands) {
+      const Guard& least = *std::ranges::min_element(of, {}, weight_of);
+      for (const Equality& equality : least.any_of) {
+        count += equality.values.size();
+        const auto same = std::ranges::find(guard.any_of, equality.attribute, &Equality::attribute);
+        if (same == guard.any_of.end())
+          guard.any_of.push_back(equality);
+        else
+          same->values.insert(same->values.end(), equality.values.begin(), equality.values.end());
+      }
+    }
+    if (guard.any_of.size() > kGuardAttributesMax || count > kGuardValuesMax) return {};
+    return {std::move(guard)};
+  }
+
+  // Truth values are met far oftener than one of many texts.
+  static size_t weight_of(const Guard& guard) {
+    constexpr size_t kOfTruth = kGuardValuesMax;
+    size_t weight = 0;
+    for (const Equality& equality : guard.any_of)
+      for (const Value& value : equality.values) weight += value.is(Kind::kBool) ? kOfTruth : 1;
+    return weight;
   }
 
   // For a list to hold an element that fits, what is asked of that element must hold of one.

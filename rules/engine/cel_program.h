@@ -34,6 +34,8 @@ inline constexpr size_t kHashedListMin = 8;
 
 // Guards that allow more values are not kept: an index would outweigh what it saves.
 inline constexpr size_t kGuardValuesMax = 256;
+// Attributes of one guard: each is looked up for every event.
+inline constexpr size_t kGuardAttributesMax = 4;
 
 // A variable of the schema, or a field of one however deep, that an expression looks at. Of a guard, also the value of
 // a map's key, or each element of a list, or a field of those.
@@ -48,11 +50,15 @@ struct Attribute {
   friend bool operator==(const Attribute&, const Attribute&) = default;
 };
 
-// A necessary condition: unless the attribute, or one of the elements, equals one of the values, the expression is not
-// true (it may be an error then). What an index over many programs is built from. Values are borrowed from the program.
-struct Guard {
+// An attribute, or one of its elements, equals one of the values. They are borrowed from the program.
+struct Equality {
   Attribute attribute;
   std::vector<Value> values;
+};
+// A necessary condition: unless one of these holds, the expression is not true (it may be an error then). What an index
+// over many programs is built from. Never empty; several attributes come from `a == 1 || b == 2`.
+struct Guard {
+  std::vector<Equality> any_of;
 };
 
 // Follows fields from a record; an error where there is none.

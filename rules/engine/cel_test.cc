@@ -246,11 +246,16 @@ std::string guards(std::string_view text) {
   const Program program = compiled(text);
   std::string out;
   for (const Guard& guard : program.guards()) {
-    out += (out.empty() ? "" : "; ") + guard.attribute.name + ":";
-    for (const Value& value : guard.values) {
-      out += " " + (value.is(Kind::kString) ? std::string(value.as_text())
-                    : value.is(Kind::kBool) ? std::string(value.as_bool() ? "true" : "false")
-                                            : std::to_string(value.as_int()));
+    for (const Equality& equality : guard.any_of) {
+      out += (out.empty()                       ? ""
+              : &equality == &guard.any_of.front() ? "; "
+                                                   : " or ") +
+             equality.attribute.name + ":";
+      for (const Value& value : equality.values) {
+        out += " " + (value.is(Kind::kString) ? std::string(value.as_text())
+                      : value.is(Kind::kBool) ? std::string(value.as_bool() ? "true" : "false")
+                                              : std::to_string(value.as_int()));
+      }
     }
   }
   return out;
@@ -260,7 +265,18 @@ TEST(Cel, GuardsSayWhatMustHold) {
   EXPECT_EQ(guards(R"(statement.verb in ["DELETE", "UPDATE"] && !statement.filters_rows && "shop" == database.name)"),
             "statement.verb: DELETE UPDATE; statement.filters_rows: false; database.name: shop");
   EXPECT_EQ(guards(R"(statement.verb == "A" || statement.verb in ["B", "C"])"), "statement.verb: A B C");
-  EXPECT_EQ(guards(R"(statement.verb == "A" || database.name == "B")"), "");
+  EXPECT_EQ(guards(R"(statement.verb == "A" || database.name == "B")"), "statement.verb: A or database.name: B");
+  EXPECT_EQ(guards(R"(!statement.filters_rows && statement.verb == "A" || database.name in ["B", "C"] || result.rows == 5)"),
+            "statement.verb: A or database.name: B C or result.rows: 5");
+  EXPECT_EQ(guards(R"((statement.verb == "A" || database.name == "B") && (statement.verb == "C" || result.rows == 5))"),
+            "statement.verb: A or database.name: B; statement.verb: C or result.rows: 5");
+  EXPECT_EQ(guards(R"(statement.objects.exists(o, o.name == "a" || o.schema == "b"))"),
+            "statement.objects[].name: a or statement.objects[].schema: b");
+  // Each attribute of a guard is looked up for every event.
+  EXPECT_EQ(guards(R"(statement.verb == "A" || database.name == "B" || result.rows == 5 || statement.text == "C" ||
+                      "D" in statement.parameters)"),
+            "");
+  EXPECT_EQ(guards(R"(statement.verb == "A" || database.name == "B" || result.rows > 5)"), "");
   EXPECT_EQ(guards(R"(statement.verb != "A" && result.rows == 5 && statement.text.contains("x"))"), "result.rows: 5");
   EXPECT_EQ(guards("database.name in lists.dba"), "database.name: ada grace edsger");
   EXPECT_EQ(guards(R"(statement.verb == statement.text || true)"), "");

@@ -98,16 +98,15 @@ class RuleIndexBuilder {
   }
 
  private:
-  struct Guard {
-    uint32_t attribute;
-    size_t weight;
-    std::vector<uint64_t> hashes;  // sorted, each once
-  };
   struct Member {
     uint32_t position;
     uint32_t used = 0;  // guards of it that hold already, as bits
   };
   using Place = std::pair<uint32_t, uint64_t>;  // an attribute and a value's hash
+  struct Guard {
+    size_t weight = 1;
+    std::vector<Place> places{};  // sorted, each once
+  };
   struct Group {
     uint32_t attribute;
     uint64_t hash;
@@ -124,19 +123,27 @@ class RuleIndexBuilder {
     constexpr size_t kGuardsMax = 32;  // bits of Member::used
     std::vector<Guard> guards;
     for (const cel::Guard& guard : program.guards()) {
-      if (guards.size() == kGuardsMax || guard.values.size() > cel::kGuardValuesMax) continue;
-      Guard kept{.attribute = 0, .weight = 1, .hashes = {}};
-      for (const cel::Value& value : guard.values) {
-        if (const auto hash = hash_of(value)) kept.hashes.push_back(*hash);
-        if (value.is(cel::Kind::kBool)) kept.weight = kBoolWeight;
-      }
-      if (kept.hashes.size() != guard.values.size()) continue;
-      std::ranges::sort(kept.hashes);
-      kept.hashes.erase(std::unique(kept.hashes.begin(), kept.hashes.end()), kept.hashes.end());
-      kept.attribute = number_of(guard.attribute);
-      guards.push_back(std::move(kept));
+      if (guards.size() == kGuardsMax) break;
+      if (auto kept = guard_of(guard)) guards.push_back(std::move(*kept));
     }
     return guards;
+  }
+
+  std::optional<Guard> guard_of(const cel::Guard& guard) {
+    Guard kept;
+    for (const cel::Equality& equality : guard.any_of) {
+      if (equality.values.size() > cel::kGuardValuesMax) return std::nullopt;
+      const uint32_t attribute = number_of(equality.attribute);
+      for (const cel::Value& value : equality.values) {
+        const auto hash = hash_of(value);
+        if (!hash) return std::nullopt;
+        kept.places.emplace_back(attribute, *hash);
+        if (value.is(cel::Kind::kBool)) kept.weight = kBoolWeight;
+      }
+    }
+    std::ranges::sort(kept.places);
+    kept.places.erase(std::unique(kept.places.begin(), kept.places.end()), kept.places.end());
+    return kept;
   }
 
   // Of the guards that `member` has left, the one whose fullest place is emptiest. Null: none is left.
@@ -147,7 +154,7 @@ class RuleIndexBuilder {
       const Guard& guard = guards_[member.position][i];
       if ((member.used >> i & 1) != 0) continue;
       size_t most = 0;
-      for (const uint64_t hash : guard.hashes) most = std::max(most, crowds.at(Place{guard.attribute, hash}));
+      for (const Place& place : guard.places) most = std::max(most, crowds.at(place));
       if (most * guard.weight >= least) continue;
       least = most * guard.weight;
       best = &guard;
@@ -189,7 +196,7 @@ class RuleIndexBuilder {
     std::map<Place, size_t> crowds;
     for (const Member& member : members) {
       for (const Guard& guard : guards_[member.position])
-        for (const uint64_t hash : guard.hashes) ++crowds[Place{guard.attribute, hash}];
+        for (const Place& place : guard.places) ++crowds[place];
     }
     std::map<Place, size_t> numbers;
     for (const Member& member : members) {
@@ -200,9 +207,9 @@ class RuleIndexBuilder {
       }
       const auto bit = static_cast<uint32_t>(guard - guards_[member.position].data());
       const Member next{.position = member.position, .used = member.used | 1U << bit};
-      for (const uint64_t hash : guard->hashes) {
-        const auto [found, fresh] = numbers.emplace(Place{guard->attribute, hash}, groups.size());
-        if (fresh) groups.push_back({.attribute = guard->attribute, .hash = hash, .members = {}});
+      for (const Place& place : guard->places) {
+        const auto [found, fresh] = numbers.emplace(place, groups.size());
+        if (fresh) groups.push_back({.attribute = place.first, .hash = place.second, .members = {}});
         groups[found->second].members.push_back(next);
         ++entries_;
       }

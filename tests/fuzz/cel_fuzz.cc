@@ -27,19 +27,22 @@ bool may_be_same(const Value& left, const Value& right) {
   return !left.is(Kind::kString) || left.as_text() == right.as_text();
 }
 
-bool is_one_of(const Value& found, const Guard& guard, Scratch& scratch) {
-  return std::ranges::any_of(guard.values,
+bool is_one_of(const Value& found, const Equality& equality, Scratch& scratch) {
+  return std::ranges::any_of(equality.values,
                              [&](const Value& value) { return equal(std::array{found, value}, scratch).is_true(); });
 }
 
+bool holds(const Equality& equality, std::span<const Value> variables, Scratch& scratch) {
+  const Value found = value_of(equality.attribute, variables);
+  if (!equality.attribute.is_element) return is_one_of(found, equality, scratch);
+  for (size_t i = 0; i < found.count(); ++i)
+    if (is_one_of(value_of(found.element(i), equality.attribute.element_fields), equality, scratch)) return true;
+  return false;
+}
+
 void check_guards(const Program& program, std::span<const Value> variables, Scratch& scratch) {
-  for (const Guard& guard : program.guards()) {
-    const Value found = value_of(guard.attribute, variables);
-    bool any = !guard.attribute.is_element && is_one_of(found, guard, scratch);
-    for (size_t i = 0; guard.attribute.is_element && i < found.count(); ++i)
-      any = any || is_one_of(value_of(found.element(i), guard.attribute.element_fields), guard, scratch);
-    require(any);
-  }
+  for (const Guard& guard : program.guards())
+    require(std::ranges::any_of(guard.any_of, [&](const Equality& each) { return holds(each, variables, scratch); }));
 }
 
 }  // namespace
