@@ -85,6 +85,11 @@ void History::fill_subject(const v1::Row& row) {
             .tty = row.actor_tty(),
             .unit = row.actor_unit(),
             .container = row.actor_container(),
+            .agent = row.actor_agent(),
+            .agent_kind = row.actor_agent_kind(),
+            .automation = row.actor_automation(),
+            .automation_kind = row.actor_automation_kind(),
+            .login = row.actor_login(),
             .start = rules::instant_of(static_cast<int64_t>(row.actor_start_ns())),
             .opener_pid = row.actor_opener_pid(),
             .opener_exe = row.actor_opener_exe()};
@@ -98,8 +103,11 @@ void History::fill_subject(const v1::Row& row) {
     const bool has_command = i < row.actor_ancestor_commands_size();
     actor_.ancestors.push_back(
         {.exe = row.actor_ancestors(i),
+         .name = rules::base_name(row.actor_ancestors(i)),
          .command = has_command ? std::string_view(row.actor_ancestor_commands(i)) : std::string_view()});
   }
+  // Agents that did not know all of today's programs have recorded fewer.
+  complete(actor_);
   const std::string_view client = row.session_client();
   const bool is_tcp = row.session_transport() == "tcp";
   std::string_view address = is_tcp ? client.substr(0, client.rfind(':')) : std::string_view();

@@ -130,13 +130,16 @@ std::string SessionTotals::head() const {
   line("session", safe(row.session()));
   if (row.actor_pid() != 0) {
     std::string who = safe(row.actor_user());
-    if (!row.actor_login_user().empty() && row.actor_login_user() != row.actor_user())
-      who += " (logged in as " + safe(row.actor_login_user()) + ")";
+    const std::string& login = row.actor_login().empty() ? row.actor_login_user() : row.actor_login();
+    if (!login.empty() && login != row.actor_user()) who += " (logged in as " + safe(login) + ")";
     line("who", who);
     line("process", std::to_string(row.actor_pid()) + (row.actor_tty().empty() ? "" : " on " + safe(row.actor_tty())));
     line("exe", safe(row.actor_exe()));
     line("command", safe(row.actor_command()));
     line("ancestry", safe(row.actor_ancestry()));
+    if (!row.actor_agent().empty()) line("agent", safe(row.actor_agent() + " (" + row.actor_agent_kind() + ")"));
+    if (!row.actor_automation().empty())
+      line("automation", safe(row.actor_automation() + " (" + row.actor_automation_kind() + ")"));
     line("unit", safe(row.actor_unit()));
     line("container", safe(row.actor_container()));
   }

@@ -16,6 +16,7 @@
 #include "common/testing.h"
 #include "rules/engine/policy_keys.h"
 #include "rules/schema/event.h"
+#include "rules/schema/programs.h"
 
 namespace gatehouse::cli {
 namespace {
@@ -201,6 +202,19 @@ TEST(RulesDocument, TablesAreThoseOfTheCode) {
     std::erase_if(own, [&](const RuleField& field) { return known.contains(field.name); });
     expect_document(kind.name, table_of(own));
   }
+}
+
+TEST(RulesDocument, ProgramsAreThoseOfTheTable) {
+  std::string table = "| kind | name | program | why |\n|---|---|---|---|\n";
+  for (const rules::KnownProgram& program : rules::known_programs()) {
+    std::string pattern(program.pattern);
+    if (program.match == rules::ProgramMatch::kBegins) pattern += "*";
+    if (program.match == rules::ProgramMatch::kEnds) pattern.insert(0, "*");
+    if (program.match == rules::ProgramMatch::kPath) pattern = "…/" + pattern + "/…";
+    table += "| " + std::string(to_string(program.kind)) + " | `" + std::string(program.name) + "` | `" + pattern +
+             "` | " + std::string(program.why) + " |\n";
+  }
+  expect_document("known programs", table);
 }
 
 // Fenced blocks of a language, each as a file.

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "rules/schema/programs.h"
+
 namespace gatehouse::judge {
 namespace {
 
@@ -23,6 +25,29 @@ std::string joined_arguments(const identity::Process& process, size_t bytes_max)
     if (command.size() >= bytes_max) break;
   }
   return command.substr(0, bytes_max);
+}
+
+ActsFor acts_for(const identity::Process& process, std::span<const identity::Process* const> ancestors) {
+  rules::Lineage lineage;
+  std::vector<std::string_view> arguments;
+  const auto add = [&](const identity::Process& each) {
+    arguments.assign(each.arguments.begin(), each.arguments.end());
+    lineage.add(each.exe, arguments);
+  };
+  add(process);
+  for (const identity::Process* const ancestor : ancestors) add(*ancestor);
+  ActsFor acts{.login = process.login_user};
+  if (const rules::KnownProgram* const agent = lineage.agent()) {
+    acts.agent = agent->name;
+    acts.agent_kind = to_string(agent->kind);
+  }
+  if (const rules::KnownProgram* const automation = lineage.automation()) {
+    acts.automation = automation->name;
+    acts.automation_kind = to_string(automation->kind);
+  }
+  if (const auto number = lineage.logged_in(); acts.login.empty() && number)
+    acts.login = *number == 0 ? process.user : ancestors[*number - 1]->user;
+  return acts;
 }
 
 ActorRecord::ActorRecord(ProcessRef process, std::vector<ProcessRef> ancestors, ProcessRef opener,
@@ -51,8 +76,19 @@ ActorRecord::ActorRecord(ProcessRef process, std::vector<ProcessRef> ancestors, 
   for (const ProcessRef& ancestor : ancestors_) {
     commands_.push_back(joined_arguments(*ancestor, kAncestorCommandBytesMax));
     actor_.ancestry.push_back(ancestor->exe);
-    actor_.ancestors.push_back({.pid = ancestor->key.pid, .exe = ancestor->exe, .command = commands_.back()});
+    actor_.ancestors.push_back({.pid = ancestor->key.pid,
+                                .exe = ancestor->exe,
+                                .name = rules::base_name(ancestor->exe),
+                                .command = commands_.back()});
   }
+  std::vector<const identity::Process*> views;
+  for (const ProcessRef& ancestor : ancestors_) views.push_back(ancestor.get());
+  const ActsFor acts = acts_for(known, views);
+  actor_.agent = acts.agent;
+  actor_.agent_kind = acts.agent_kind;
+  actor_.automation = acts.automation;
+  actor_.automation_kind = acts.automation_kind;
+  actor_.login = acts.login;
   if (opener_ == nullptr) return;
   actor_.opener_pid = opener_->key.pid;
   actor_.opener_exe = opener_->exe;

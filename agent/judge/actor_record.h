@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/identity/process.h"
@@ -32,6 +33,14 @@ class ActorRecord {
   std::vector<std::string> commands_;  // of ancestors
   rules::Actor actor_;
 };
+
+// Whom the process acts for, as rules/schema/programs.h tells it from programs and arguments. Borrows the processes.
+struct ActsFor {
+  std::string_view agent{}, agent_kind{}, automation{}, automation_kind{};
+  std::string_view login{};
+};
+// `ancestors`: nearest first.
+ActsFor acts_for(const identity::Process& process, std::span<const identity::Process* const> ancestors);
 
 // Arguments with a blank between, the first `bytes_max` bytes.
 std::string joined_arguments(const identity::Process& process, size_t bytes_max);

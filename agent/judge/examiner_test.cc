@@ -326,5 +326,31 @@ TEST(ActorRecord, SaysWhatTheKernelSaid) {
   EXPECT_EQ(actor.start.ns, 5U);
 }
 
+// Whom it acts for is made of programs and arguments; who logged in of the audit's login, or of ancestry.
+TEST(ActorRecord, SaysForWhom) {
+  const auto process = [](std::vector<std::string> arguments, std::string user) {
+    const auto made = std::make_shared<identity::Process>();
+    made->exe = arguments.front();
+    made->arguments = std::move(arguments);
+    made->user = std::move(user);
+    return made;
+  };
+  const auto client = process({"/usr/bin/psql", "shop"}, "postgres");
+  const std::vector<ProcessRef> ancestors = {
+      process({"/usr/bin/bash"}, "postgres"), process({"/usr/bin/node", "/usr/local/bin/claude"}, "ann"),
+      process({"/opt/Runner.Worker"}, "ann"), process({"/usr/bin/bash", "-l"}, "ann"),
+      process({"/usr/sbin/sshd"}, "root")};
+  const ActorRecord record(client, ancestors, nullptr, 0);
+  EXPECT_EQ(record.actor().agent, "claude");
+  EXPECT_EQ(record.actor().agent_kind, "coding-agent");
+  EXPECT_EQ(record.actor().automation, "github-actions");
+  EXPECT_EQ(record.actor().automation_kind, "ci-runner");
+  EXPECT_EQ(record.actor().login, "ann");
+  EXPECT_EQ(record.actor().ancestors[2].name, "Runner.Worker");
+  client->login_user = "grace";
+  EXPECT_EQ(ActorRecord(client, ancestors, nullptr, 0).actor().login, "grace");
+  EXPECT_EQ(ActorRecord(client, {}, nullptr, 0).actor().agent, "");
+}
+
 }  // namespace
 }  // namespace gatehouse::judge

@@ -333,6 +333,12 @@ void write_process(WireBuffer& out, const identity::Process& process,
              judge::joined_arguments(*ancestor, judge::kAncestorCommandBytesMax));
   }
   put_number(body, P::kSnapshotFieldNumber, process.snapshot ? 1 : 0);
+  const judge::ActsFor acts = judge::acts_for(process, ancestors);
+  put_text(body, P::kAgentFieldNumber, acts.agent);
+  put_text(body, P::kAgentKindFieldNumber, acts.agent_kind);
+  put_text(body, P::kAutomationFieldNumber, acts.automation);
+  put_text(body, P::kAutomationKindFieldNumber, acts.automation_kind);
+  put_text(body, P::kLoginFieldNumber, acts.login);
 }
 
 void write_facts(WireBuffer& out, const judge::FactsSummary& facts) {

@@ -423,6 +423,11 @@ void Flattener::add_actor(const v1::Event& event, const v1::Session* session, v1
       row.add_actor_ancestor_commands(ancestor.command());
     }
     row.set_actor_start_ns(process->start_time_ns());
+    row.set_actor_agent(process->agent());
+    row.set_actor_agent_kind(process->agent_kind());
+    row.set_actor_automation(process->automation());
+    row.set_actor_automation_kind(process->automation_kind());
+    row.set_actor_login(process->login());
   }
   if (session == nullptr) return;
   const auto found = actors_.find(session->opener_process());

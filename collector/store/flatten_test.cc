@@ -150,6 +150,9 @@ TEST_F(FlattenTest, Actor) {
   const v1::Row got = row();
   EXPECT_EQ(got.actor_command(), "psql shop");
   EXPECT_EQ(got.actor_ancestry(), "bash < sshd");
+  EXPECT_EQ(got.actor_agent() + " " + got.actor_agent_kind(), "claude coding-agent");
+  EXPECT_EQ(got.actor_automation() + " " + got.actor_automation_kind(), "cron scheduler");
+  EXPECT_EQ(got.actor_login(), "ann");
   EXPECT_EQ(got.actor_opener_pid(), 0U) << "the opener is the writer";
 }
 

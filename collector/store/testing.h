@@ -50,6 +50,11 @@ inline v1::Batch statement_batch(uint64_t first, uint32_t count, const std::stri
   process.set_user("alice");
   process.add_ancestors()->set_exe("/bin/bash");
   process.add_ancestors()->set_exe("/usr/sbin/sshd");
+  process.set_agent("claude");
+  process.set_agent_kind("coding-agent");
+  process.set_automation("cron");
+  process.set_automation_kind("scheduler");
+  process.set_login("ann");
   v1::Session& session = *batch.add_sessions();
   session.set_id(3);
   session.set_transport(v1::TRANSPORT_TCP);

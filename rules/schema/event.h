@@ -40,7 +40,7 @@ inline constexpr size_t kOccasions = 8;
 
 struct Ancestor {
   int64_t pid = 0;
-  std::string_view exe{}, command{};
+  std::string_view exe{}, name{}, command{};
 };
 
 struct Actor {
@@ -51,7 +51,8 @@ struct Actor {
   std::string_view user{}, login_user{};
   int64_t uid = 0, euid = 0;
   std::string_view tty{}, unit{}, container{}, pod{};
-  Texts ancestry{};  // program files, nearest first
+  std::string_view agent{}, agent_kind{}, automation{}, automation_kind{}, login{};  // programs.h
+  Texts ancestry{};                                                                   // program files, nearest first
   std::vector<Ancestor> ancestors{};
   cel::Timestamp start{};
   int64_t opener_pid = 0;
@@ -184,6 +185,9 @@ size_t statements_of(const sql::Facts* facts);
 cel::Timestamp instant_of(int64_t unix_ns);
 // Actor::name of Actor::exe: the file without its folder.
 std::string_view base_name(std::string_view path);
+// For events that are not seen as they happen: what programs.h makes of the actor's and its ancestors' command lines,
+// where nothing is said of it yet.
+void complete(Actor& actor);
 
 // In the order of Occasion; constants, for load_policy().
 std::span<const EventKind> event_kinds();

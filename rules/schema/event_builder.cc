@@ -82,7 +82,8 @@ Outcome put(Keep& kept, std::vector<Ancestor>& member, const FieldValue& value) 
   member.clear();
   for (const std::string& command : commands) {
     const std::string_view text = keep(kept, command);
-    member.push_back({.exe = text.substr(0, text.find(' ')), .command = text});
+    const std::string_view exe = text.substr(0, text.find(' '));
+    member.push_back({.exe = exe, .name = base_name(exe), .command = text});
   }
   return std::nullopt;
 }
@@ -192,6 +193,7 @@ size_t EventBuilder::count() {
 
 const Event& EventBuilder::event(size_t index) {
   analyze();
+  complete(actor_);
   if (index > 0) event_.statement.index = static_cast<int64_t>(index);
   if (event_.occasion == Occasion::kStatement) set_facts(event_.statement, {.facts = facts_}, index, verb_);
   return event_;

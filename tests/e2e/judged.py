@@ -3,12 +3,14 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import time
 
 from tests.e2e.context import require
-from tests.support import gatehouse
+from tests.support import gatehouse, postgres
 from tests.support.oracle import field
 
 RULES = """
@@ -50,6 +52,12 @@ rules:
     then: alert
     mode: active
     severity: info
+  - id: agent-reads
+    on: statement
+    when: actor.agent == "claude" && actor.agent_kind == "coding-agent"
+    then: alert
+    mode: active
+    severity: info
 """
 
 # SQL and the rules that it breaks, with the verdict that the record must say.
@@ -77,6 +85,7 @@ def rules(context):
         stack.agent.database_settings = "    labels: {env: production}\n"
         with stack:
             _judges(stack, server)
+            _knows_agents(stack, server, context.directory)
             _backtests(stack, directory)
             _reloads(stack, server, directory / "all.yaml")
 
@@ -181,6 +190,33 @@ def _events(stack, mark, count):
         if sum(e["kind"] == "statement" for e in events) >= count or time.monotonic() > deadline:
             return events
         time.sleep(0.3)
+
+
+def _query_until(stack, condition):
+    deadline = time.monotonic() + 30
+    while True:
+        events = stack.collector.query(condition)
+        if events or time.monotonic() > deadline:
+            return events
+        time.sleep(0.3)
+
+
+def _knows_agents(stack, server, directory):
+    """An agent is told by its program among the ancestors, in what rules see and in the record."""
+    agent = directory / "claude"
+    shutil.copy("/bin/bash", agent)
+    client = shlex.join([str(postgres.PSQL), "-X", "-q", "-h", str(server.socket_dir), "-p", str(server.port), "-U",
+                         "postgres", "-d", "postgres", "-c", "SELECT 2"])
+    for program, mark in ((agent, "by-agent"), ("/bin/bash", "by-shell")):
+        # Not its last command, which a shell becomes instead of starting it.
+        subprocess.run([program, "-c", f"{client}; true"], check=True, capture_output=True,
+                       env={**os.environ, "PGAPPNAME": mark})
+    event = _statement(stack, "by-agent")
+    require(field(event, "findings", []) == ["agent-reads"], f"an agent's statement: {field(event, 'findings', [])}")
+    require(field(event, "actor.agent") == "claude" and field(event, "actor.agent_kind") == "coding-agent",
+            f"in the record: {event['actor']}")
+    event = _statement(stack, "by-shell")
+    require(not field(event, "findings", []) and not field(event, "actor.agent", ""), f"a shell's: {event['actor']}")
 
 
 def _statement(stack, mark):
