@@ -164,6 +164,7 @@ struct SessionChange {
                       // sequences, temp
   std::string value;  // items with ", " between; of search_path as names, quoted where they need it
   bool is_value_known = true;  // false: computed, or a parameter
+  bool operator==(const SessionChange&) const = default;
 };
 
 // A type or an operator, as written.
@@ -223,10 +224,14 @@ struct Statement {
   std::vector<std::string> fields;
   UnknownReasons unknown, deferred_unknown;  // not empty: of kUnknown in effects, in deferred
   std::vector<SessionChange> session_changes;
+  // What ALTER SYSTEM, ROLE and DATABASE set for sessions to come, and CREATE and ALTER FUNCTION for their calls; kSet,
+  // kReset and kResetAll.
+  std::vector<SessionChange> settings;
   std::vector<Access> accesses;
   // What else a rule wants to know of it, in small words. GRANT: privileges. ALTER TABLE: its commands ("disable row
   // security"). CREATE and ALTER ROLE: options ("superuser", "no login"). ALTER SYSTEM, ROLE, DATABASE: "set NAME" or
-  // "reset NAME". CREATE FUNCTION and DO: "language NAME", "security definer".
+  // "reset NAME". CREATE FUNCTION, ALTER FUNCTION and DO: "language NAME", "security definer". VACUUM, ANALYZE, REINDEX:
+  // options ("full"). What says CASCADE: "cascade". A query to which UNION adds rows of constants: "union of constants".
   std::vector<std::string> details;
   std::string handle;  // of PREPARE, EXECUTE, DEALLOCATE, DECLARE, FETCH, CLOSE, LISTEN, NOTIFY, SAVEPOINT: the name
   // False: it updates, deletes, truncates or (if it does none of these) reads the rows of a table without a condition

@@ -74,6 +74,7 @@ void merge(const Statement& part, MergeAs as, Statement& into) {
   if (as == MergeAs::kStatement) {
     add_each(part.verbs, into.verbs);
     add_each(part.details, into.details);
+    add_each(part.settings, into.settings);
     into.filters_rows = into.filters_rows && part.filters_rows;
   }
   add_each(part.types, into.types);

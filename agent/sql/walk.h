@@ -44,6 +44,9 @@ class Walk {
   // walk_query.cc
   bool visit_query(const TreeNode& node);  // any of the following; true: it filters rows
   bool visit_select(const TreeNode& node);
+  void note_union(const TreeNode& select, const TreeNode& added);
+  bool is_constant(const TreeNode& value) const;
+  bool is_constants(const TreeNode& select) const;
   bool visit_select_body(const TreeNode& node);
   bool visit_insert(const TreeNode& node);
   void visit_update(const TreeNode& node);
@@ -118,6 +121,13 @@ class Walk {
   std::string note_language(const TreeNode& node, Key options);
   void read_routine(const TreeNode& node, Key options, const std::string& language, MergeAs as);
   void note_options(const TreeNode& node);
+  void note_flags(const TreeNode& node, Key options);
+  void note_cascade(const TreeNode& node);
+  void note_members(const TreeNode& node);
+  void note_settings(const TreeNode& node, Key options);
+  std::vector<SessionChange> changes_of(const TreeNode& set);
+  void add_detail(std::string_view detail);
+  bool is_on(const TreeNode& option) const;
   void note_grant(const TreeNode& node);
   bool constant_text(const TreeNode& node, std::string& out);
   // An object named by a list of identifiers, an ObjectWithArgs, a TypeName or a String.

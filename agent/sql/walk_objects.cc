@@ -15,6 +15,22 @@ void Walk::visit_drop(const TreeNode& node) {
   note(Effect::kDrop);
   for (const TreeNode& object : tree_.items(node, Key::k_objects)) add_named(object, {Effect::kDrop}, type.kind);
   if (tree_.raw_text(node, Key::k_behavior) == "DROP_CASCADE") note_unknown(UnknownReason::kCascade);
+  if (tree_.has(node, Key::k_concurrent)) add_detail("concurrently");
+  note_cascade(node);
+}
+
+void Walk::add_detail(std::string_view detail) {
+  if (std::ranges::find(out_.details, detail) == out_.details.end()) out_.details.emplace_back(detail);
+}
+
+void Walk::note_cascade(const TreeNode& node) {
+  if (tree_.raw_text(node, Key::k_behavior) == "DROP_CASCADE") add_detail("cascade");
+}
+
+// Options that are on, by their names.
+void Walk::note_flags(const TreeNode& node, Key options) {
+  for (const TreeNode& option : tree_.items(node, options))
+    if (is_on(option)) add_detail(tree_.text(option, Key::k_defname));
 }
 
 // A list's last identifier is the name, the one before it the schema; of what belongs to a table (triggers, rules,
@@ -82,6 +98,7 @@ void Walk::note_grant(const TreeNode& node) {
     out_.details.push_back(name_at(privilege, Key::k_priv_name));
   if (!tree_.has(node, Key::k_privileges)) out_.details.emplace_back("all");
   if (tree_.has(node, Key::k_grant_option)) out_.details.emplace_back("grant option");
+  note_cascade(node);
 }
 
 void Walk::visit_grant_role(const TreeNode& node) {
@@ -91,6 +108,7 @@ void Walk::visit_grant_role(const TreeNode& node) {
   for (const TreeNode& role : tree_.items(node, Key::k_granted_roles))
     add_object({.name = name_at(role, Key::k_priv_name), .kind = ObjectKind::kRole}, uses);
   for (const TreeNode& role : tree_.items(node, Key::k_grantee_roles)) add_named(role, uses, ObjectKind::kRole);
+  note_cascade(node);
 }
 
 void Walk::visit_named_object(const TreeNode& node) {
@@ -124,6 +142,7 @@ void Walk::visit_named_object(const TreeNode& node) {
   if (!tree_.has(node, Key::k_relation) && tree_.has(node, Key::k_subname))
     add_object({.name = name_at(node, Key::k_subname), .kind = type.kind}, uses);
   note_alter_table(node);
+  note_cascade(node);
   default_uses_ = {Effect::kAlter};
   for (const TreeNode& child : tree_.children(node))
     if (child.key != Key::k_relation && child.key != Key::k_object && child.key != Key::k_defnames) visit(child);
@@ -141,6 +160,9 @@ void Walk::note_alter_table(const TreeNode& node) {
       detail += is_capital ? static_cast<char>(c + ('a' - 'A')) : c;
     }
     out_.details.push_back(std::move(detail));
+    if (tree_.raw_text(command, Key::k_behavior) != "DROP_CASCADE") continue;
+    note_unknown(UnknownReason::kCascade);
+    note_cascade(command);
   }
 }
 
@@ -186,12 +208,50 @@ void Walk::read_routine(const TreeNode& node, Key options, const std::string& la
   if (as != MergeAs::kLater && !routine.filters_rows) has_write_ = has_unfiltered_write_ = true;
 }
 
-// Options of roles, and the setting that ALTER SYSTEM, ROLE or DATABASE sets.
+// SET and RESET among the options of a function.
+void Walk::note_settings(const TreeNode& node, Key options) {
+  for (const TreeNode& option : tree_.items(node, options)) {
+    const TreeNode* set = tree_.child(option, Key::k_arg);
+    if (set == nullptr || tree_.text(option, Key::k_defname) != "set") continue;
+    for (SessionChange& change : changes_of(*set)) out_.settings.push_back(std::move(change));
+  }
+}
+
+// IN ROLE, ROLE and ADMIN of CREATE ROLE, and ADD and DROP USER of ALTER GROUP, are GRANT and REVOKE.
+void Walk::note_members(const TreeNode& node) {
+  const bool is_revoke = tree_.raw_text(node, Key::k_action) == "-1";
+  const Effects uses{is_revoke ? Effect::kRevoke : Effect::kGrant};
+  for (const TreeNode& option : tree_.items(node, Key::k_options)) {
+    const std::string name = tree_.text(option, Key::k_defname);
+    const bool is_membership = name == "addroleto";
+    if (!is_membership && name != "rolemembers" && name != "adminmembers") continue;
+    const TreeNode* roles = tree_.child(option, Key::k_arg);
+    if (roles == nullptr) continue;
+    note(uses);
+    for (const TreeNode& role : tree_.items(*roles, Key::k_items)) add_named(role, uses, ObjectKind::kRole);
+    if (is_membership) continue;
+    const TreeNode* own = tree_.child(node, Key::k_role);
+    if (own != nullptr && own->kind == TreeNode::Kind::kString)
+      add_object({.name = exact(tree_.text(*own)), .kind = ObjectKind::kRole}, uses);
+    else if (own != nullptr)
+      add_named(*own, uses, ObjectKind::kRole);
+  }
+}
+
+// Options of roles, functions and others, and the setting that ALTER SYSTEM, ROLE or DATABASE sets.
 void Walk::note_options(const TreeNode& node) {
   if (const TreeNode* set = tree_.child(node, Key::k_setstmt)) {
     const bool is_reset = tree_.raw_text(*set, Key::k_kind).starts_with("VAR_RESET");
     const std::string name = name_at(*set, Key::k_name);
     out_.details.push_back((is_reset ? "reset " : "set ") + (name.empty() ? "all" : name));
+    for (SessionChange& change : changes_of(*set)) out_.settings.push_back(std::move(change));
+  }
+  note_cascade(node);
+  note_flags(node, Key::k_params);  // of REINDEX
+  if (tree_.has(node, Key::k_concurrent)) add_detail("concurrently");
+  if (node.type == Key::k_AlterFunctionStmt) {
+    note_language(node, Key::k_actions);
+    note_settings(node, Key::k_actions);
   }
   // ALTER ROLE has an action as well: a number.
   const TreeNode* grant = tree_.child(node, Key::k_action);
@@ -205,6 +265,7 @@ void Walk::note_options(const TreeNode& node) {
     if (name == "isreplication") name = "replication";
     out_.details.push_back((is_off ? "no " : "") + name);
   }
+  note_members(node);
 }
 
 // [schema.]table.column or .constraint.
@@ -222,6 +283,7 @@ void Walk::visit_create_function(const TreeNode& node) {
   if (const TreeNode* name = tree_.child(node, Key::k_funcname))
     add_named(*name, {Effect::kCreate}, ObjectKind::kFunction);
   std::string language = note_language(node, Key::k_options);
+  note_settings(node, Key::k_options);
   const Deferred deferred(*this, Deferred::How::kBody);
   if (language.empty()) language = "sql";  // also of a body that is not a string
   if (!tree_.has(node, Key::k_sql_body)) read_routine(node, Key::k_options, language, MergeAs::kLater);
@@ -322,8 +384,10 @@ void Walk::visit_by_table(const TreeNode& node) {
     out_.accesses.push_back({.effect = effect, .target = name_at(node, utility.target)});
   }
   if (tree_.has(node, Key::k_funcname)) add_function(node, false);
+  // What options say of functions is noted; a SET among them is none of the session's.
+  const Key noted = node.type == Key::k_AlterFunctionStmt ? Key::k_actions : Key::k_action;
   for (const TreeNode& child : tree_.children(node))
-    if (&child != named && child.key != Key::k_action && child.key != Key::k_setstmt) visit(child);
+    if (&child != named && child.key != noted && child.key != Key::k_setstmt) visit(child);
 }
 
 }  // namespace gatehouse::sql

@@ -74,12 +74,40 @@ bool Walk::visit_select(const TreeNode& node) {
   if (left == nullptr || right == nullptr) return visit_select_body(node);
   const bool left_filters = visit_select(*left);
   const bool right_filters = visit_select(*right);
+  note_union(node, *right);
   visit_locking(node, sources_.size());
   for (const TreeNode& child : tree_.children(node))
     if (child.key != Key::k_larg && child.key != Key::k_rarg && child.key != Key::k_withClause &&
         child.key != Key::k_lockingClause && child.key != Key::k_intoClause)
       visit(child);
   return left_filters && right_filters;
+}
+
+bool Walk::is_constant(const TreeNode& value) const {
+  if (value.type == Key::k_A_Const) return true;
+  const TreeNode* cast = value.type == Key::k_TypeCast ? tree_.child(value, Key::k_arg) : nullptr;
+  return cast != nullptr && is_constant(*cast);
+}
+
+// SELECT or VALUES of literals and NULLs only, without a table.
+bool Walk::is_constants(const TreeNode& select) const {
+  if (tree_.has(select, Key::k_larg) || tree_.has(select, Key::k_fromClause)) return false;
+  size_t count = 0;
+  for (const TreeNode& column : tree_.items(select, Key::k_targetList)) {
+    const TreeNode* value = tree_.child(column, Key::k_val);
+    if (value == nullptr || !is_constant(*value)) return false;
+    ++count;
+  }
+  for (const TreeNode& row : tree_.items(select, Key::k_valuesLists))
+    for (const TreeNode& value : tree_.items(row, Key::k_items)) {
+      if (!is_constant(value)) return false;
+      ++count;
+    }
+  return count > 0;
+}
+
+void Walk::note_union(const TreeNode& select, const TreeNode& added) {
+  if (tree_.raw_text(select, Key::k_op) == "SETOP_UNION" && is_constants(added)) add_detail("union of constants");
 }
 
 bool Walk::visit_select_body(const TreeNode& node) {

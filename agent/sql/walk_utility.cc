@@ -109,16 +109,21 @@ bool Walk::visit_special(const TreeNode& node) {
   return true;
 }
 
+// Of EXPLAIN, VACUUM and their like: without a value it is on.
+bool Walk::is_on(const TreeNode& option) const {
+  const TreeNode* value = tree_.child(option, Key::k_arg);
+  if (value == nullptr) return true;
+  if (value->type == Key::k_Integer) return tree_.has(*value, Key::k_ival);
+  const std::string word = tree_.text(*value, Key::k_sval);
+  return word != "false" && word != "off";
+}
+
 // EXPLAIN plans, which may run functions; with ANALYZE it runs the statement. The last of several options counts.
 void Walk::visit_explain(const TreeNode& node) {
   name_command("EXPLAIN");
   bool runs = false;
   for (const TreeNode& option : tree_.items(node, Key::k_options)) {
-    if (tree_.text(option, Key::k_defname) != "analyze") continue;
-    const TreeNode* value = tree_.child(option, Key::k_arg);
-    const std::string word = value == nullptr ? "true" : tree_.text(*value, Key::k_sval);
-    const bool is_zero = value != nullptr && value->type == Key::k_Integer && !tree_.has(*value, Key::k_ival);
-    runs = word != "false" && word != "off" && !is_zero;
+    if (tree_.text(option, Key::k_defname) == "analyze") runs = is_on(option);
   }
   const TreeNode* query = tree_.child(node, Key::k_query);
   if (query == nullptr) return;
@@ -257,12 +262,17 @@ void Walk::visit_discard(const TreeNode& node) {
 }
 
 void Walk::visit_set(const TreeNode& node) {
-  const std::string_view kind = tree_.raw_text(node, Key::k_kind);
-  const bool is_reset = kind == "VAR_RESET" || kind == "VAR_RESET_ALL";
-  name_command(is_reset ? "RESET" : "SET");
+  name_command(tree_.raw_text(node, Key::k_kind).starts_with("VAR_RESET") ? "RESET" : "SET");
   note(Effect::kSession);
+  for (SessionChange& change : changes_of(node)) out_.session_changes.push_back(std::move(change));
+}
+
+// What SET or RESET says, wherever it stands.
+std::vector<SessionChange> Walk::changes_of(const TreeNode& node) {
+  std::vector<SessionChange> changes;
+  const std::string_view kind = tree_.raw_text(node, Key::k_kind);
   const bool is_local = tree_.has(node, Key::k_is_local);
-  const bool is_default = is_reset || kind == "VAR_SET_DEFAULT";
+  const bool is_default = kind == "VAR_RESET" || kind == "VAR_RESET_ALL" || kind == "VAR_SET_DEFAULT";
   SessionChange change{.kind = kind == "VAR_RESET_ALL"  ? SessionChange::Kind::kResetAll
                                : is_default && is_local ? SessionChange::Kind::kResetLocal
                                : is_default             ? SessionChange::Kind::kReset
@@ -278,7 +288,7 @@ void Walk::visit_set(const TreeNode& node) {
                          .name = name_at(item, Key::k_defname)};
       const TreeNode* value = tree_.child(item, Key::k_arg);
       part.is_value_known = value != nullptr && constant_text(*value, part.value);
-      out_.session_changes.push_back(std::move(part));
+      changes.push_back(std::move(part));
       continue;
     }
     std::string value;
@@ -287,7 +297,8 @@ void Walk::visit_set(const TreeNode& node) {
     if (!change.value.empty()) change.value += ", ";
     change.value += value;
   }
-  if (kind != "VAR_SET_MULTI") out_.session_changes.push_back(std::move(change));
+  if (kind != "VAR_SET_MULTI") changes.push_back(std::move(change));
+  return changes;
 }
 
 // False: it is no constant.
@@ -314,6 +325,7 @@ void Walk::visit_truncate(const TreeNode& node) {
   if (tree_.has(node, Key::k_restart_seqs)) out_.details.emplace_back("restart identity");
   // Which tables CASCADE takes along only a catalog can tell.
   if (tree_.raw_text(node, Key::k_behavior) == "DROP_CASCADE") note_unknown(UnknownReason::kCascadeTruncate);
+  note_cascade(node);
 }
 
 void Walk::visit_lock(const TreeNode& node) {
@@ -325,6 +337,7 @@ void Walk::visit_vacuum(const TreeNode& node) {
   name_command(tree_.has(node, Key::k_is_vacuumcmd) ? "VACUUM" : "ANALYZE");
   default_uses_ = {Effect::kMaintain};
   if (!tree_.has(node, Key::k_rels)) add_object({.kind = ObjectKind::kRelation}, default_uses_);
+  note_flags(node, Key::k_options);
   visit_children(node);
 }
 

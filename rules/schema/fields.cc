@@ -167,6 +167,9 @@ Value statement_verbs(const StatementView& view) {
 Value statement_changes(const StatementView& view) {
   return records_of<kChangeType>(view.statement->session_changes);
 }
+Value statement_settings(const StatementView& view) {
+  return records_of<kChangeType>(view.statement->settings);
+}
 Value statement_accesses(const StatementView& view) {
   return records_of<kAccessType>(view.statement->accesses);
 }

@@ -65,6 +65,7 @@ inline std::string describe(const sql::Statement& statement) {
   for (const sql::Column& column : statement.columns) add("", describe(statement, column));
   for (const sql::Function& function : statement.functions) add("", describe(function));
   for (const sql::SessionChange& change : statement.session_changes) add("", describe(change));
+  for (const sql::SessionChange& setting : statement.settings) add("from then on ", describe(setting));
   for (const sql::Access& access : statement.accesses) add(to_string(access.effect), " " + access.target);
   if (!statement.filters_rows) add("", "all rows");
   if (statement.has_limit) add("limit ", statement.limit ? std::to_string(*statement.limit) : "?");
