@@ -276,7 +276,7 @@ void Agent::report_spool_losses(uint64_t now_ns) {
   if (!dropped) return;
   log::warn("spool", "events were refused for want of room and are lost",
             {{"events", dropped->events}, {"why", spool::to_string(dropped->why)}});
-  builder_->add_dropped(*dropped, now_ns);
+  shard_->add_dropped(*dropped, now_ns);
 }
 
 // Of the time since the run before nothing is known but what the sessions that lived on still tell.
@@ -287,11 +287,10 @@ void Agent::report_unwatched(uint64_t now_ns) {
   // The host went down meanwhile, and what the spool had not synced may have gone with it.
   if (before_ && !before_->is_ended && since_unix_ns < builder_->time_base().to_unix(0))
     since_unix_ns -= std::min(since_unix_ns, kUnsyncedMaxNs);
-  builder_->add_gap(nullptr,
-                    {.reason = before_ && before_->is_ended ? "agent-stopped" : "agent-killed",
-                     .since_unix_ns = since_unix_ns,
-                     .until_unix_ns = seen_to_unix_ns_},
-                    now_ns);
+  shard_->add_gap({.reason = before_ && before_->is_ended ? "agent-stopped" : "agent-killed",
+                   .since_unix_ns = since_unix_ns,
+                   .until_unix_ns = seen_to_unix_ns_},
+                  now_ns);
 }
 
 // A step of the ladder is an event of its own, so that the record shows between which events less was kept.
@@ -305,7 +304,7 @@ void Agent::report_degradation(const LiveSource& live, uint64_t now_ns) {
   }
   const uint64_t untold = live.sessions_untold();
   if (untold == sessions_untold_) return;
-  builder_->add_gap(nullptr, {.events = untold - sessions_untold_, .reason = "sessions-untold"}, now_ns);
+  shard_->add_gap({.events = untold - sessions_untold_, .reason = "sessions-untold"}, now_ns);
   sessions_untold_ = untold;
 }
 

@@ -116,9 +116,13 @@ void BatchBuilder::add_gap(const std::shared_ptr<SessionEntry>& session, const G
   count_event(now_boottime_ns);
 }
 
-void BatchBuilder::add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns) {
+GapReport BatchBuilder::gap_of(const spool::Dropped& dropped) {
   const char* reason = dropped.why == spool::AppendOutcome::kFull ? "spool-full" : "spool-disk-error";
-  add_gap(nullptr, {.offset = dropped.first_sequence, .events = dropped.events, .reason = reason}, now_boottime_ns);
+  return {.offset = dropped.first_sequence, .events = dropped.events, .reason = reason};
+}
+
+void BatchBuilder::add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns, const Judged& judged) {
+  add_gap(nullptr, gap_of(dropped), now_boottime_ns, judged);
   if (carries_)
     carries_->add(dropped);
   else

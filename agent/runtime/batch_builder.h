@@ -72,7 +72,9 @@ class BatchBuilder {
   void add_gap(const std::shared_ptr<SessionEntry>& session, const GapReport& gap, uint64_t now_boottime_ns,
                const Judged& judged = {});
   // Tells of events that the spool has refused.
-  void add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns);
+  void add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns, const Judged& judged = {});
+  // What that is as a gap.
+  static GapReport gap_of(const spool::Dropped& dropped);
   void add_status(const StatusReport& status, uint64_t now_boottime_ns);
 
   // The number of these facts in the open batch: Judged::facts. `key`: as Examined::facts. 0: it does not have them.

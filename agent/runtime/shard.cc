@@ -253,11 +253,7 @@ class Shard::Session final : public ConnectionObserver {
   }
   void add_gap(const GapReport& gap, uint64_t now_ns) {
     Judged judged;
-    if (is_judging()) {
-      const uint64_t time_unix_ns = shard_.builder_.time_base().to_unix(now_ns);
-      judged = shard_.judged(shard_.judging_->examiner.examine_gap(subject(entry_->opener), gap.reason, gap.bytes,
-                                                                   gap.events, time_unix_ns));
-    }
+    if (is_judging()) judged = shard_.judge(gap, subject(entry_->opener), now_ns);
     shard_.builder_.add_gap(entry_, gap, now_ns, judged);
     shard_.hand_over_if_full();
   }
@@ -372,6 +368,22 @@ Judged Shard::judged(const judge::Examined& examined) {
     judged.facts = builder_.add_facts(examined.facts, judging_->examiner.summary());
   counters_.findings += examined.findings.size();
   return judged;
+}
+
+Judged Shard::judge(const GapReport& gap, const judge::Subject& subject, uint64_t now_boottime_ns) {
+  const uint64_t time_unix_ns = builder_.time_base().to_unix(now_boottime_ns);
+  return judged(judging_->examiner.examine_gap(subject, gap.reason, gap.bytes, gap.events, time_unix_ns));
+}
+
+void Shard::add_gap(const GapReport& gap, uint64_t now_boottime_ns) {
+  builder_.add_gap(nullptr, gap, now_boottime_ns,
+                   is_judging() ? judge(gap, judging_->subjects.agent(), now_boottime_ns) : Judged());
+}
+
+void Shard::add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns) {
+  const GapReport gap = BatchBuilder::gap_of(dropped);
+  builder_.add_dropped(dropped, now_boottime_ns,
+                       is_judging() ? judge(gap, judging_->subjects.agent(), now_boottime_ns) : Judged());
 }
 
 void Shard::flush(uint64_t now_boottime_ns, bool force) {

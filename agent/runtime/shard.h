@@ -80,6 +80,10 @@ class Shard final : public RecordSink {
   // More is known of processes than before: a digest, a name.
   void on_processes_changed();
 
+  // What no session owns: the time between two runs, events that the spool has refused. Rules are asked as of any event.
+  void add_gap(const GapReport& gap, uint64_t now_boottime_ns);
+  void add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns);
+
   // Hands over the open batch if it is due (or, with `force`, if it is not empty).
   void flush(uint64_t now_boottime_ns, bool force = false);
   // Ends the sessions still open, as when a recorded file ends or the agent stops watching. `positions`: where their
@@ -99,6 +103,7 @@ class Shard final : public RecordSink {
   // What is found of an event that `session` has: examined, and named in the open batch.
   [[nodiscard]] bool is_judging() const { return judging_ && !judging_->examiner.is_idle(); }
   Judged judged(const judge::Examined& examined);
+  Judged judge(const GapReport& gap, const judge::Subject& subject, uint64_t now_boottime_ns);
 
   identity::ProcessTable& processes_;
   BatchBuilder& builder_;

@@ -10,9 +10,12 @@
 #include <map>
 #include <set>
 
+#include "agent/judge/examiner.h"
 #include "agent/replay/ghcap.h"
+#include "agent/runtime/subjects.h"
 #include "agent/runtime/table_directory.h"
 #include "gatehouse/v1/event.pb.h"
+#include "rules/schema/event.h"
 #include "tests/support/postgres_wire.h"
 
 namespace gatehouse::runtime {
@@ -434,6 +437,52 @@ TEST(Shard, AChunkWhoseSocketIsUnknownIsCounted) {
   Fixture f;
   send(f, Direction::kRequest, 0, "x");
   EXPECT_EQ(f.shard.counters().orphan_chunks, 1U);
+}
+
+// What no session owns is an event like others: the time between two runs, events that the spool has refused.
+TEST(Shard, RulesAreAskedOfGapsThatNoSessionOwns) {
+  const rules::PolicyFile file{.name = "r.yaml", .text = R"(rules:
+  - id: killed
+    on: gap
+    when: gap.reason == "agent-killed" && agent.host == "h" && session.id == "" && actor.pid == 0
+    then: alert
+    mode: active
+    severity: high
+    message: "{agent.id} was killed"
+  - id: events-lost
+    on: gap
+    when: gap.events > 5
+    then: alert
+    mode: active
+)"};
+  auto policy = rules::load_policy({&file, 1}, rules::event_kinds());
+  ASSERT_TRUE(policy) << policy.error().message();
+  identity::ProcessTable processes{{.proc_root = "", .passwd_path = ""}};
+  TableDirectory directory{processes};
+  BatchBuilder builder({.agent_id = "a", .boot_id = "b", .host = "h", .agent_version = "0"}, directory);
+  judge::Examiner examiner({});
+  examiner.set_policy(std::make_shared<const rules::Policy>(std::move(*policy)));
+  Subjects subjects(processes, nullptr, "a", "b", "h", 0);
+  v1::Batch batch;
+  Shard shard(
+      processes, builder, {}, [&](const EncodedBatch& encoded) { ASSERT_TRUE(batch.ParseFromString(encoded.bytes)); },
+      Shard::Judging{examiner, subjects});
+  shard.add_gap({.reason = "agent-killed", .since_unix_ns = 5, .until_unix_ns = 9}, 9);
+  shard.add_gap({.events = 6, .reason = "sessions-untold"}, 9);
+  shard.add_gap({.events = 5, .reason = "sessions-untold"}, 9);
+  shard.add_dropped({.first_sequence = 3, .events = 7, .why = spool::AppendOutcome::kFull}, 9);
+  shard.flush(9, true);
+  ASSERT_EQ(batch.events_size(), 4);
+  ASSERT_EQ(batch.events(0).findings_size(), 1);
+  EXPECT_EQ(batch.events(0).findings(0).rule(), "killed");
+  EXPECT_EQ(batch.events(0).findings(0).message(), "a was killed");
+  EXPECT_EQ(batch.events(0).gap().reason(), "agent-killed");
+  ASSERT_EQ(batch.events(1).findings_size(), 1);
+  EXPECT_EQ(batch.events(1).findings(0).rule(), "events-lost");
+  EXPECT_EQ(batch.events(2).findings_size(), 0);
+  ASSERT_EQ(batch.events(3).findings_size(), 1);
+  EXPECT_EQ(batch.events(3).gap().reason(), "spool-full");
+  EXPECT_EQ(shard.counters().findings, 3U);
 }
 
 }  // namespace

@@ -49,6 +49,8 @@ class Subjects {
   // `state` is filled where it is empty or old. What is returned borrows both, and this.
   judge::Subject subject(std::unique_ptr<SessionSubject>& state, const SessionEntry& entry, const ImageKey& writer,
                          const TimeBase& time);
+  // Of what no session owns. Borrows this.
+  [[nodiscard]] judge::Subject agent() const { return {.agent = {.id = agent_id_, .host = host_}}; }
   // The agent's own connections, by which it reads catalogs, are in the record like all others, but rules are not about
   // them. The kernel says whose a connection is; its application_name, anybody may set.
   [[nodiscard]] bool is_own(const SessionEntry& entry) const {

@@ -99,11 +99,17 @@ rules:
     window: {count: "true", over: 1h, by: [session.user], at_least: 3}
     then: alert
     mode: active
+  - id: not-watched
+    on: gap
+    when: gap.reason in ["agent-stopped", "agent-killed"]
+    then: alert
+    mode: active
+    message: "{agent.host}: {gap.reason}"
 """
 
 
 def rules_remember(context):
-    """What a rule has counted outlives the agent."""
+    """What a rule has counted outlives the agent; that it was away is an event that rules are asked of."""
     rules_file = context.directory / "rules.yaml"
     rules_file.write_text(MEMORY_RULES)
     with context.server() as server:
@@ -113,6 +119,11 @@ def rules_remember(context):
             require(stack.agent.stop() == 0, f"the agent ended badly:\n{stack.agent.tail()}")
             stack.agent.start().wait_ready()
             _expect(stack, server, "third", (("DELETE FROM t", ["three-deletes"]),))
+            stack.agent.kill()
+            stack.agent.start().wait_ready()
+            for reason in ("agent-stopped", "agent-killed"):
+                gaps = _query_until(stack, f'kind == "gap" && "not-watched" in findings && detail.startsWith("{reason}")')
+                require(len(gaps) == 1 and field(gaps[0], "finding.messages")[0].endswith(reason), f"{reason}: {gaps}")
 
 
 CATALOG_RULES = """
