@@ -145,20 +145,21 @@ void explain_statement(rules::Judge& judge, const rules::Variables& variables, c
                    safe(policy.exceptions[excepted.exception].reason) + "\n");
   }
   for (const rules::Rule& rule : policy.rules) {
-    if (!shown.contains(&rule)) continue;
+    if (rule.kind != variables.kind()) continue;
+    const bool remembers = rule.window || rule.first_seen;
+    // Of one that looks at other events too, also where not enough of them has come together.
+    if (!shown.contains(&rule) && (!remembers || !options.rule.empty() || rule.mode == rules::RuleMode::kDraft)) continue;
     const auto parts = rules::explain(policy, rule, variables.values());
+    if (!shown.contains(&rule) && (parts.empty() || parts[0].holds != true)) continue;
     if (options.json) {
       std::string line = "{\"verdict\":";
       append_json_string(line, name_of(judgement.verdict));
       line += ",\"rule\":";
       append_json_string(line, rule.id);
-      to.out.write(line + ",\"parts\":" + to_json(parts) + "}\n");
+      to.out.write(line + ",\"parts\":" + to_json(parts) + memory_to_json(rule, variables.values()) + "}\n");
     } else {
-      std::string head = "\n" + rule.id + "  " + std::string(name_of(rule.mode)) + "  " + safe(rule.place) + "\n";
-      if (rule.window || rule.first_seen)
-        head += "  # " + std::string(rule.window ? "window" : "first_seen") +
-                " looks at other events too, and is not part of this\n";
-      to.out.write(head + render_parts(parts, to.style));
+      const std::string head = "\n" + rule.id + "  " + std::string(name_of(rule.mode)) + "  " + safe(rule.place) + "\n";
+      to.out.write(head + render_parts(parts, to.style) + render_memory(rule, variables.values(), to.style));
     }
   }
 }

@@ -23,6 +23,7 @@ namespace {
 
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 constexpr uint64_t kNow = 1'795'568'523'000'000'000;
 constexpr const char* kDocument = GH_SOURCE_DIR "/docs/rules.md";
@@ -151,6 +152,27 @@ TEST_F(RulesCommand, ExplainShowsEveryPart) {
   EXPECT_EQ(run_words({"explain", path(), "--rule", "delete-all", "--sql", "DELETE FROM staff", "--json"}), kExitOk);
   EXPECT_THAT(out_.text(), HasSubstr(R"({"verdict":"allow","rule":"delete-all","parts":[{"depth":0,)"));
   EXPECT_THAT(out_.text(), HasSubstr(R"("value":"error: no such key","error":true})"));
+  write("w.yaml", R"(rules:
+  - id: sum
+    on: statement
+    when: '"read" in statement.effects'
+    then: alert
+    mode: active
+    window: {sum: result.rows, over: 90m, by: [session.user, actor.exe], at_least: 500}
+  - {id: new, on: statement, when: 'true', then: alert, mode: active, first_seen: {key: [session.user], learn: 7d}}
+  - {id: seldom, on: statement, when: 'result.rows > 9', then: alert, mode: active, window: {count: 'true', over: 1m, at_least: 3}}
+)");
+  EXPECT_EQ(run_words({"explain", path(), "--sql", "SELECT a FROM t", "--field", "result.rows=5", "--field",
+                       "session.user=ann"}),
+            kExitOk);
+  EXPECT_THAT(out_.text(), HasSubstr("  and this adds up to at least 500 within 90m:\n      result.rows  = 5\n"
+                                     "  counted apart by:\n      session.user  = \"ann\"\n      actor.exe  = \"\"\n"));
+  EXPECT_THAT(out_.text(), HasSubstr("  and these together were not seen before, after 168h of learning:\n"
+                                     "      session.user  = \"ann\"\n"));
+  EXPECT_THAT(out_.text(), Not(HasSubstr("\nseldom  "))) << "its condition does not hold";
+  EXPECT_EQ(run_words({"explain", path(), "--rule", "seldom", "--sql", "SELECT 1", "--json"}), kExitOk);
+  EXPECT_THAT(out_.text(), HasSubstr(R"(,"window":{"measure":"count","of":"true","value":"true","over":"1m",)"
+                                     R"("at_least":3,"by":[]}})"));
   EXPECT_EQ(run_words({"explain", path(), "--rule", "many"}), kExitUsage);
   EXPECT_THAT(problems_.text(), HasSubstr("`many` is about other events: --on authenticate"));
   EXPECT_EQ(run_words({"explain", path(), "--rule", "none"}), kExitUsage);

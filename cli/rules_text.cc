@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "cli/safe_text.h"
+#include "rules/engine/cel_explain.h"
+#include "rules/engine/time_text.h"
 
 namespace gatehouse::cli {
 namespace {
@@ -166,6 +168,99 @@ std::string to_json(std::span<const rules::cel::Part> parts) {
     list += object.take();
   }
   return list + "]";
+}
+
+namespace {
+
+struct ShownTerm {
+  std::string text, value;
+};
+
+ShownTerm shown_term(const std::string& text, const rules::cel::Program& program,
+                     std::span<const rules::cel::Value> variables, rules::cel::Scratch& scratch) {
+  return {.text = text, .value = rules::cel::shown(rules::cel::evaluate(program, variables, scratch))};
+}
+
+std::vector<ShownTerm> shown_terms(std::span<const std::string> texts, std::span<const rules::cel::Program> programs,
+                                   std::span<const rules::cel::Value> variables) {
+  std::vector<ShownTerm> terms;
+  rules::cel::Scratch scratch;
+  for (size_t i = 0; i < texts.size() && i < programs.size(); ++i)
+    terms.push_back(shown_term(texts[i], programs[i], variables, scratch));
+  return terms;
+}
+
+// "at least 10 events where `true` within 5m".
+std::string sentence_of(const rules::Window& window) {
+  const std::string number = std::to_string(window.at_least);
+  const std::string within = " within " + rules::format_duration(window.over_ns);
+  switch (window.measure) {
+    case rules::Measure::kCount:
+      return "at least " + number + " such events" + (window.of_text == "true" ? "" : ", counted where this holds,") +
+             within;
+    case rules::Measure::kSum:
+      return "this adds up to at least " + number + within;
+    case rules::Measure::kDistinct:
+      return "this has at least " + number + " different values" + within;
+  }
+  return {};
+}
+
+std::string to_json(std::span<const ShownTerm> terms) {
+  std::string list = "[";
+  for (const ShownTerm& term : terms) {
+    if (list.size() > 1) list += ',';
+    list += Object().add("text", term.text).add("value", term.value).take();
+  }
+  return list + "]";
+}
+
+}  // namespace
+
+std::string render_memory(const rules::Rule& rule, std::span<const rules::cel::Value> variables,
+                          const TableStyle& style) {
+  std::string text;
+  const auto line = [&](const std::string& words) { text += "  " + toned(words, Tone::kFaint, style.colour) + "\n"; };
+  const auto show = [&](const ShownTerm& term) { text += "      " + safe(term.text) + "  = " + safe(term.value) + "\n"; };
+  if (rule.window) {
+    const rules::Window& window = *rule.window;
+    line("and " + sentence_of(window) + ":");
+    rules::cel::Scratch scratch;
+    if (window.measure != rules::Measure::kCount || window.of_text != "true")
+      show(shown_term(window.of_text, window.of, variables, scratch));
+    if (!window.by.empty()) line("counted apart by:");
+    for (const ShownTerm& term : shown_terms(window.by_texts, window.by, variables)) show(term);
+  }
+  if (rule.first_seen) {
+    line("and these together were not seen before, after " + rules::format_duration(rule.first_seen->learn_ns) +
+         " of learning:");
+    for (const ShownTerm& term : shown_terms(rule.first_seen->key_texts, rule.first_seen->key, variables)) show(term);
+  }
+  return text;
+}
+
+std::string memory_to_json(const rules::Rule& rule, std::span<const rules::cel::Value> variables) {
+  std::string members;
+  if (rule.window) {
+    const rules::Window& window = *rule.window;
+    rules::cel::Scratch scratch;
+    const ShownTerm of = shown_term(window.of_text, window.of, variables, scratch);
+    members += ",\"window\":" + Object()
+                                    .add("measure", name_of(window.measure))
+                                    .add("of", of.text)
+                                    .add("value", of.value)
+                                    .add("over", rules::format_duration(window.over_ns))
+                                    .add("at_least", window.at_least)
+                                    .raw("by", to_json(shown_terms(window.by_texts, window.by, variables)))
+                                    .take();
+  }
+  if (rule.first_seen)
+    members +=
+        ",\"first_seen\":" + Object()
+                                 .add("learn", rules::format_duration(rule.first_seen->learn_ns))
+                                 .raw("key", to_json(shown_terms(rule.first_seen->key_texts, rule.first_seen->key, variables)))
+                                 .take();
+  return members;
 }
 
 std::vector<RuleField> fields_of(const rules::cel::Schema& schema) {

@@ -26,6 +26,12 @@ std::string to_json(const rules::Case& of, const CaseOutcome& outcome);
 std::string render_parts(std::span<const rules::cel::Part> parts, const TableStyle& style);
 std::string to_json(std::span<const rules::cel::Part> parts);
 
+// What of other events a rule with a window or first_seen goes by besides, with this event's values; empty for others.
+std::string render_memory(const rules::Rule& rule, std::span<const rules::cel::Value> variables,
+                          const TableStyle& style);
+// The same as members of an object: `,"window":{…}`.
+std::string memory_to_json(const rules::Rule& rule, std::span<const rules::cel::Value> variables);
+
 // A field that rules may name, with all that lie below it.
 struct RuleField {
   std::string name;  // "statement.verb"; of the elements of a list "statement.objects[].name"

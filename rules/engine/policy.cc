@@ -214,6 +214,7 @@ class Loader {
       add_window(section, rule, id);
     } else {
       rule.first_seen.emplace(FirstSeen{.key = fields(section, "first_seen.key", rule.kind, id),
+                                        .key_texts = texts(section, "first_seen.key"),
                                         .learn_ns = *parse_span(section.settings.text("first_seen.learn"))});
       id.add(rule.first_seen->learn_ns);
     }
@@ -247,6 +248,8 @@ class Loader {
     rule.window.emplace(Window{.measure = *measure,
                                .of = std::move(*of),
                                .by = fields(section, "window.by", rule.kind, id),
+                               .of_text = written.text,
+                               .by_texts = texts(section, "window.by"),
                                .over_ns = *parse_span(section.settings.text("window.over")),
                                .at_least = at_least});
     id.add(rule.window->over_ns);
@@ -267,6 +270,13 @@ class Loader {
       }
     }
     return programs;
+  }
+
+  static std::vector<std::string> texts(const Section& section, std::string_view key) {
+    std::vector<std::string> texts;
+    if (!section.settings.has(key)) return texts;
+    for (const YamlNode& item : section.node(key).children) texts.push_back(item.text);
+    return texts;
   }
 
   void add_exception(const Section& section) {

@@ -50,12 +50,15 @@ struct Window {
   Measure measure;
   cel::Program of;  // kCount: bool; kSum: a number; kDistinct: text, a number or a bool
   std::vector<cel::Program> by;
+  std::string of_text;  // as written
+  std::vector<std::string> by_texts;
   uint64_t over_ns;
   uint64_t at_least;
 };
 // A rule that learns for a time, and then matches what is new.
 struct FirstSeen {
   std::vector<cel::Program> key;
+  std::vector<std::string> key_texts;  // as written
   uint64_t learn_ns;
 };
 
