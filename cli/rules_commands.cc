@@ -148,7 +148,8 @@ void explain_statement(rules::Judge& judge, const rules::Variables& variables, c
     if (rule.kind != variables.kind()) continue;
     const bool remembers = rule.window || rule.first_seen;
     // Of one that looks at other events too, also where not enough of them has come together.
-    if (!shown.contains(&rule) && (!remembers || !options.rule.empty() || rule.mode == rules::RuleMode::kDraft)) continue;
+    if (!shown.contains(&rule) && (!remembers || !options.rule.empty() || rule.mode == rules::RuleMode::kDraft))
+      continue;
     const auto parts = rules::explain(policy, rule, variables.values());
     if (!shown.contains(&rule) && (parts.empty() || parts[0].holds != true)) continue;
     if (options.json) {

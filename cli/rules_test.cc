@@ -160,7 +160,12 @@ TEST_F(RulesCommand, ExplainShowsEveryPart) {
     mode: active
     window: {sum: result.rows, over: 90m, by: [session.user, actor.exe], at_least: 500}
   - {id: new, on: statement, when: 'true', then: alert, mode: active, first_seen: {key: [session.user], learn: 7d}}
-  - {id: seldom, on: statement, when: 'result.rows > 9', then: alert, mode: active, window: {count: 'true', over: 1m, at_least: 3}}
+  - id: seldom
+    on: statement
+    when: result.rows > 9
+    then: alert
+    mode: active
+    window: {count: 'true', over: 1m, at_least: 3}
 )");
   EXPECT_EQ(run_words({"explain", path(), "--sql", "SELECT a FROM t", "--field", "result.rows=5", "--field",
                        "session.user=ann"}),

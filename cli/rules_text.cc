@@ -221,7 +221,9 @@ std::string render_memory(const rules::Rule& rule, std::span<const rules::cel::V
                           const TableStyle& style) {
   std::string text;
   const auto line = [&](const std::string& words) { text += "  " + toned(words, Tone::kFaint, style.colour) + "\n"; };
-  const auto show = [&](const ShownTerm& term) { text += "      " + safe(term.text) + "  = " + safe(term.value) + "\n"; };
+  const auto show = [&](const ShownTerm& term) {
+    text += "      " + safe(term.text) + "  = " + safe(term.value) + "\n";
+  };
   if (rule.window) {
     const rules::Window& window = *rule.window;
     line("and " + sentence_of(window) + ":");
@@ -255,11 +257,11 @@ std::string memory_to_json(const rules::Rule& rule, std::span<const rules::cel::
                                     .take();
   }
   if (rule.first_seen)
-    members +=
-        ",\"first_seen\":" + Object()
-                                 .add("learn", rules::format_duration(rule.first_seen->learn_ns))
-                                 .raw("key", to_json(shown_terms(rule.first_seen->key_texts, rule.first_seen->key, variables)))
-                                 .take();
+    members += ",\"first_seen\":" +
+               Object()
+                   .add("learn", rules::format_duration(rule.first_seen->learn_ns))
+                   .raw("key", to_json(shown_terms(rule.first_seen->key_texts, rule.first_seen->key, variables)))
+                   .take();
   return members;
 }
 

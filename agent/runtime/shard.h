@@ -80,7 +80,8 @@ class Shard final : public RecordSink {
   // More is known of processes than before: a digest, a name.
   void on_processes_changed();
 
-  // What no session owns: the time between two runs, events that the spool has refused. Rules are asked as of any event.
+  // What no session owns: the time between two runs, events that the spool has refused. Rules are asked as of any
+  // event.
   void add_gap(const GapReport& gap, uint64_t now_boottime_ns);
   void add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns);
 

@@ -230,8 +230,9 @@ struct Statement {
   std::vector<Access> accesses;
   // What else a rule wants to know of it, in small words. GRANT: privileges. ALTER TABLE: its commands ("disable row
   // security"). CREATE and ALTER ROLE: options ("superuser", "no login"). ALTER SYSTEM, ROLE, DATABASE: "set NAME" or
-  // "reset NAME". CREATE FUNCTION, ALTER FUNCTION and DO: "language NAME", "security definer". VACUUM, ANALYZE, REINDEX:
-  // options ("full"). What says CASCADE: "cascade". A query to which UNION adds rows of constants: "union of constants".
+  // "reset NAME". CREATE FUNCTION, ALTER FUNCTION and DO: "language NAME", "security definer". VACUUM, ANALYZE,
+  // REINDEX: options ("full"). What says CASCADE: "cascade". A query to which UNION adds rows of constants: "union of
+  // constants".
   std::vector<std::string> details;
   std::string handle;  // of PREPARE, EXECUTE, DEALLOCATE, DECLARE, FETCH, CLOSE, LISTEN, NOTIFY, SAVEPOINT: the name
   // False: it updates, deletes, truncates or (if it does none of these) reads the rows of a table without a condition

@@ -247,10 +247,7 @@ std::string guards(std::string_view text) {
   std::string out;
   for (const Guard& guard : program.guards()) {
     for (const Equality& equality : guard.any_of) {
-      out += (out.empty()                       ? ""
-              : &equality == &guard.any_of.front() ? "; "
-                                                   : " or ") +
-             equality.attribute.name + ":";
+      out += (out.empty() ? "" : &equality == &guard.any_of.front() ? "; " : " or ") + equality.attribute.name + ":";
       for (const Value& value : equality.values) {
         out += " " + (value.is(Kind::kString) ? std::string(value.as_text())
                       : value.is(Kind::kBool) ? std::string(value.as_bool() ? "true" : "false")
@@ -266,8 +263,9 @@ TEST(Cel, GuardsSayWhatMustHold) {
             "statement.verb: DELETE UPDATE; statement.filters_rows: false; database.name: shop");
   EXPECT_EQ(guards(R"(statement.verb == "A" || statement.verb in ["B", "C"])"), "statement.verb: A B C");
   EXPECT_EQ(guards(R"(statement.verb == "A" || database.name == "B")"), "statement.verb: A or database.name: B");
-  EXPECT_EQ(guards(R"(!statement.filters_rows && statement.verb == "A" || database.name in ["B", "C"] || result.rows == 5)"),
-            "statement.verb: A or database.name: B C or result.rows: 5");
+  EXPECT_EQ(
+      guards(R"(!statement.filters_rows && statement.verb == "A" || database.name in ["B", "C"] || result.rows == 5)"),
+      "statement.verb: A or database.name: B C or result.rows: 5");
   EXPECT_EQ(guards(R"((statement.verb == "A" || database.name == "B") && (statement.verb == "C" || result.rows == 5))"),
             "statement.verb: A or database.name: B; statement.verb: C or result.rows: 5");
   EXPECT_EQ(guards(R"(statement.objects.exists(o, o.name == "a" || o.schema == "b"))"),

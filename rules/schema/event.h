@@ -52,7 +52,7 @@ struct Actor {
   int64_t uid = 0, euid = 0;
   std::string_view tty{}, unit{}, container{}, pod{};
   std::string_view agent{}, agent_kind{}, automation{}, automation_kind{}, login{};  // programs.h
-  Texts ancestry{};                                                                   // program files, nearest first
+  Texts ancestry{};                                                                  // program files, nearest first
   std::vector<Ancestor> ancestors{};
   cel::Timestamp start{};
   int64_t opener_pid = 0;

@@ -13,8 +13,7 @@ namespace gatehouse::rules {
 namespace {
 
 constexpr KnownProgram kPrograms[] = {
-#define GH_PROGRAM(kind, name, match, pattern, why) \
-  {ProgramKind::k##kind, name, ProgramMatch::k##match, pattern, why},
+#define GH_PROGRAM(kind, name, match, pattern, why) {ProgramKind::k##kind, name, ProgramMatch::k##match, pattern, why},
 #include "rules/schema/programs.def"
 };
 
@@ -26,9 +25,9 @@ bool is_one_of(std::string_view word, const std::array<std::string_view, kCount>
 }
 
 // Programs that run what their arguments name. Versions at their end are cut: python3.11, node22.
-constexpr std::array<std::string_view, 15> kInterpreters = {"node", "nodejs", "bun", "deno", "tsx",
-                                                            "python", "pypy", "ruby", "perl", "java",
-                                                            "sh", "bash", "dash", "zsh", "ksh"};
+constexpr std::array<std::string_view, 15> kInterpreters = {"node",   "nodejs", "bun",  "deno", "tsx",
+                                                            "python", "pypy",   "ruby", "perl", "java",
+                                                            "sh",     "bash",   "dash", "zsh",  "ksh"};
 // Those that take a program's text behind -e, and those that take it behind -c.
 constexpr std::array<std::string_view, 7> kTakesE = {"node", "nodejs", "bun", "deno", "tsx", "ruby", "perl"};
 // Programs that fetch or find a package and run it; scripts of the above themselves, most of them.
@@ -38,11 +37,26 @@ constexpr std::array<std::string_view, 5> kRunWords = {"run", "exec", "x", "dlx"
 // Options whose value is run, or is the package that what is run comes from.
 constexpr std::array<std::string_view, 6> kNamesProgram = {"-m", "-jar", "--module", "--from", "-p", "--package"};
 // Options whose value is something else.
-constexpr std::array<std::string_view, 20> kTakesValue = {
-    "-r",           "--require", "--import",      "--loader",      "--experimental-loader",
-    "-C",           "-W",        "-X",            "-cp",           "-classpath",
-    "--class-path", "-I",        "--module-path", "--add-modules", "--add-opens",
-    "--with",       "--python",  "--env-file",    "--conditions",  "-o"};
+constexpr std::array<std::string_view, 20> kTakesValue = {"-r",
+                                                          "--require",
+                                                          "--import",
+                                                          "--loader",
+                                                          "--experimental-loader",
+                                                          "-C",
+                                                          "-W",
+                                                          "-X",
+                                                          "-cp",
+                                                          "-classpath",
+                                                          "--class-path",
+                                                          "-I",
+                                                          "--module-path",
+                                                          "--add-modules",
+                                                          "--add-opens",
+                                                          "--with",
+                                                          "--python",
+                                                          "--env-file",
+                                                          "--conditions",
+                                                          "-o"};
 // What files are called behind the name.
 constexpr std::array<std::string_view, 8> kExtensions = {".js", ".mjs", ".cjs", ".ts", ".py", ".sh", ".rb", ".exe"};
 

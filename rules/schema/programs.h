@@ -2,10 +2,10 @@
 // What a process is among its ancestors: which AI agent or automation it acts for, and where somebody logged in.
 // rules/schema/programs.def is the one table. Pure.
 //
-// Recognised is the program file as the kernel attests it. Of interpreters and package runners (node, python3, java, sh,
-// npx, uvx, …) it is what they run: script, module, jar, main class or package. No other argument counts, so that who
-// edits a file of an agent's or searches for its name is not taken for it. Who gives an agent's file another name is
-// not recognised: this says who acts, it does not keep anybody out.
+// Recognised is the program file as the kernel attests it. Of interpreters and package runners (node, python3, java,
+// sh, npx, uvx, …) it is what they run: script, module, jar, main class or package. No other argument counts, so that
+// who edits a file of an agent's or searches for its name is not taken for it. Who gives an agent's file another name
+// is not recognised: this says who acts, it does not keep anybody out.
 #pragma once
 
 #include <cstddef>

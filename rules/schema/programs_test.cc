@@ -52,7 +52,8 @@ TEST(Programs, AreFoundHoweverTheyAreStarted) {
        "mcp-server modelcontextprotocol"},
       {"/usr/bin/node | node /usr/bin/npx -y @modelcontextprotocol/server-postgres postgres://x",
        "mcp-server modelcontextprotocol"},
-      {"/usr/bin/node | node /home/a/.npm/_npx/5a/node_modules/.bin/mcp-server-postgres postgres://x", "mcp-server mcp"},
+      {"/usr/bin/node | node /home/a/.npm/_npx/5a/node_modules/.bin/mcp-server-postgres postgres://x",
+       "mcp-server mcp"},
       {"/root/.local/bin/uv | uv tool run postgres-mcp --access-mode=restricted", "mcp-server postgres-mcp"},
       {"/root/.local/bin/uvx | uvx --from mcp-server-git==1.2 start", "mcp-server mcp"},
       {"/usr/bin/python3 | python3 -m mcp_server_sqlite --db-path x", "mcp-server mcp"},
@@ -125,9 +126,9 @@ TEST(Programs, LineageTakesTheNearestOfEach) {
   EXPECT_EQ(told({"/usr/local/bin/postgres-mcp", "/usr/local/bin/claude"}), "postgres-mcp - -");
   EXPECT_EQ(told({"/usr/bin/psql", "/bin/sh", "/usr/sbin/cron"}), "- cron -");
   // An sshd that somebody has started by hand lets in others than them.
-  EXPECT_EQ(told({"/usr/bin/psql", "/usr/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd", "/usr/bin/bash",
-                  "/usr/sbin/sshd"}),
-            "- - 1");
+  EXPECT_EQ(
+      told({"/usr/bin/psql", "/usr/bin/bash", "/usr/sbin/sshd", "/usr/sbin/sshd", "/usr/bin/bash", "/usr/sbin/sshd"}),
+      "- - 1");
   EXPECT_EQ(told({"/usr/sbin/sshd", "/usr/sbin/sshd"}), "- - -");
   EXPECT_EQ(told({}), "- - -");
 }

@@ -122,7 +122,7 @@ def rules_remember(context):
             stack.agent.kill()
             stack.agent.start().wait_ready()
             for reason in ("agent-stopped", "agent-killed"):
-                gaps = _query_until(stack, f'kind == "gap" && "not-watched" in findings && detail.startsWith("{reason}")')
+                gaps = _query_until(stack, f'"not-watched" in findings && detail.startsWith("{reason}")')
                 require(len(gaps) == 1 and field(gaps[0], "finding.messages")[0].endswith(reason), f"{reason}: {gaps}")
 
 
