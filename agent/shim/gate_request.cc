@@ -174,7 +174,8 @@ bool Gate::Impl::judge_request(Run& run, const Frame& frame) {
   if (run.rest().size() < frame.wire_bytes()) return need(frame.wire_bytes());
   if (is_state_pending_) {
     if (session_.owes_before(UINT64_MAX)) return wait_for_answer(run);
-    session_.tell_answered();
+    // The judge must know of it before it judges what follows. What has failed has changed nothing.
+    if (!session_.is_skipping()) session_.tell_answered();
     is_state_pending_ = false;
   }
   Activity request{.start_ns = time_ns_, .end_ns = time_ns_, .request_offset = side(Direction::kRequest).offset};
