@@ -182,7 +182,8 @@ bool Gate::Impl::judge_request(Run& run, const Frame& frame) {
   request.request_bytes = frame.wire_bytes();
   switch (session_.foresee(tag, run.rest().subspan(frame.header_size, frame.body_size), request)) {
     case Foresight::kUnsettled:
-      return wait_for_answer(run);
+      if (session_.owes_before(UINT64_MAX)) return wait_for_answer(run);
+      [[fallthrough]];  // nothing would ever settle it
     case Foresight::kMalformed:
       ++counters_.judged;
       refuse(run, frame, {.kind = Ruling::Kind::kRefuse, .rule = "gatehouse.malformed", .sqlstate = "08P01", .message = "invalid message format"});

@@ -4,7 +4,8 @@
 // Names take effect when the server says so, and a request may refer to one whose answer is still to come. Within a
 // segment (up to a Sync, Query or FunctionCall) there is no doubt: if anything before it fails, the server passes over
 // the rest. Of an earlier segment it is not known whether it makes what it is to make, so the question has no answer
-// until that segment has one. That a name may be gone by then is no doubt: the request then fails.
+// until that segment has one. Where the server skips to a Sync that has not come, all that waits is of one segment, a
+// Query too, and none of it will be run. That a name may be gone by then is no doubt: the request then fails.
 #include <algorithm>
 #include <utility>
 
@@ -86,11 +87,12 @@ void Session::tell_answered() {
 
 // The statement that `name` means to a request at `before` in the queue.
 Session::Foreseen<TextRef> Session::foresee_statement(std::string_view name, size_t before) {
+  const bool is_passed_over = is_skipping_ && sync_index() == queue_.size();
   bool is_earlier = false;
   for (size_t i = before; i-- > 0;) {
     const Pending& entry = queue_.at(i);
-    is_earlier = is_earlier || ends_segment(entry.kind);
-    if (entry.kind == Pending::Kind::kQuery && name.empty()) return {.is_settled = false};
+    is_earlier = is_earlier || (ends_segment(entry.kind) && !is_passed_over);
+    if (entry.kind == Pending::Kind::kQuery && name.empty() && !is_passed_over) return {.is_settled = false};
     if (entry.kind == Pending::Kind::kParse) {
       const auto parse = decode_parse(payload(entry), extent_of(entry));
       if (!parse) return {.is_settled = !is_earlier, .is_hidden = true};
@@ -110,10 +112,11 @@ Session::Foreseen<TextRef> Session::foresee_statement(std::string_view name, siz
 }
 
 Session::Foreseen<PortalRef> Session::foresee_portal(std::string_view name) {
+  const bool is_passed_over = is_skipping_ && sync_index() == queue_.size();
   bool is_earlier = false;
   for (size_t i = queue_.size(); i-- > 0;) {
     const Pending& entry = queue_.at(i);
-    is_earlier = is_earlier || ends_segment(entry.kind);
+    is_earlier = is_earlier || (ends_segment(entry.kind) && !is_passed_over);
     if (entry.kind == Pending::Kind::kBind) {
       const auto bind = decode_bind(payload(entry), extent_of(entry));
       if (!bind) return {.is_settled = !is_earlier, .is_hidden = true};
