@@ -198,7 +198,8 @@ size_t count_ready(std::string_view bytes) {
   size_t count = 0;
   for (size_t at = 0; at + 5 <= bytes.size();) {
     size_t size = 1;
-    for (size_t i = 1; i < 5; ++i) size += static_cast<size_t>(static_cast<unsigned char>(bytes[at + i])) << (8 * (4 - i));
+    for (size_t i = 1; i < 5; ++i)
+      size += static_cast<size_t>(static_cast<unsigned char>(bytes[at + i])) << (8 * (4 - i));
     count += bytes[at] == 'Z';
     at += size;
   }
@@ -219,7 +220,8 @@ void check_program(std::span<const uint8_t> input) {
   GateEnds ends;
   uint64_t held = UINT64_MAX;
   ends.rule = [&](const Activity& request, Purpose) -> Ruling {
-    if (holds && request.kind == ActivityKind::kStatement && request.request_offset % 3 == 0 && std::exchange(held, request.request_offset) != request.request_offset)
+    if (holds && request.kind == ActivityKind::kStatement && request.request_offset % 3 == 0 &&
+        std::exchange(held, request.request_offset) != request.request_offset)
       return {.kind = Ruling::Kind::kWait};
     const bool is_forbidden = request.text.find(kForbidden) != request.text.npos ||
                               request.resolved_text.find(kForbidden) != request.resolved_text.npos;

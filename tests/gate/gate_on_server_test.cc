@@ -62,7 +62,8 @@ class Postgres : public testing::Environment {
   [[nodiscard]] std::string log() const {
     std::string text;
     std::array<char, 65536> buffer{};
-    const std::unique_ptr<FILE, int (*)(FILE*)> file(fopen((folder + "/log").c_str(), "r"), [](FILE* f) { return fclose(f); });
+    const std::unique_ptr<FILE, int (*)(FILE*)> file(fopen((folder + "/log").c_str(), "r"),
+                                                     [](FILE* f) { return fclose(f); });
     while (const size_t bytes = file ? fread(buffer.data(), 1, buffer.size(), file.get()) : 0)
       text.append(buffer.data(), bytes);
     return text;
@@ -212,18 +213,24 @@ std::vector<Story> stories() {
   return {
       {"simple", {{query(kBadText)}}},
       {"simple, twice and at once", {{query(kBadText) + query(kInsert) + query(kBadText) + query("SELECT 1"), 4}}, 2},
-      {"in a transaction", {{query("BEGIN")}, {query(kInsert)}, {query(kBadText)}, {query("SELECT 1")}, {query("COMMIT")}}},
+      {"in a transaction",
+       {{query("BEGIN")}, {query(kInsert)}, {query(kBadText)}, {query("SELECT 1")}, {query("COMMIT")}}},
       {"in a failed transaction", {{query("BEGIN")}, {query("SELECT 1/0")}, {query(kBadText)}, {query("ROLLBACK")}}},
       {"after a savepoint",
-       {{query("BEGIN; " + kInsert + "; SAVEPOINT s")}, {query(kBadText)}, {query("ROLLBACK TO s")}, {query("COMMIT")}}},
+       {{query("BEGIN; " + kInsert + "; SAVEPOINT s")},
+        {query(kBadText)},
+        {query("ROLLBACK TO s")},
+        {query("COMMIT")}}},
       {"several statements, one of them", {{query(kInsert + "; " + kBadText + "; " + kInsert)}}},
       {"Parse, unnamed", {{run(kBadText) + sync()}}},
-      {"Parse, named", {{parse("n", kBadText) + bind("", "n") + execute() + sync()}, {bind("", "n") + execute() + sync()}}},
+      {"Parse, named",
+       {{parse("n", kBadText) + bind("", "n") + execute() + sync()}, {bind("", "n") + execute() + sync()}}},
       {"Parse of a name that is there",
        {{parse("n", "SELECT 5") + sync()}, {parse("n", kBadText) + sync()}, {bind("", "n") + execute() + sync()}}},
       {"unnamed statement is gone after a Parse of another",
        {{parse("", "SELECT 5") + sync()}, {parse("", kBadText) + sync()}, {bind("", "") + execute() + sync()}}},
-      {"… and after a Query", {{parse("", "SELECT 5") + sync()}, {query(kBadText)}, {bind("", "") + execute() + sync()}}},
+      {"… and after a Query",
+       {{parse("", "SELECT 5") + sync()}, {query(kBadText)}, {bind("", "") + execute() + sync()}}},
       {"… but not after a function call",
        {{parse("", "SELECT 5") + sync()}, {function_call(0, {})}, {bind("", "") + execute() + sync()}}},
       {"Parse behind what is allowed", {{run(kInsert) + run(kBadText) + run(kInsert) + sync()}}},
@@ -247,23 +254,34 @@ std::vector<Story> stories() {
         {execute("p", 2) + sync()},
         {query("ROLLBACK")},
         {execute("p", 2) + sync()}}},
-      {"flushed before", {{run(kInsert) + flush(), 1, 'C'}, {run(kBadText) + flush(), 1, 'E'}, {run(kInsert) + sync()}}},
-      {"Close and Describe behind it", {{parse("", kBadText) + describe('S', "") + close('S', "x") + flush() + sync()}}},
+      {"flushed before",
+       {{run(kInsert) + flush(), 1, 'C'}, {run(kBadText) + flush(), 1, 'E'}, {run(kInsert) + sync()}}},
+      {"Close and Describe behind it",
+       {{parse("", kBadText) + describe('S', "") + close('S', "x") + flush() + sync()}}},
       {"Query within a segment", {{run(kInsert) + query(kBadText)}, {sync()}}},
       {"function call, of none", {{function_call(0, {})}, {query("SELECT 1")}}},
-      {"rows of a COPY that is not begun", {{parse("", kBadText) + bind("", "") + execute() + copy_data("1\n") + copy_done() + sync()}}},
+      {"rows of a COPY that is not begun",
+       {{parse("", kBadText) + bind("", "") + execute() + copy_data("1\n") + copy_done() + sync()}}},
       {"COPY before it",
-       {{query("COPY t FROM STDIN"), 1, 'G'}, {copy_data("1\n2\n") + copy_done()}, {query(kBadText)}, {query("SELECT 1")}}},
+       {{query("COPY t FROM STDIN"), 1, 'G'},
+        {copy_data("1\n2\n") + copy_done()},
+        {query(kBadText)},
+        {query("SELECT 1")}}},
       {"COPY in a pipeline",
        {{run("COPY t FROM STDIN"), 0}, {copy_data("7\n") + copy_done() + run(kBadText) + run(kInsert) + sync()}}},
       {"COPY with a Sync of its own, as libpq does it",
-       {{run("COPY t FROM STDIN") + sync(), 1, 'G'}, {copy_data("7\n") + copy_done() + sync()}, {run(kBadText) + sync()}}},
-      {"COPY that fails", {{query("COPY t FROM STDIN"), 1, 'G'}, {copy_data("x\n") + copy_done() + query(kBadText), 2}}},
+       {{run("COPY t FROM STDIN") + sync(), 1, 'G'},
+        {copy_data("7\n") + copy_done() + sync()},
+        {run(kBadText) + sync()}}},
+      {"COPY that fails",
+       {{query("COPY t FROM STDIN"), 1, 'G'}, {copy_data("x\n") + copy_done() + query(kBadText), 2}}},
       {"COPY out", {{query("COPY t TO STDOUT") + query(kBadText), 2}}},
       {"notices and settings around it",
-       {{query("DO $$BEGIN RAISE NOTICE 'n'; END$$; SET application_name = 'a'") + query(kBadText) + query("SELECT 2"), 3}}},
+       {{query("DO $$BEGIN RAISE NOTICE 'n'; END$$; SET application_name = 'a'") + query(kBadText) + query("SELECT 2"),
+         3}}},
       {"listening", {{query("LISTEN c; NOTIFY c, 'x'") + query(kBadText) + query("UNLISTEN c"), 3}}},
-      {"a cursor", {{query("BEGIN; DECLARE c CURSOR FOR SELECT 1")}, {query("FETCH c")}, {query(kBadText)}, {query("ROLLBACK")}}},
+      {"a cursor",
+       {{query("BEGIN; DECLARE c CURSOR FOR SELECT 1")}, {query("FETCH c")}, {query(kBadText)}, {query("ROLLBACK")}}},
   };
 }
 
@@ -279,9 +297,9 @@ Ruling refuse_forbidden(const Activity& request, Purpose purpose) {
   return {.changes_state = changes};
 }
 
-const std::string kProbe =
-    query("SELECT count(*) FROM t") + query("SELECT name, statement FROM pg_prepared_statements ORDER BY 1") +
-    query("SELECT name FROM pg_cursors ORDER BY 1") + run("SELECT 1") + sync();
+const std::string kProbe = query("SELECT count(*) FROM t") +
+                           query("SELECT name, statement FROM pg_prepared_statements ORDER BY 1") +
+                           query("SELECT name FROM pg_cursors ORDER BY 1") + run("SELECT 1") + sync();
 
 // What was said in answer to the login differs by process and key.
 void log_in(Line& line) {
@@ -355,8 +373,9 @@ TEST(GateOnServer, Replication) {
     };
     for (Line* line : {&direct, &gated})
       line->exchange(startup({"user", "postgres", "database", "postgres", "replication", database}), 'Z', 1);
-    for (const std::string& text : {query("IDENTIFY_SYSTEM"), query("SHOW FORBIDDEN FORBIDDEN"), query("SHOW wal_level"),
-                                    query("SELECT 1 1 /* FORBIDDEN */"), query("IDENTIFY_SYSTEM")})
+    for (const std::string& text :
+         {query("IDENTIFY_SYSTEM"), query("SHOW FORBIDDEN FORBIDDEN"), query("SHOW wal_level"),
+          query("SELECT 1 1 /* FORBIDDEN */"), query("IDENTIFY_SYSTEM")})
       EXPECT_EQ(transcript(gated.exchange(text, 'Z', 1)), transcript(direct.exchange(text, 'Z', 1)));
     EXPECT_THAT(gated.gate()->judged, ::testing::Contains(HasSubstr("run replication unknown {IDENTIFY_SYSTEM}")));
     EXPECT_EQ(gated.gate()->refused.size(), 2U);
