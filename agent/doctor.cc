@@ -197,9 +197,10 @@ void print_gates(const Findings& findings) {
   for (const Findings::Gate& gate : findings.gates) {
     std::printf("  %s %s\n", mark(static_cast<bool>(gate.status)), gate.database.c_str());
     if (!gate.status) std::printf("      %s\n", gate.status.error().message().c_str());
-    std::printf("      %s; while no agent runs, new connections %s\n",
-                gate.has_tls ? "TLS with the configured certificate" : "clients that ask for TLS are told there is none",
-                gate.is_closed ? "are refused" : "go to the server unjudged");
+    std::printf(
+        "      %s; while no agent runs, new connections %s\n",
+        gate.has_tls ? "TLS with the configured certificate" : "clients that ask for TLS are told there is none",
+        gate.is_closed ? "are refused" : "go to the server unjudged");
   }
   const auto print_count = [&](const char* counter, const char* what) {
     const auto found = findings.agent->counters().find(counter);

@@ -96,8 +96,9 @@ constexpr std::array kSchema{
         .type = Type::kChoice,
         .fallback = "observe",
         .choices = "observe|enforce",
-        .why = "`observe`: watch and record. `enforce`: new connections to this database, which must be on this host, are "
-               "led through the agent, and what a rule blocks does not reach the server ([shim.md](shim.md))."},
+        .why =
+            "`observe`: watch and record. `enforce`: new connections to this database, which must be on this host, are "
+            "led through the agent, and what a rule blocks does not reach the server ([shim.md](shim.md))."},
     Key{.path = "databases[].on_shim_failure",
         .type = Type::kChoice,
         .fallback = "open",
@@ -127,7 +128,8 @@ constexpr std::array kSchema{
         .check = config::expect_absolute_path},
     Key{.path = "databases[].tls.upstream_root_certificate",
         .note = "none",
-        .why = "PEM file with the authority of the server's certificate, if that is another than the one shown to clients. "
+        .why = "PEM file with the authority of the server's certificate, if that is another than the one shown to "
+               "clients. "
                "Without it the server must have that very certificate.",
         .check = config::expect_absolute_path},
     Key{.path = "databases[].tls.upstream_name",

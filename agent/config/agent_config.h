@@ -62,7 +62,7 @@ struct AgentConfig {
   };
   // How clients of a database on this host are led through the agent, which judges before it lets through.
   struct Gate {
-    std::string certificate, key;          // PEM files; empty: clients' TLS is declined
+    std::string certificate, key;           // PEM files; empty: clients' TLS is declined
     std::string upstream_root_certificate;  // empty: the server must have the very certificate above
     std::string upstream_name;
     bool is_closed = false;  // clients are refused while the agent does not run

@@ -53,10 +53,10 @@ struct Subject {
   const std::shared_ptr<const sql::Catalog>* catalog = nullptr;  // of the session's database; null: none
   // What becomes of findings here.
   enum class Enforcement : uint8_t {
-    kNone,       // recorded as what would have been done, but for Options::carries_out
-    kInline,     // it is being decided
-    kReleased,   // the shim let it through
-    kRefused,    // … refused it
+    kNone,      // recorded as what would have been done, but for Options::carries_out
+    kInline,    // it is being decided
+    kReleased,  // the shim let it through
+    kRefused,   // … refused it
   };
   Enforcement enforcement = Enforcement::kNone;
 };

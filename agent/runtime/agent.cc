@@ -445,8 +445,7 @@ void Agent::reload_databases(const LiveSource& live, uint64_t now_ns) {
 size_t Agent::turn_inline_paths(RecordSink& sink, bool is_complete) {
   size_t records = 0;
   const auto turn = [&](InlinePath& path) {
-    records +=
-        path.turn(sink, kRecordsPerTurnMax, is_complete, *subjects_, *processes_, builder_->time_base());
+    records += path.turn(sink, kRecordsPerTurnMax, is_complete, *subjects_, *processes_, builder_->time_base());
   };
   if (inline_path_) turn(*inline_path_);
   for (const auto& path : leaving_paths_) turn(*path);

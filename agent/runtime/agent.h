@@ -116,8 +116,8 @@ class Agent {
   std::unique_ptr<Subjects> subjects_;
   std::unique_ptr<PolicyKeeper> policy_keeper_;  // null: no rules
   std::unique_ptr<Shard> shard_;
-  UniqueFd wake_;                            // of inline_path_'s other thread
-  std::unique_ptr<InlinePath> inline_path_;  // null: no database is enforced
+  UniqueFd wake_;                                           // of inline_path_'s other thread
+  std::unique_ptr<InlinePath> inline_path_;                 // null: no database is enforced
   std::vector<std::unique_ptr<InlinePath>> leaving_paths_;  // of configurations before this one: they have sessions yet
   bool is_restart_ = false;
   std::optional<Watched> before_;  // what the run before left, if it can be read

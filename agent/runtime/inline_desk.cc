@@ -85,8 +85,7 @@ class InlineDesk::Session final : public shim::SessionJudge {
     if (activity.backend_pid != 0) facts_.backend_pid = activity.backend_pid;
   }
   judge::Subject subject(judge::Subject::Enforcement enforcement) {
-    if (desk_.catalogs_ != nullptr)
-      desk_.catalogs_->turn_to(subject_.page, facts_.database_label, facts_.database);
+    if (desk_.catalogs_ != nullptr) desk_.catalogs_->turn_to(subject_.page, facts_.database_label, facts_.database);
     judge::Subject subject = subject_of(subject_, facts_, desk_.options_.agent_id, desk_.options_.host);
     subject.enforcement = enforcement;
     return subject;

@@ -36,7 +36,7 @@ class InlineDesk final : public shim::WorkerHost {
     std::string agent_id, boot_id, host;
     bool always_facts = false;
     TimeBase time{};
-    uint32_t own_pid = 0;  // whose connections are let through
+    uint32_t own_pid = 0;                // whose connections are let through
     std::function<void(uint64_t)> beat;  // the worker lives; with the time
     std::function<void()> wake;          // the other thread has something to do
   };
@@ -77,8 +77,8 @@ class InlineDesk final : public shim::WorkerHost {
   uint64_t beaten_ns_ = 0;
 
   std::mutex mutex_;
-  std::vector<Letter> letters_;         // under mutex_
-  std::vector<Introduction> wanted_;    // under mutex_
+  std::vector<Letter> letters_;       // under mutex_
+  std::vector<Introduction> wanted_;  // under mutex_
 };
 
 }  // namespace gatehouse::runtime

@@ -144,8 +144,7 @@ namespace {
 // Notes which sessions are over.
 class ForgetClosed final : public RecordSink {
  public:
-  ForgetClosed(RecordSink& sink, std::map<SocketId, Introduction>& introduced)
-      : sink_(sink), introduced_(introduced) {}
+  ForgetClosed(RecordSink& sink, std::map<SocketId, Introduction>& introduced) : sink_(sink), introduced_(introduced) {}
   void on_socket_opened(const SocketOpened& record) override { sink_.on_socket_opened(record); }
   void on_chunk(const Chunk& record) override { sink_.on_chunk(record); }
   void on_socket_opaque(const SocketOpaque& record) override { sink_.on_socket_opaque(record); }

@@ -339,7 +339,7 @@ class Shard::Session final : public ConnectionObserver {
   uint32_t writer_uid_ = UINT32_MAX;
   uint64_t writer_mark_ = 0;
   bool watch_ended_ = false;
-  bool is_bypass_ = false;  // and no event has said so yet
+  bool is_bypass_ = false;                   // and no event has said so yet
   std::string_view opaque_reason_{};         // a constant of the protocol's
   std::unique_ptr<LostSpans> lost_;          // where something was lost
   std::unique_ptr<SessionSubject> subject_;  // where somebody judges

@@ -380,8 +380,7 @@ TEST(Shard, ASessionOfWhichNothingCouldBeReadIsBlind) {
 // What the shim did not let through has a finding that says so; the shim's word is the last.
 TEST(Shard, WhatTheShimRefusedIsFound) {
   Fixture f;
-  auto say = [&, request = uint64_t{0}, response = uint64_t{0}](Direction direction,
-                                                                      const std::string& bytes) mutable {
+  auto say = [&, request = uint64_t{0}, response = uint64_t{0}](Direction direction, const std::string& bytes) mutable {
     uint64_t& offset = direction == Direction::kRequest ? request : response;
     const Piece piece{.kind = Piece::Kind::kData,
                       .bytes = static_cast<uint32_t>(bytes.size()),

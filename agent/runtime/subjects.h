@@ -62,7 +62,6 @@ class Subjects {
   std::shared_ptr<const judge::ActorRecord> actor(const ImageKey& writer, const ImageKey& opener, const TimeBase& time);
 
  private:
-
   identity::ProcessTable& processes_;
   CatalogBook* catalogs_;
   std::string agent_id_, boot_id_, host_;

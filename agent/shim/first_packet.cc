@@ -36,8 +36,7 @@ FirstPacket read_first_packet(std::span<const std::byte> bytes) {
       packet.kind = FirstPacket::Kind::kGssRequest;
       break;
     case postgres::StartupKind::kCancelRequest:
-      packet.kind =
-          postgres::decode_cancel(body) ? FirstPacket::Kind::kCancel : FirstPacket::Kind::kMalformed;
+      packet.kind = postgres::decode_cancel(body) ? FirstPacket::Kind::kCancel : FirstPacket::Kind::kMalformed;
       break;
     case postgres::StartupKind::kStartup:
       packet.kind = FirstPacket::Kind::kStartup;

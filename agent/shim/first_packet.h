@@ -16,7 +16,7 @@ inline constexpr std::byte kTlsRecordByte{0x16};
 
 struct FirstPacket {
   enum class Kind : uint8_t {
-    kMore,         // not whole yet
+    kMore,  // not whole yet
     kSslRequest,
     kGssRequest,
     kCancel,
@@ -25,7 +25,7 @@ struct FirstPacket {
     kMalformed,    // its length is not one
   };
   Kind kind = Kind::kMore;
-  size_t bytes = 0;     // whole length, with the length word
+  size_t bytes = 0;      // whole length, with the length word
   uint32_t version = 0;  // kUnsupported
 };
 FirstPacket read_first_packet(std::span<const std::byte> bytes);

@@ -168,7 +168,9 @@ bool Gate::Impl::judge_request(Run& run, const Frame& frame) {
     ++counters_.judged;
     const std::string limit =
         "statement is longer than the limit of " + std::to_string(limits_.statement_bytes_max) + " bytes";
-    refuse(run, frame, {.kind = Ruling::Kind::kRefuse, .rule = "gatehouse.statement-too-long", .sqlstate = "54000", .message = limit});
+    refuse(
+        run, frame,
+        {.kind = Ruling::Kind::kRefuse, .rule = "gatehouse.statement-too-long", .sqlstate = "54000", .message = limit});
     return true;
   }
   if (run.rest().size() < frame.wire_bytes()) return need(frame.wire_bytes());
@@ -186,7 +188,11 @@ bool Gate::Impl::judge_request(Run& run, const Frame& frame) {
       [[fallthrough]];  // nothing would ever settle it
     case Foresight::kMalformed:
       ++counters_.judged;
-      refuse(run, frame, {.kind = Ruling::Kind::kRefuse, .rule = "gatehouse.malformed", .sqlstate = "08P01", .message = "invalid message format"});
+      refuse(run, frame,
+             {.kind = Ruling::Kind::kRefuse,
+              .rule = "gatehouse.malformed",
+              .sqlstate = "08P01",
+              .message = "invalid message format"});
       return true;
     case Foresight::kKnown:
       break;

@@ -94,8 +94,8 @@ class Leg final : public Pollable {
   Ssl ssl_;
   Buffer out_;  // as the wire has it
   bool is_settled_ = false, is_readable_ = false, is_hung_up_ = false;
-  bool is_drained_ = false;      // the socket's own end: TLS may still hold what came before it
-  bool may_hold_more_ = false;   // TLS has read more from the socket than was asked of it
+  bool is_drained_ = false;     // the socket's own end: TLS may still hold what came before it
+  bool may_hold_more_ = false;  // TLS has read more from the socket than was asked of it
   bool at_end_ = false, is_broken_ = false;
   bool is_deaf_ = false, is_ending_ = false, is_writing_ended_ = false;
 };

@@ -49,7 +49,7 @@ struct Loop {
   std::vector<Session*> later;  // to be run in a little while: a backlog is full, or the record's reader is behind
 
   std::vector<std::unique_ptr<Session>> sessions;
-  std::vector<uint64_t> deadlines;  // of the session with the same index; UINT64_MAX: none
+  std::vector<uint64_t> deadlines;              // of the session with the same index; UINT64_MAX: none
   std::vector<std::unique_ptr<Session>> ended;  // until the turn's end: its events may still name them
 
   void add(std::unique_ptr<Session> session);

@@ -105,8 +105,7 @@ void Session::shake_server() {
   const bool is_untrusted = verified != X509_V_OK;
   const bool is_pinned = door_.gated->upstream_tls.verify == UpstreamTls::Verify::kCertificate;
   const std::string reason = is_untrusted ? X509_verify_cert_error_string(verified) : take_tls_reason();
-  if (!is_untrusted)
-    return fail({.sqlstate = "08006", .message = "TLS with the database server failed: " + reason});
+  if (!is_untrusted) return fail({.sqlstate = "08006", .message = "TLS with the database server failed: " + reason});
   fail({.sqlstate = "28000",
         .message = is_pinned ? "the database server's certificate is not the one that Gatehouse was given"
                              : "the database server's certificate cannot be verified: " + reason,

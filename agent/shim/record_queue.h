@@ -46,8 +46,8 @@ class RecordQueue final : public RecordSink, public RecordSource {
   const size_t bytes_max_;
   const std::function<void()> wake_;
   std::mutex mutex_;
-  std::vector<std::byte> filling_;  // under mutex_
-  std::atomic<size_t> bytes_{0};    // in both
+  std::vector<std::byte> filling_;   // under mutex_
+  std::atomic<size_t> bytes_{0};     // in both
   std::vector<std::byte> emptying_;  // the consumer's
   size_t emptied_ = 0;
   std::vector<Piece> pieces_;

@@ -138,8 +138,8 @@ bool Session::begin_direct_tls() {
 // False: nothing more to read for now.
 bool Session::on_first_packet(const FirstPacket& packet) {
   using Kind = FirstPacket::Kind;
-  const bool may_ask = (packet.kind == Kind::kSslRequest && !has_asked_ssl_) ||
-                       (packet.kind == Kind::kGssRequest && !has_asked_gss_);
+  const bool may_ask =
+      (packet.kind == Kind::kSslRequest && !has_asked_ssl_) || (packet.kind == Kind::kGssRequest && !has_asked_gss_);
   if (may_ask) return on_encryption_request(packet);
   first_bytes_ = static_cast<uint32_t>(packet.bytes);
   switch (packet.kind) {
@@ -309,9 +309,8 @@ void Session::record_bytes(Direction direction, std::span<const std::byte> bytes
 
 void Session::record_closed() {
   if (!is_recorded_ || std::exchange(is_counted_, true)) return;
-  loop_.host.records().on_socket_closed({.socket = peer_.cookie,
-                                         .time_ns = boottime_ns(),
-                                         .stream_bytes = {ways_[kClient].moved, ways_[kServer].moved}});
+  loop_.host.records().on_socket_closed(
+      {.socket = peer_.cookie, .time_ns = boottime_ns(), .stream_bytes = {ways_[kClient].moved, ways_[kServer].moved}});
 }
 
 }  // namespace gatehouse::shim

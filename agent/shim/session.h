@@ -65,11 +65,11 @@ class Session final : public GateHost, public LegOwner {
   static constexpr size_t kServer = 1;
   // One direction: from the leg of this index to the other.
   struct Way {
-    Buffer in;               // read, and not taken by the gate
-    bool is_due = false;     // what is in `in` is to be offered again, though no more has come
-    bool is_told = false;    // the gate knows that this end has closed
-    bool is_ended = false;   // all of it has gone on
-    uint64_t moved = 0;      // the record's position
+    Buffer in;              // read, and not taken by the gate
+    bool is_due = false;    // what is in `in` is to be offered again, though no more has come
+    bool is_told = false;   // the gate knows that this end has closed
+    bool is_ended = false;  // all of it has gone on
+    uint64_t moved = 0;     // the record's position
   };
 
   [[nodiscard]] Leg& client() { return legs_[kClient]; }
@@ -127,7 +127,7 @@ class Session final : public GateHost, public LegOwner {
   std::unique_ptr<Gate> gate_;
   std::shared_ptr<Session*> tether_;  // what resume functions hold: null once the session is gone
   std::span<const std::byte> offered_{};
-  uint64_t now_ns_ = 0;   // of the gate's call
+  uint64_t now_ns_ = 0;    // of the gate's call
   size_t held_bytes_ = 0;  // as accounted for
   uint32_t reads_left_ = 0;
   uint32_t first_bytes_ = 0;  // the startup or cancel packet's length

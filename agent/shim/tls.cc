@@ -41,8 +41,8 @@ std::vector<unsigned char> to_der(X509* certificate) {
 int select_alpn(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_bytes, const unsigned char* offered,
                 unsigned offered_bytes, void* /*self*/) {
   unsigned char* selected = nullptr;
-  const int outcome = SSL_select_next_proto(&selected, out_bytes, bytes_of(kAlpn), unsigned{kAlpn.size()}, offered,
-                                            offered_bytes);
+  const int outcome =
+      SSL_select_next_proto(&selected, out_bytes, bytes_of(kAlpn), unsigned{kAlpn.size()}, offered, offered_bytes);
   *out = selected;
   return outcome == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
@@ -56,15 +56,16 @@ Result<SslContext> make_context(const SSL_METHOD* method) {
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context.get(), 0);
   // Idle sessions hold no record buffers; a record is read with one read(2), not one for its header and one for it.
-  SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_mode(context.get(),
+                   SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_read_ahead(context.get(), 1);
   return context;
 }
 
 bool is_address(const std::string& name) {
   std::array<unsigned char, sizeof(in6_addr)> address{};
-  return inet_pton(AF_INET, name.c_str(), address.data()) == 1 || inet_pton(AF_INET6, name.c_str(), address.data()) == 1;
+  return inet_pton(AF_INET, name.c_str(), address.data()) == 1 ||
+         inet_pton(AF_INET6, name.c_str(), address.data()) == 1;
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ class Worker {
  public:
   struct Options {
     std::vector<Gated> gated;
-    size_t buffer_bytes = 64U << 10;         // of each side of a session, while it has something to move
+    size_t buffer_bytes = 64U << 10;             // of each side of a session, while it has something to move
     uint64_t handshake_ns_max = 60'000'000'000;  // from accept to StartupMessage; as authentication_timeout
     size_t sessions_max = 20'000;
   };

@@ -73,8 +73,9 @@ class Judge {
   explicit Judge(std::shared_ptr<const Policy> policy);
 
   // `kind`: of the event kinds that the policy was loaded with. `variables`: of that kind's schema, in its order.
-  // `now_unix_ns`: when the event happened. Allocates nothing. Without `remembers` it is asked what would be found, as of
-  // something that may never happen: rules with a window or first_seen are passed over, and what they remember stays.
+  // `now_unix_ns`: when the event happened. Allocates nothing. Without `remembers` it is asked what would be found, as
+  // of something that may never happen: rules with a window or first_seen are passed over, and what they remember
+  // stays.
   Judgement judge(size_t kind, std::span<const cel::Value> variables, uint64_t now_unix_ns, bool remembers = true);
 
   // Appends the message of a finding's rule. `variables`: those of the event that it was found in.

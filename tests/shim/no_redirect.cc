@@ -6,8 +6,12 @@ namespace gatehouse::shim {
 
 struct Redirect::State {};
 Redirect::~Redirect() = default;
-Opener Redirect::take_opener(int) { return {}; }
-Status Redirect::announce(int, Transport, const Endpoint&) { return {}; }
+Opener Redirect::take_opener(int) {
+  return {};
+}
+Status Redirect::announce(int, Transport, const Endpoint&) {
+  return {};
+}
 void Redirect::forget(int) {}
 
 }  // namespace gatehouse::shim

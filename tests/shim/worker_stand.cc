@@ -4,7 +4,8 @@
 //   worker_stand [--certificate F --key F] [--root F --name N] [--quiet] DOOR…
 //
 // A DOOR is LISTEN=SERVER, each 127.0.0.1's port or a Unix socket's path. Says "ready"; then each line on standard
-// input ("counters", "sessions") is answered with one of JSON; ends with standard input, and says what was wrong with the record.
+// input ("counters", "sessions") is answered with one of JSON; ends with standard input, and says what was wrong with
+// the record.
 #include <netinet/in.h>
 
 #include <cstdio>
@@ -91,8 +92,7 @@ int main(int count, char** arguments) {
     gated.certificate = certificate;
     gated.key = key;
     if (!root.empty())
-      gated.upstream_tls = {
-          .verify = shim::UpstreamTls::Verify::kFull, .root_certificate = root, .name = name};
+      gated.upstream_tls = {.verify = shim::UpstreamTls::Verify::kFull, .root_certificate = root, .name = name};
   }
   auto worker = shim::Worker::start(std::move(options), nullptr, stand);
   if (!worker) {
