@@ -44,9 +44,9 @@ void Listener::accept_some() {
     if (errno == EINTR || errno == ECONNABORTED) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
       is_due_ = false;
-    } else {
+    } else if (const Error error = Error::system("accept"); loop_.may_tell(boottime_ns())) {
       // Descriptors or memory: they wait in the backlog, and are tried again.
-      log::error("shim", "cannot accept a client", {{"reason", Error::system("accept").message()}});
+      log::error("shim", "cannot accept a client", {{"reason", error.message()}});
     }
     return;
   }

@@ -52,8 +52,18 @@ struct Loop {
   std::vector<uint64_t> deadlines;              // of the session with the same index; UINT64_MAX: none
   std::vector<std::unique_ptr<Session>> ended;  // until the turn's end: its events may still name them
 
+  // A line of the log may be written: one a second, whatever clients do. What is not written is counted all the same.
+  bool may_tell(uint64_t now_ns) {
+    if (now_ns < next_told_ns_) return false;
+    next_told_ns_ = now_ns + 1'000'000'000;
+    return true;
+  }
+
   void add(std::unique_ptr<Session> session);
   void remove(Session& session);
+
+ private:
+  uint64_t next_told_ns_ = 0;
 };
 
 // One writer, any reader: no locked instruction.

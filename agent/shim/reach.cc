@@ -152,8 +152,9 @@ void Session::await_cancel() {
 
 void Session::fail(const Farewell& farewell) {
   bump(loop_.counters.upstream_failed);
-  log::warn("shim", "a client could not be led to its server",
-            {{"database", door_.gated->label}, {"reason", farewell.message}});
+  if (loop_.may_tell(boottime_ns()))
+    log::warn("shim", "a client could not be led to its server",
+              {{"database", door_.gated->label}, {"reason", farewell.message}});
   close_server();
   // The record says what was asked, and what was answered in the server's place.
   record_bytes(Direction::kRequest, ways_[kClient].in.view().first(first_bytes_));

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests' clients come by themselves: no redirect, and none of its BPF linked.
+// A redirect that nobody has: what a worker is linked with where clients come by themselves.
 #include "agent/shim/redirect.h"
 
 namespace gatehouse::shim {
 
 struct Redirect::State {};
 Redirect::~Redirect() = default;
-Opener Redirect::take_opener(int) {
+Opener Redirect::take_opener(int) const {
   return {};
 }
 Status Redirect::announce(int, Transport, const Endpoint&) {

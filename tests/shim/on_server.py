@@ -78,6 +78,7 @@ def read_until(sock, wanted, data=b""):
 
 
 READY = b"Z\0\0\0\5I"
+LINES = [bytes([65 + i]) * 999 + b"\n" for i in range(26)]
 
 
 class Stand:
@@ -412,20 +413,19 @@ class Moving(unittest.TestCase):
                     time.sleep(2)
                 self.bytes += len(data)
                 self.digest.update(data)
-        sinks = []
-        for port in (world().ports[15], world().servers[15].port):
-            session, sink = connect(port, **options), Sink()
-            with session.cursor() as cursor:
-                cursor.copy_expert(text, sink)
-            session.close()
-            sinks.append(sink)
-        self.assertEqual(sinks[0].bytes, self.ROWS * 1000)
-        self.assertEqual(sinks[0].digest.digest(), sinks[1].digest.digest())
+        session, sink = connect(**options), Sink()
+        with session.cursor() as cursor:
+            cursor.copy_expert(text, sink)
+        session.close()
+        self.assertEqual(sink.bytes, self.ROWS * 1000)
+        wanted = hashlib.md5()
+        for i in range(1, self.ROWS + 1):
+            wanted.update(LINES[i % 26])
+        self.assertEqual(sink.digest.digest(), wanted.digest())
 
     def test_copy_out(self):
-        for options in ({}, {"sslmode": "require"}):
-            for slow in (False, True):
-                self._copy_out(slow, **options)
+        self._copy_out(True)
+        self._copy_out(False, sslmode="require")
         self.assertLess(world().stand.counters["held_bytes_max"], HELD_BYTES_MAX)
 
     def test_copy_in(self):
@@ -544,15 +544,16 @@ class Ending(unittest.TestCase):
         session.close()
 
     def test_the_servers_last_words(self):
-        session = connect()
-        pid = ask(session, "select pg_backend_pid()")
-        other = connect(world().servers[15].port)
-        ask(other, f"select pg_terminate_backend({pid})")
-        other.close()
-        with self.assertRaisesRegex(psycopg2.OperationalError, "terminating connection due to administrator command"):
-            time.sleep(0.2)
-            ask(session, "select 1")
-        session.close()
+        heard = []
+        for port in (world().servers[15].port, world().ports[15]):
+            with raw(port) as sock:
+                sock.sendall(startup())
+                data = read_until(sock, READY)
+                pid = struct.unpack("!I", data[data.index(b"K\0\0\0\x0c") + 5:][:4])[0]
+                os.kill(pid, signal.SIGTERM)
+                heard.append(read_to_end(sock))
+        self.assertIn(b"C57P01\0", heard[0])
+        self.assertEqual(*heard)
 
     def test_fatal_before_ready(self):
         with self.assertRaisesRegex(psycopg2.OperationalError, "does not exist"):
@@ -578,8 +579,8 @@ class Ending(unittest.TestCase):
     def test_backend_killed(self):
         session = connect()
         pid = ask(session, "select pg_backend_pid()")
-        os.kill(pid, signal.SIGTERM)
-        time.sleep(0.2)
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(2)  # the server restarts
         with self.assertRaises(psycopg2.OperationalError):
             ask(session, "select 1")
 
