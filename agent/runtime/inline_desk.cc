@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <array>
 #include <utility>
 
 #include "agent/runtime/endpoints.h"
@@ -16,9 +17,18 @@ namespace {
 constexpr size_t kQueueBytesMax = 64U << 20;
 constexpr uint64_t kBeatEveryNs = 50'000'000;
 constexpr std::string_view kInDoubtRule = "gatehouse.in-doubt";
+constexpr std::string_view kUnknownClientRule = "gatehouse.unknown-client";
 
 void learn(std::string& known, std::string_view now) {
   if (!now.empty() && known != now) known = now;
+}
+
+// A client at an address of this host has a process here.
+bool is_of_this_host(const SocketOpened& opened) {
+  if (opened.transport == Transport::kUnix || opened.client.address == opened.server.address) return true;
+  constexpr std::array<uint8_t, 16> kLoopback6{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  if (opened.transport == Transport::kTcp6) return opened.client.address == kLoopback6;
+  return opened.client.address[0] == 127;
 }
 
 }  // namespace
@@ -44,6 +54,7 @@ class InlineDesk::Session final : public shim::SessionJudge {
         desk.options_.agent_id + "/" + desk.options_.boot_id + "/" + std::to_string(static_cast<uint64_t>(socket_));
     is_own_ = opened.client_opener.known() && opened.client_opener.pid == desk.options_.own_pid;
     is_introduced_ = !opened.client_opener.known() || is_own_;
+    is_stranger_ = !opened.client_opener.known() && is_of_this_host(opened);
     desk.sessions_[socket_] = this;
   }
   Session(const Session&) = delete;
@@ -62,6 +73,7 @@ class InlineDesk::Session final : public shim::SessionJudge {
       is_awaited_ = true;
       return {.kind = shim::Ruling::Kind::kWait};
     }
+    if (is_stranger_) return stranger();
     learn_from(request);
     const judge::Examined examined = desk_.examiner_.examine_request(
         subject(judge::Subject::Enforcement::kInline), request, unix_ns(), purpose == shim::Purpose::kRun);
@@ -90,6 +102,13 @@ class InlineDesk::Session final : public shim::SessionJudge {
     subject.enforcement = enforcement;
     return subject;
   }
+  // Rules about actors would find nothing.
+  shim::Ruling stranger() {
+    rule_ = kUnknownClientRule;
+    message_ = "refused: the kernel has not told which process of this host opened this connection";
+    hint_ = "Connect again.";
+    return {.kind = shim::Ruling::Kind::kTerminate, .rule = rule_, .message = message_, .hint = hint_};
+  }
   shim::Ruling refusal(const judge::Examined& examined) {
     const judge::Found* const found = examined.decisive;
     const bool is_hold = found != nullptr && found->action == rules::Action::kHold;
@@ -114,7 +133,7 @@ class InlineDesk::Session final : public shim::SessionJudge {
   SessionSubject subject_;
   SocketId socket_;
   std::function<void()> resume_;
-  bool is_own_ = false, is_introduced_ = false, is_awaited_ = false;
+  bool is_own_ = false, is_introduced_ = false, is_awaited_ = false, is_stranger_ = false;
   std::string rule_, message_, detail_, hint_;  // of the latest refusal
 };
 

@@ -2,6 +2,7 @@
 #include "agent/shim/listener.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -52,6 +53,17 @@ void Listener::accept_some() {
   }
 }
 
+// Who is led here was accepted at the server's port.
+bool Listener::is_led(int accepted) const {
+  const Gated& gated = *door_.gated;
+  if (loop_.redirect == nullptr || gated.transport == Transport::kUnix) return true;
+  sockaddr_storage local{};
+  socklen_t size = sizeof local;
+  if (getsockname(accepted, reinterpret_cast<sockaddr*>(&local), &size) != 0) return false;
+  // Ports of both families stand in the same place.
+  return ntohs(reinterpret_cast<const sockaddr_in*>(&local)->sin_port) == gated.server.port;
+}
+
 void Listener::take(UniqueFd accepted) {
   bump(loop_.counters.accepted);
   if (loop_.sessions.size() >= loop_.options.sessions_max) {
@@ -61,6 +73,12 @@ void Listener::take(UniqueFd accepted) {
         error_response({.sqlstate = "53300", .message = "Gatehouse has as many sessions as it may"});
     // A client that is to be refused need not have been heard; if this does not fit into an empty socket, nothing does.
     [[maybe_unused]] const ssize_t sent = send(accepted.get(), response.data(), response.size(), MSG_NOSIGNAL);
+    return;
+  }
+  // Nobody was led to this place by its own address: who comes that way wants to be taken for somebody from elsewhere.
+  if (!is_led(accepted.get())) {
+    bump(loop_.counters.refused_startups);
+    bump(loop_.counters.closed);
     return;
   }
   set_server_options(accepted.get());

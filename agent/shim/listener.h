@@ -23,6 +23,7 @@ class Listener final : public Pollable {
 
  private:
   void take(UniqueFd accepted);
+  [[nodiscard]] bool is_led(int accepted) const;
 
   Loop& loop_;
   const Door& door_;
