@@ -25,6 +25,7 @@ namespace {
 using sql::Effect;
 
 constexpr double kShareRunMin = 0.3;
+constexpr int kGrammarVersion = 150'000;  // as server_version_num
 // With a catalog, more unknown effects than this mean that it does not do what it is for.
 constexpr double kShareUnknownMax = 0.35;
 
@@ -88,7 +89,7 @@ class Run {
     if (!was_in_transaction) start();
   }
 
-  size_t count = 0, run_count = 0, unknown_count = 0, text_unknown_count = 0, bad_count = 0;
+  size_t count = 0, run_count = 0, refused_count = 0, unknown_count = 0, text_unknown_count = 0, bad_count = 0;
 
  private:
   void start() {
@@ -107,6 +108,11 @@ class Run {
     server_.run("RESET ROLE");
     const Observed observed = observer_->end();
     const Told told = told_of(resolved);
+    // Newer servers know more than the grammar of 15, such as sub-queries without a name; what they do is unknown then.
+    if (!facts.parsed && version_ >= kGrammarVersion + 10'000) {
+      ++refused_count;
+      return;
+    }
     std::string missing = facts.parsed ? missing_of(observed, told) : "the server ran it, and it was refused here";
     if (told.says(Effect::kUnknown)) ++unknown_count;
     bool is_unknown_by_text = false;
@@ -119,6 +125,7 @@ class Run {
   }
 
   Server server_;
+  const int version_ = std::stoi(server_.query("SHOW server_version_num")[0][0]);
   ReachMaker maker_;
   Dice dice_;
   StatementMaker mutator_;
@@ -132,8 +139,8 @@ int main_of(uint64_t seed, int64_t seconds) {
   Run run(seed);
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   while (std::chrono::steady_clock::now() < end) run.one();
-  std::printf("%zu texts, %zu ran (%zu with unknown effects, %zu without a catalog); %zu faults\n", run.count,
-              run.run_count, run.unknown_count, run.text_unknown_count, run.bad_count);
+  std::printf("%zu texts, %zu ran (%zu not known to the grammar, %zu with unknown effects, %zu without a catalog); %zu faults\n",
+              run.count, run.run_count, run.refused_count, run.unknown_count, run.text_unknown_count, run.bad_count);
   const auto share = [](size_t part, size_t whole) {
     return static_cast<double>(part) / static_cast<double>(whole == 0 ? 1 : whole);
   };
