@@ -139,7 +139,7 @@ int main_of(uint64_t seed, int64_t seconds) {
   Run run(seed);
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   while (std::chrono::steady_clock::now() < end) run.one();
-  std::printf("%zu texts, %zu ran (%zu not known to the grammar, %zu with unknown effects, %zu without a catalog); %zu faults\n",
+  std::printf("%zu texts, %zu ran (%zu not in the grammar, %zu with unknown effects, %zu by text); %zu faults\n",
               run.count, run.run_count, run.refused_count, run.unknown_count, run.text_unknown_count, run.bad_count);
   const auto share = [](size_t part, size_t whole) {
     return static_cast<double>(part) / static_cast<double>(whole == 0 ? 1 : whole);
