@@ -32,7 +32,7 @@ TEST(AgentConfig, AnEmptyFileIsEveryDefault) {
   EXPECT_EQ(config->capture.poll_max, milliseconds(50));
   EXPECT_EQ(config->spool.bytes_max, 1U << 30);
   EXPECT_EQ(config->spool.segment_bytes, 16U << 20);
-  EXPECT_EQ(config->batch.events_max, 1000U);
+  EXPECT_EQ(config->batch.events_max, 4000U);
   EXPECT_EQ(config->batch.delay_max, milliseconds(200));
   EXPECT_EQ(config->log_level, log::Level::kInfo);
 }
