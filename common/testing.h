@@ -57,7 +57,7 @@ inline std::optional<int> on_small_disk(const std::string& folder, size_t bytes,
   if (child == 0) {
     const std::string options = "mode=0700,size=" + std::to_string(bytes);
     const int spaces = CLONE_NEWNS | (::geteuid() == 0 ? 0 : CLONE_NEWUSER);
-    if (::unshare(spaces) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+    if (::unshare(spaces) != 0 || ::mount("none", "/", "none", MS_REC | MS_PRIVATE, nullptr) != 0 ||
         ::mount("none", folder.c_str(), "tmpfs", 0, options.c_str()) != 0)
       ::_exit(kMayNot);
     ::_exit(body());
