@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a statement costs the agent between the ring and the spool: decode, attribute, encode.
-// Budget: 1.0 µs per simple statement, and no heap allocation once warm but for handing over a batch of 1,000
+// Budget: 1.0 µs per simple statement, and no heap allocation once warm but for handing over a full batch
 // (counter "allocations", per statement). The input is recorded: transactions of pgbench -S with a real server, from
 // tests/corpus/postgres, said again and again further along the same streams.
 #include <benchmark/benchmark.h>
