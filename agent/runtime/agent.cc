@@ -423,6 +423,7 @@ void Agent::reload_databases(const LiveSource& live, uint64_t now_ns) {
     log::warn("agent", "the configuration was not read again", {{"reason", config.error().message()}});
     return;
   }
+  const std::vector<AgentConfig::Database> databases_before = config_.databases;
   bool is_changed = false;
   for (AgentConfig::Database& database : config_.databases) {
     const auto now = std::ranges::find(config->databases, database.name, &AgentConfig::Database::name);
@@ -431,14 +432,21 @@ void Agent::reload_databases(const LiveSource& live, uint64_t now_ns) {
     is_changed = true;
   }
   if (!is_changed) return;
-  // The old and the new one lead the same clients: there is no moment in which nobody does.
   std::unique_ptr<InlinePath> before = std::move(inline_path_);
-  if (const Status status = open_inline_path(live); !status)
-    log::error("shim", "nothing is enforced from now on", {{"reason", status.error().message()}});
-  if (before) {
-    before->let_go();
-    leaving_paths_.push_back(std::move(before));
+  const auto is_gated = [](const AgentConfig::Database& database) { return database.gate.has_value(); };
+  if (std::ranges::none_of(config_.databases, is_gated)) {
+    if (before) before->let_go();
+  } else if (const Status status = open_inline_path(live); !status) {
+    // A configuration that does not work replaces none that does.
+    log::error("shim", "what is enforced stays as it was", {{"reason", status.error().message()}});
+    config_.databases = databases_before;
+    inline_path_ = std::move(before);
+    return;
+  } else if (before) {
+    // Both lead the same clients: there was no moment in which nobody did.
+    before->hand_over();
   }
+  if (before) leaving_paths_.push_back(std::move(before));
   report_status("databases", live, now_ns);
 }
 

@@ -178,10 +178,15 @@ bool InlinePath::is_over() {
   return state_->quiet_turns > kQuietTurnsMin;
 }
 
-void InlinePath::stop() {
+void InlinePath::hand_over() {
+  state_->since_ns = 0;
   for (size_t i = 0; i < state_->places; ++i)
     if (!state_->is_closed[i]) let_go(i);
   state_->places = 0;
+}
+
+void InlinePath::stop() {
+  hand_over();
   state_->worker.reset();
 }
 

@@ -48,6 +48,8 @@ class InlinePath {
 
   // New clients go direct from now on; sessions that are open stay, and are judged.
   void let_go();
+  // The same where another InlinePath leads them now: what is `closed` is that one's to hold.
+  void hand_over();
   // It has let go, and neither sessions nor anything to tell.
   [[nodiscard]] bool is_over();
   // Ends the sessions; what they said last is still to be had by take() and turn(). Clients of databases that are
