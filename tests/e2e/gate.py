@@ -256,7 +256,7 @@ def _records(stack, way):
     script = "select 1 as before;\ndelete from guarded;\nselect v from secrets;\nselect 2 as after;\n"
     done = subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--", postgres.PSQL, "-XqAt"],
                           input=script, check=False, capture_output=True, text=True, cwd="/",
-                          env={**way.environment, "PGAPPNAME": mark})
+                          env={**way.environment, "PGAPPNAME": mark, "HOME": "/nonexistent"})
     require(done.stdout == "1\n2\n", f"{mark}: psql printed {done.stdout!r} {done.stderr!r}")
     require("Add a WHERE clause." in done.stderr and "gate-delete-all" in done.stderr, f"{mark}: {done.stderr}")
     deadline = time.monotonic() + 30
@@ -314,9 +314,22 @@ def _connects(port):
         return errno.errorcode.get(failure.errno, str(failure))
 
 
+@contextlib.contextmanager
+def bpf_file_system():
+    """`closed` pins there what outlives the agent."""
+    is_there = os.path.ismount("/sys/fs/bpf")
+    if not is_there:
+        subprocess.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"], check=True)
+    try:
+        yield
+    finally:
+        if not is_there:
+            subprocess.run(["umount", "/sys/fs/bpf"], check=False)
+
+
 def failure(context):
     """The agent stopped, or killed: `open` gives new clients to the server at once, `closed` refuses them."""
-    with Site(context) as site:
+    with bpf_file_system(), Site(context) as site:
         site.server.psql("create database talk")
         site.server.psql(gate_refusals.SETUP, database="talk")
         port = site.server.port
