@@ -112,9 +112,10 @@ size_t Session::offer(size_t from, std::span<const std::byte> bytes) {
 // The source has said all it will.
 void Session::end_way(size_t from) {
   Way& way = ways_[from];
-  if (!way.in.empty() && gate_->is_waiting()) {
+  // It is the client's bytes that wait; a server that is gone ends them, whatever it has left unfinished.
+  if (from == kClient && !way.in.empty() && gate_->is_waiting()) {
     // Who was cut off does not want what is not decided yet.
-    if (from == kClient && legs_[kClient].is_broken()) wind_up();
+    if (legs_[kClient].is_broken()) wind_up();
     return;
   }
   if (!way.is_told) {
@@ -125,7 +126,7 @@ void Session::end_way(size_t from) {
     if (is_gate_ended_) return wind_up();
     offer_held(from);
     if (phase_ != Phase::kRelay) return;
-    if (!way.in.empty() && gate_->is_waiting()) return;
+    if (from == kClient && !way.in.empty() && gate_->is_waiting()) return;
   }
   way.in.clear();
   way.is_ended = true;
