@@ -47,10 +47,14 @@ class Postgres : public testing::Environment {
   }
   void TearDown() override {
     run("pg_ctl -m immediate -D " + folder + "/data stop");
-    [[maybe_unused]] const int left = std::system(("rm -rf " + folder).c_str());
+    shell("rm -rf " + folder);
   }
   static bool run(const std::string& command) {
-    return std::system(("cd / && runuser -u postgres -- " + (kBin + command) + " >/dev/null 2>&1").c_str()) == 0;
+    return shell("cd / && runuser -u postgres -- " + (kBin + command));
+  }
+  static bool shell(const std::string& command) {
+    FILE* const pipe = popen((command + " >/dev/null 2>&1").c_str(), "r");
+    return pipe != nullptr && pclose(pipe) == 0;
   }
   [[nodiscard]] int connect() const {
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
