@@ -113,7 +113,7 @@ constexpr Case kWrong[] = {
      "agent.yaml:5:8: databases[0].tls.key: missing; PEM file with its private key"},
     {"databases:\n- name: a\n  listen: ['5432']\n  mode: enforce\n"
      "  tls: {certificate: /c.pem, key: /k.pem, upstream_name: db}\n",
-     "agent.yaml:5:8: databases[0].tls: expected both of upstream_root_certificate and upstream_name, or neither"},
+     "agent.yaml:5:8: databases[].tls: expected both of upstream_root_certificate and upstream_name, or neither"},
     {"databases:\n- name: a\n", "agent.yaml:2:3: databases[0].listen: missing; where it listens: "},
     {"databases:\n- name: a\n  listen: [1]\n  catalog: {databases: [d]}\n",
      "agent.yaml:4:12: databases[0].catalog.connection: missing; where and as whom to connect"},
