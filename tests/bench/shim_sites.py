@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What scripts/bench shim measures: a server, the shim before it, and the peers that also stand before servers. Each has
-a cgroup of its own, so that its CPU time is known."""
+"""What scripts/bench shim measures: a server, the shim before it, and the peers that also stand before servers. Each
+has a cgroup of its own, so that its CPU time is known."""
 
 import os
 import pathlib
@@ -82,8 +82,8 @@ class Sites:
         self.directory = pathlib.Path(directory)
         self.groups = {name: Cgroup(name) for name in ("client", "server", "agent", "peer", "collector")}
         self.key, self.certificate = self.directory / "server.key", self.directory / "server.crt"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-                        "-keyout", self.key, "-out", self.certificate], check=True, capture_output=True)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                        "/CN=localhost", "-keyout", self.key, "-out", self.certificate], check=True, capture_output=True)
         shutil.chown(self.key, postgres.SERVER_USER)
         self.server = postgres.Postgres(15, self.directory / "plain", first_port, prefix=self.groups["server"].prefix,
                                         settings={**SETTINGS, "ssl": "on", "ssl_key_file": str(self.key),
@@ -106,8 +106,8 @@ class Sites:
         self.server.psql("create database bench owner bench")
         subprocess.run([postgres.PGBENCH, "-i", "-q", "-s", str(SCALE), "-h", self.server.socket_dir, "-p",
                         str(self.server.port), "-U", "bench", "bench"], check=True, capture_output=True)
-        self.server.psql(f"create table wide as select repeat('x', {COPY_ROW_BYTES}) as c from generate_series(1, 50000)",
-                         database="bench")
+        self.server.psql(f"create table wide as select repeat('x', {COPY_ROW_BYTES}) as c "
+                         "from generate_series(1, 50000)", database="bench")
         if with_shim:
             self.collector.start()
 
@@ -147,7 +147,8 @@ class Sites:
                 return
             except OSError:
                 if self._peers[name].poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{name} does not start:\n" + (self.directory / f"{name}.log").read_text()) from None
+                    log = (self.directory / f"{name}.log").read_text()
+                    raise RuntimeError(f"{name} does not start:\n{log}") from None
                 time.sleep(0.1)
 
     def start_shim(self, with_rules):

@@ -35,8 +35,8 @@ HEARTBEAT_SECONDS = 1.0
 
 
 class Site:
-    """A server with data for talks, and two taps: client, outer tap, gated inner tap, server. The server's own places are
-    gated, too, but for the one that the inner tap takes."""
+    """A server with data for talks, and two taps: client, outer tap, gated inner tap, server. The server's own places
+    are gated, too, but for the one that the inner tap takes."""
 
     def __init__(self, context, version=15):
         self.context, self.version = context, version
@@ -254,9 +254,9 @@ def record(context):
 def _records(stack, way):
     mark = f"record-{way.name}"
     script = "select 1 as before;\ndelete from guarded;\nselect v from secrets;\nselect 2 as after;\n"
-    done = subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--", postgres.PSQL, "-XqAt"],
-                          input=script, check=False, capture_output=True, text=True, cwd="/",
-                          env={**way.environment, "PGAPPNAME": mark, "HOME": "/nonexistent"})
+    nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
+    done = subprocess.run([*nobody, postgres.PSQL, "-XqAt"], input=script, check=False, capture_output=True, text=True,
+                          cwd="/", env={**way.environment, "PGAPPNAME": mark, "HOME": "/nonexistent"})
     require(done.stdout == "1\n2\n", f"{mark}: psql printed {done.stdout!r} {done.stderr!r}")
     require("Add a WHERE clause." in done.stderr and "gate-delete-all" in done.stderr, f"{mark}: {done.stderr}")
     deadline = time.monotonic() + 30

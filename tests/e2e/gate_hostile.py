@@ -61,7 +61,8 @@ CLIENTS = {
     "password-unasked": (True, wire.frame(b"p", b"secret\0") + SIMPLE),
     "copy-data-unasked": (True, wire.frame(b"d", b"data") * 100 + SIMPLE),
     "copy-done-unasked": (True, wire.frame(b"c") + wire.frame(b"f", b"x\0") + SIMPLE),
-    "bind-65535": (True, wire.parse("select 1") + wire.frame(b"B", b"\0\0\xff\xff" + b"\0\0" * 65535 + b"\0\0\0\0") + wire.SYNC),
+    "bind-65535": (True, wire.parse("select 1") + wire.frame(
+        b"B", b"\0\0\xff\xff" + b"\0\0" * 65535 + b"\0\0\0\0") + wire.SYNC),
     "bind-count-lies": (True, wire.parse("select 1") + wire.frame(b"B", b"\0\0\0\0\xff\xff\0\0\0\1x") + wire.SYNC),
     "bind-length-lies": (True, wire.parse("select $1::text") + wire.frame(
         b"B", b"\0\0\0\0\0\1" + struct.pack("!i", 1 << 30) + b"x\0\0") + wire.SYNC),
@@ -183,7 +184,8 @@ def servers(stack, fake_port, port):
                     time.sleep(1)
                     grown = resident(stack) - before
                     require(grown < 2 * SLOW_GROWTH_BYTES_MAX, f"{grown >> 20} MiB of an answer that nobody reads")
-                require(_read_all(connection, SESSION_SECONDS_MAX), f"a session is held when its server has ended: {name}")
+                require(_read_all(connection, SESSION_SECONDS_MAX),
+                        f"a session is held when its server has ended: {name}")
         except ConnectionError:
             pass
         if not name.startswith("resets"):

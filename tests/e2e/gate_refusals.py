@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refusals that hold. However a statement is written, cut, named or hidden, no byte of it reaches the server once a rule
-refuses it, and the session is left as the server itself leaves one after an error.
+"""Refusals that hold. However a statement is written, cut, named or hidden, no byte of it reaches the server once a
+rule refuses it, and the session is left as the server itself leaves one after an error.
 
 Two observers: a tap between the shim and the server, and the server's own log. The reference of each case is the same
 conversation on a direct session, with a text in the refused one's place that the server itself cannot but fail.
@@ -116,7 +116,8 @@ def _texts():
     yield "delete-returning", b"delete from guarded /*%m*/ returning *"
     yield "truncate", b"truncate guarded /*%m*/"
     yield "cte", b"with d as (delete from guarded /*%m*/ returning id) select count(*) from d"
-    yield "cte-deep", b"with a as (select 1), d as (with e as (select 2) delete from guarded /*%m*/ returning id) select 3"
+    yield "cte-deep", (b"with a as (select 1), d as (with e as (select 2) "
+                        b"delete from guarded /*%m*/ returning id) select 3")
     yield "explain-analyze", b"explain (analyze true, costs off) delete from guarded /*%m*/"
     yield "explain-words", b"explain analyze verbose delete from guarded /*%m*/"
     yield "copy-delete", b"copy (delete from guarded /*%m*/ returning id) to stdout"
@@ -219,7 +220,8 @@ def _extended_cases():
     yield Case("simple-behind-extended", text, readies=2, send=lambda t: extended("select 1") + query(t))
     yield Case("query-ends-pipeline", text, send=lambda t: parse("select 1") + bind() + execute() + query(t))
     yield Case("strings-off-extended", b"select '\\'' as a, (select count(*) from secrets) /*%m*/ --'", send=lambda t: (
-        parse("set standard_conforming_strings = off") + bind() + execute() + parse(t) + bind() + execute() + wire.SYNC))
+        parse("set standard_conforming_strings = off") + bind() + execute() + parse(t) + bind() + execute() +
+        wire.SYNC))
     yield Case("execute-parsed", b"execute p /*%m*/", readies=2, broken=b"execute nowhere", is_run_later=True,
                send=lambda t: query("prepare p as delete from guarded") + extended(t))
     yield Case("execute-of-parse", b"execute p /*%m*/", readies=2, broken=b"selct",
@@ -324,7 +326,8 @@ def _check(case, segments, port, direct, inner):
         return None
     want, want_after = conversation(direct[0], case, case.broken, host=direct[1])
     if wire.shape(want) != wire.shape(answers):
-        return f"answers\n    {wire.shape(answers)[:SHOWN_MESSAGES_MAX]}\n    direct {wire.shape(want)[:SHOWN_MESSAGES_MAX]}"
+        got, wanted = (wire.shape(messages)[:SHOWN_MESSAGES_MAX] for messages in (answers, want))
+        return f"answers\n    {got}\n    direct {wanted}"
     if wire.shape(want_after) != wire.shape(after):
         return f"after it {wire.shape(after)}, direct {wire.shape(want_after)}"
     return None
@@ -351,8 +354,8 @@ def _cursor(port, inner):
 def _prepared_anew(port, inner):
     """A Parse of EXECUTE p was judged while p was harmless."""
     with wire.Session(port) as session:
-        answers = session.ask(query("prepare p as select 1") + parse("execute p", "e") + bind("e") + execute() + wire.SYNC
-                              + query("deallocate p; prepare p as select v from secrets") + bind("e") + execute()
+        answers = session.ask(query("prepare p as select 1") + parse("execute p", "e") + bind("e") + execute() +
+                              wire.SYNC + query("deallocate p; prepare p as select v from secrets") + bind("e") + execute()
                               + wire.SYNC, 4)
         if any(SECRET.encode() in body for _, body in answers):
             return "it was read"

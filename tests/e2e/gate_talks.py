@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Talks: fixed, rich conversations of real clients with a server, each printing everything it gets. What one prints over
-two ways to the same data must be the same; only pids, LSNs, names of large objects and times are taken out.
+"""Talks: fixed, rich conversations of real clients with a server, each printing everything it gets. What one prints
+over two ways to the same data must be the same; only pids, LSNs, names of large objects and times are taken out.
 """
 
 import dataclasses
@@ -86,8 +86,8 @@ class Programs:
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         include = subprocess.run(["pg_config", "--includedir"], check=True, capture_output=True, text=True)
-        subprocess.run(["cc", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{include.stdout.strip()}", "-o",
-                        self.directory / "talk_libpq", TALKS / "talk_libpq.c", "-lpq"], check=True)
+        subprocess.run(["cc", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{postgres.ROOT}",
+                        f"-I{include.stdout.strip()}", "-o", self.directory / "talk_libpq", TALKS / "talk_libpq.c", "-lpq"], check=True)
         subprocess.run(["javac", "-cp", workload.JDBC_JAR, "-d", self.directory, TALKS / "TalkJdbc.java"], check=True)
         if has_go():
             subprocess.run(["go", "build", "-o", self.directory / "talk_pq", TALKS / "talk_pq.go"], check=True,
@@ -218,4 +218,4 @@ def require_same_bytes(outer, inner):
             if a != b:
                 at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
                 raise Failed(f"bytes {name}: {len(a)} in, {len(b)} out, first difference at {at}:\n"
-                             f"  in  {bytes(a[max(0, at - 40):at + 60])!r}\n  out {bytes(b[max(0, at - 40):at + 60])!r}")
+                             f"  in  {a[max(0, at - 40):at + 60]!r}\n  out {b[max(0, at - 40):at + 60]!r}")

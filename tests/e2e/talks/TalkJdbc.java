@@ -44,7 +44,8 @@ public final class TalkJdbc {
       var line = new StringBuilder("    ");
       for (int c = 1; c <= columns.getColumnCount(); ++c) {
         Object bytes = columns.getColumnTypeName(c).equals("bytea") ? rows.getBytes(c) : null;
-        line.append(" [").append(bytes instanceof byte[] b ? HexFormat.of().formatHex(b) : rows.getString(c)).append(']');
+        line.append(" [");
+        line.append(bytes instanceof byte[] b ? HexFormat.of().formatHex(b) : rows.getString(c)).append(']');
       }
       System.out.println(shortened(line.toString()));
     }
@@ -80,7 +81,8 @@ public final class TalkJdbc {
   }
 
   private static void prepared() throws SQLException {
-    try (PreparedStatement ps = conn.prepareStatement("select id, name, ?::bytea from item where id <= ? order by id")) {
+    try (PreparedStatement ps =
+        conn.prepareStatement("select id, name, ?::bytea from item where id <= ? order by id")) {
       for (int i = 1; i <= 9; ++i) {
         ps.setBytes(1, i % 3 == 0 ? null : new byte[] {0, (byte) i, -1});
         ps.setInt(2, i);

@@ -2,13 +2,14 @@
 // libpq's part of a talk: everything a result can hold, in both formats; pipelines, COPY, row by row, function calls,
 // cancel. Prints all that it gets, but pids and times.
 // usage: talk_libpq STATEMENTS   (the connection comes from PG* variables)
-#include <libpq-fe.h>
 #include <libpq/libpq-fs.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "tests/support/clients.h"
 
 enum { kShownBytesMax = 160, kLineBytesMax = 4096 };
 
@@ -319,10 +320,11 @@ static void cancelled(void) {
 }
 
 static void sized(int bytes) {
-  char* text = malloc((size_t)bytes + 100);
-  const int head = sprintf(text, "select length('");
-  memset(text + head, 'v', (size_t)bytes);
-  strcpy(text + head + bytes, "')");
+  static const char kHead[] = "select length('", kTail[] = "')";
+  char* text = malloc((size_t)bytes + sizeof kHead + sizeof kTail);
+  memcpy(text, kHead, sizeof kHead - 1);
+  memset(text + sizeof kHead - 1, 'v', (size_t)bytes);
+  memcpy(text + sizeof kHead - 1 + bytes, kTail, sizeof kTail);
   simple(text, kNoLines, NULL);
   const char* value = text;
   extended("select length($1::text), $1::text", 1, &value, 0);

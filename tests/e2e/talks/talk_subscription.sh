@@ -3,7 +3,10 @@
 # Logical replication's part of a talk: another server subscribes, copies, and follows.
 # usage: talk_subscription.sh SOCKET PORT   of the subscriber (the publisher comes from PG* variables)
 set -eu
-there() { PGHOST=$subscriber_host PGPORT=$subscriber_port PGUSER=postgres PGSSLMODE=disable PGCHANNELBINDING=prefer psql -XqAt "$@"; }
+there() {
+  PGHOST=$subscriber_host PGPORT=$subscriber_port PGUSER=postgres PGSSLMODE=disable PGCHANNELBINDING=prefer \
+    psql -XqAt "$@"
+}
 ask() { psql -XqAtc "$1"; }
 subscriber_host=$1 subscriber_port=$2
 wait_for() {
@@ -18,10 +21,12 @@ pg_dump --schema-only --no-publications | there -d copy >/dev/null
 ask "insert into journal (entry) select 'before ' || g from generate_series(1, 500) g"
 more=""
 [ -z "${PGSSLROOTCERT:-}" ] || more="sslrootcert=$PGSSLROOTCERT channel_binding=$PGCHANNELBINDING"
-there -d copy -c "create subscription talk connection 'host=$PGHOST port=$PGPORT user=$PGUSER password=$PGPASSWORD dbname=$PGDATABASE sslmode=$PGSSLMODE gssencmode=disable $more' publication everything"
+publisher="host=$PGHOST port=$PGPORT user=$PGUSER password=$PGPASSWORD dbname=$PGDATABASE sslmode=$PGSSLMODE $more"
+there -d copy -c "create subscription talk connection '$publisher gssencmode=disable' publication everything"
 wait_for 'select count(*) from journal' 500
 wait_for 'select count(*) from item' 10
-ask "insert into journal (entry) select 'after ' || g from generate_series(1, 500) g; delete from journal where id <= 10"
+ask "insert into journal (entry) select 'after ' || g from generate_series(1, 500) g"
+ask "delete from journal where id <= 10"
 ask "begin; insert into journal (entry) values ('never'); rollback"
 ask "insert into lines (a, b, c) select g, repeat('é', g), '\\x00ff' from generate_series(1, 500) g"
 wait_for 'select count(*) from journal' 990
