@@ -343,12 +343,13 @@ def failure(context):
         for policy, meanwhile in (("open", "direct"), ("closed", "ECONNREFUSED")):
             with site.stack(_write_rules(context), policy) as stack:
                 _fails(stack, port, policy, meanwhile)
-                if policy == "closed":  # let go of them before the end
+                if policy == "closed":  # it stays so when the agent has ended, until one only observes
                     stack.agent.database_settings = stack.agent.database_settings.replace("enforce", "observe")
                     stack.agent.more_databases = stack.agent.more_databases.replace("enforce", "observe")
                     require(stack.agent.stop() == 0, "the agent ended badly")
-                    stack.agent.start().wait_ready()
-                    require(_connects(port) == "direct", "an agent that only observes holds on to clients")
+                    require(_connects(port) == meanwhile, "closed, and open when the agent has ended")
+                    stack.agent.start()
+                    stack.agent.wait_until(lambda: _connects(port) == "direct", "clients let go of", 30)
             require(_connects(port) == "direct", f"{policy}: clients are not let go of when the agent has ended")
 
 
