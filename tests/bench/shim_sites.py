@@ -83,7 +83,8 @@ class Sites:
         self.groups = {name: Cgroup(name) for name in ("client", "server", "agent", "peer", "collector")}
         self.key, self.certificate = self.directory / "server.key", self.directory / "server.crt"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-                        "/CN=localhost", "-keyout", self.key, "-out", self.certificate], check=True, capture_output=True)
+                        "/CN=localhost", "-keyout", self.key, "-out", self.certificate], check=True,
+                       capture_output=True)
         shutil.chown(self.key, postgres.SERVER_USER)
         self.server = postgres.Postgres(15, self.directory / "plain", first_port, prefix=self.groups["server"].prefix,
                                         settings={**SETTINGS, "ssl": "on", "ssl_key_file": str(self.key),

@@ -355,8 +355,8 @@ def _prepared_anew(port, inner):
     """A Parse of EXECUTE p was judged while p was harmless."""
     with wire.Session(port) as session:
         answers = session.ask(query("prepare p as select 1") + parse("execute p", "e") + bind("e") + execute() +
-                              wire.SYNC + query("deallocate p; prepare p as select v from secrets") + bind("e") + execute()
-                              + wire.SYNC, 4)
+                              wire.SYNC + query("deallocate p; prepare p as select v from secrets") + bind("e") +
+                              execute() + wire.SYNC, 4)
         if any(SECRET.encode() in body for _, body in answers):
             return "it was read"
         return _ends_well(session, answers)

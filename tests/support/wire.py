@@ -138,7 +138,7 @@ class Session:
 
 
 def shape(messages):
-    """What came in which order: rows and tags as they are, of errors that they are errors, of ReadyForQuery its state."""
+    """What came in which order: rows and tags as they are, of errors that they are some, of ReadyForQuery its state."""
     return [(tag.decode(), fields(body)["S"] if tag in b"EN" else body) for tag, body in messages]
 
 
