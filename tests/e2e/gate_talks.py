@@ -87,8 +87,8 @@ class Programs:
         self.directory.mkdir(parents=True, exist_ok=True)
         include = subprocess.run(["pg_config", "--includedir"], check=True, capture_output=True, text=True)
         subprocess.run(["cc", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{postgres.ROOT}",
-                        f"-I{include.stdout.strip()}", "-o", self.directory / "talk_libpq", TALKS / "talk_libpq.c", "-lpq"],
-                       check=True)
+                        f"-I{include.stdout.strip()}", "-o", self.directory / "talk_libpq", TALKS / "talk_libpq.c",
+                        "-lpq"], check=True)
         subprocess.run(["javac", "-cp", workload.JDBC_JAR, "-d", self.directory, TALKS / "TalkJdbc.java"], check=True)
         if has_go():
             subprocess.run(["go", "build", "-o", self.directory / "talk_pq", TALKS / "talk_pq.go"], check=True,
