@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -90,7 +91,9 @@ Result<std::vector<GatedPlace>> make_places(std::span<const AgentConfig::Databas
           GH_ASSIGN(place.listener, listen_tcp(transport));
           return {};
         }
-        place.shim_path = "@gatehouse-" + std::to_string(::getpid()) + "-" + std::to_string(places.size());
+        // Of the configuration before this one there may be sessions, and its listeners, yet.
+        static std::atomic<uint64_t> made{0};
+        place.shim_path = "@gatehouse-" + std::to_string(::getpid()) + "-" + std::to_string(++made);
         GH_ASSIGN(place.listener, listen_unix(place.shim_path));
         return {};
       };

@@ -61,6 +61,12 @@ CATALOG_RULES = RULES + """
       "unknown" in statement.effects
     then: block
     mode: active
+  - id: gate-guarded
+    on: statement
+    when: |
+      "guarded" in statement.writes && statement.verb == "SELECT"
+    then: block
+    mode: active
   - id: gate-vault
     on: statement
     when: |
@@ -253,7 +259,7 @@ def catalog_cases():
     yield Case("path-of-parsed", path, readies=3, broken=b"select v from plans_that_are_not", send=lambda t: (
         query("set search_path = vault") + parse(t, "s") + wire.SYNC + bind("s") + execute() + wire.SYNC))
     yield Case("path-in-function", b"select later() /*%m*/", readies=2, send=lambda t: query(
-        "create function later() returns int language sql as 'select 1'") + query(t))
+        "create or replace function later() returns int language sql as 'select 1'") + query(t))
 
 
 # Statements that look like what is refused and are not: they must go on.
