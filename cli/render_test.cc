@@ -355,6 +355,7 @@ TEST_F(Render, SessionHeadAndTotals) {
             "database    shop at 127.0.0.1:5432 (postgresql 15.6)\n"
             "client      127.0.0.1:51234 as \"psql\"\n"
             "encrypted   no\n"
+            "enforced    no\n"
             "start       2026-11-25 01:02:02.123\n"
             "end         2026-11-25 01:02:04.123\n");
 }

@@ -57,6 +57,7 @@ TEST_F(FlattenTest, EveryFieldIsFilled) {
   session.set_server_version("15.6");
   session.set_backend_pid(99);
   session.set_encrypted(true);
+  session.set_gated(true);
   session.set_named_by("process-title");
   v1::Statement& statement = *event_.mutable_statement();
   statement.set_resolved_text("SELECT 2");
