@@ -117,6 +117,8 @@ def harness(context):
                 gate_talks.require_talked(talk, want)
                 gate_talks.require_equal(f"{talk.name}, again", want, site.talk(talk, site.tapped()))
                 gate_talks.require_same_bytes(outer.take(), inner.take())
+        site.server.psql("drop database if exists talk with (force)")
+        site.server.psql("create database talk")
         site.server.psql(gate_refusals.SETUP, database="talk")
         with site.taps() as (_, inner):
             gate_refusals.self_test(site.outer_port, site.server.port, inner)
@@ -378,10 +380,12 @@ def reload(context):
                     turn_to("enforce", "judged")
                     require(not wire.errors(direct.ask(harmless)), "a session from before has suffered")
                     require(wire.errors(judged.ask(guarded))[0]["C"] == "42501", "the first session is not judged")
-            agent.config.write_text(agent.config.read_text() + "nonsense: 1\n")
+            good = agent.config.read_text()
+            agent.config.write_text(good + "nonsense: 1\n")
             agent.process.send_signal(signal.SIGHUP)
             agent.wait_until(lambda: agent.says("configuration was not read again"), "word of a bad configuration", 10)
             require(_connects(port) == "judged", "a configuration that cannot be read has changed something")
+            agent.config.write_text(good)
             # Of the sessions of the first path nothing is left, and what they did is in the record.
             agent.wait_until(lambda: counter(stack, "shim_sessions_open") == 0, "the end of open sessions", 30)
 

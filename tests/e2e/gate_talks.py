@@ -187,7 +187,9 @@ def run(talk, way, server, directory):
     errors = done.stderr.decode(errors="backslashreplace")
     state = server.psql(_BENCH_STATE if talk.template == "bench_template" else _STATE, database="talk").stdout
     text = (f"{text}--- errors\n{errors}--- exit code {done.returncode}\n--- state {state}"
-            .replace(str(scratch), "SCRATCH").replace(str(way.port), "PORT").replace(way.host, "HOST"))
+            .replace(str(scratch), "SCRATCH").replace(way.host, "HOST"))
+    # Not the sqlstate that happens to be the same number.
+    text = re.sub(rf"(?<!C=)(?<!\d){way.port}(?!\d)", "PORT", text)
     for pattern, plain in _VOLATILE:
         text = pattern.sub(plain, text)
     (directory / f"{talk.name}-{way.name}.txt").write_text(text)
