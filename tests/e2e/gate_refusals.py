@@ -396,7 +396,7 @@ SPECIAL = (("cursor", _cursor), ("prepared anew", _prepared_anew), ("function ca
 
 def self_test(port, direct, inner):
     """The checks find what a forwarder without any rule lets through."""
-    direct = (direct_port, "127.0.0.1")
+    direct = (direct, "127.0.0.1")
     case = Case("delete", b"delete from lines where a = 77 /*%m*/")
     require(_check(case, None, port, direct, inner) == "it reached the server", "a forwarder passed")
     case = Case("read", b"select v from secrets")
