@@ -46,8 +46,8 @@ Result<UniqueFd> listen_tcp(Transport transport) {
   v4.sin_family = AF_INET;
   v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   const int yes = 1;
-  // Who is accepted has the server's own port. Without this, which they inherit, a server that is started again could not
-  // have it as long as one of them is open, or waits for its last packets.
+  // Who is accepted has the server's own port. Without this, which they inherit, a server that is started again could
+  // not have it as long as one of them is open, or waits for its last packets.
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   if (family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
   const auto* const address =
