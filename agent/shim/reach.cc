@@ -125,16 +125,7 @@ void Session::begin_session() {
   }
   set_deadline(UINT64_MAX);
   tether_ = std::make_shared<Session*>(this);
-  const SocketOpened opened{.socket = peer_.cookie,
-                            .time_ns = accepted_ns_,
-                            .transport = peer_.transport,
-                            .netns = loop_.netns,
-                            .client = peer_.client,
-                            .server = server_endpoint(*door_.gated, peer_),
-                            .client_opener = peer_.opener.process,
-                            .client_uid = peer_.opener.uid,
-                            .is_gated = true,
-                            .is_encrypted = client().is_tls()};
+  const SocketOpened opened = this->opened();
   judge_ = loop_.host.open_session({.opened = opened, .gated = door_.index, .resume = [tether = tether_] {
                                       if (*tether != nullptr) (*tether)->resume();
                                     }});

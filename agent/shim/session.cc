@@ -286,18 +286,22 @@ void Session::close_server() {
   server().close();
 }
 
+SocketOpened Session::opened() {
+  return {.socket = peer_.cookie,
+          .time_ns = accepted_ns_,
+          .transport = peer_.transport,
+          .netns = loop_.netns,
+          .client = peer_.client,
+          .server = server_endpoint(*door_.gated, peer_),
+          .client_opener = peer_.opener.process,
+          .client_uid = peer_.opener.uid,
+          .is_gated = true,
+          .is_encrypted = client().is_tls()};
+}
+
 void Session::record_opened() {
   if (std::exchange(is_recorded_, true)) return;
-  loop_.host.records().on_socket_opened({.socket = peer_.cookie,
-                                         .time_ns = accepted_ns_,
-                                         .transport = peer_.transport,
-                                         .netns = loop_.netns,
-                                         .client = peer_.client,
-                                         .server = server_endpoint(*door_.gated, peer_),
-                                         .client_opener = peer_.opener.process,
-                                         .client_uid = peer_.opener.uid,
-                                         .is_gated = true,
-                                         .is_encrypted = client().is_tls()});
+  loop_.host.records().on_socket_opened(opened());
 }
 
 // What was said without a gate.

@@ -113,6 +113,7 @@ class Session final : public GateHost, public LegOwner {
   void end_gate();
   void linger();
   void close_server();
+  SocketOpened opened();
   void record_opened();
   void record_bytes(Direction direction, std::span<const std::byte> bytes);
   void record_closed();
