@@ -61,6 +61,12 @@ struct Subject {
   Enforcement enforcement = Enforcement::kNone;
 };
 
+// Values of one column of a result that were masked.
+struct MaskedColumn {
+  std::string_view mask{}, column{}, method{};
+  uint64_t values = 0;
+};
+
 // A rule that matched.
 struct Found {
   std::string_view rule{};
@@ -69,6 +75,7 @@ struct Found {
   rules::Severity severity = rules::Severity::kMedium;
   std::string_view message{};
   bool is_in_doubt = false;
+  std::span<const MaskedColumn> masked{};  // of a mask that was carried out; the examiner leaves it empty
 };
 
 // What is recorded of what a text does: of all its statements together.

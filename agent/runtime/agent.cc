@@ -37,6 +37,7 @@ class Tee final : public RecordSink {
   void on_chunk(const Chunk& r) override { both(&RecordSink::on_chunk, r); }
   void on_socket_opaque(const SocketOpaque& r) override { both(&RecordSink::on_socket_opaque, r); }
   void on_refused(const Refused& r) override { both(&RecordSink::on_refused, r); }
+  void on_masked(const Masked& r) override { both(&RecordSink::on_masked, r); }
   void on_socket_closed(const SocketClosed& r) override { both(&RecordSink::on_socket_closed, r); }
   void on_process_exec(const ProcessExec& r) override { both(&RecordSink::on_process_exec, r); }
   void on_process_fork(const ProcessFork& r) override { both(&RecordSink::on_process_fork, r); }

@@ -72,6 +72,13 @@ void put_judged(Writer& event, const Judged& judged) {
     put_number(out, F::kSeverityFieldNumber, static_cast<uint64_t>(found.severity) + 1);
     put_text(out, F::kMessageFieldNumber, found.message);
     put_number(out, F::kInDoubtFieldNumber, found.is_in_doubt ? 1 : 0);
+    for (const judge::MaskedColumn& masked : found.masked) {
+      using M = v1::MaskedColumn;
+      Writer column = nested(out, F::kMaskedFieldNumber);
+      put_text(column, M::kColumnFieldNumber, masked.column);
+      put_text(column, M::kMethodFieldNumber, masked.method);
+      put_number(column, M::kValuesFieldNumber, masked.values);
+    }
   }
 }
 

@@ -89,10 +89,19 @@ class Shard::Session final : public ConnectionObserver {
     connection_.on_opaque(record, *this);
   }
   void on_refused(const Refused& record) {
-    refusals_.push_back({.offset = record.offset,
-                         .action = record.terminates ? rules::Action::kTerminate : rules::Action::kBlock,
-                         .rule = std::string(record.rule),
-                         .message = std::string(record.message)});
+    // What is cut in the middle of its answer is refused after requests behind it were.
+    const auto place = std::ranges::upper_bound(refusals_, record.offset, {}, &Refusal::offset);
+    refusals_.insert(place, {.offset = record.offset,
+                             .action = record.terminates ? rules::Action::kTerminate : rules::Action::kBlock,
+                             .rule = std::string(record.rule),
+                             .message = std::string(record.message)});
+  }
+  void on_masked(const Masked& record) {
+    maskings_.push_back({.offset = record.offset,
+                         .values = record.values,
+                         .mask = std::string(record.mask),
+                         .column = std::string(record.column),
+                         .method = std::string(record.method)});
   }
   void on_closed(const SocketClosed& record) {
     now_ns_ = record.time_ns;
@@ -183,13 +192,20 @@ class Shard::Session final : public ConnectionObserver {
     std::string rule, message;
   };
 
+  // What it changed in an answer.
+  struct Masking {
+    uint64_t offset = 0, values = 0;
+    std::string mask, column, method;
+  };
+
   [[nodiscard]] bool is_judging() const { return shard_.is_judging() && !shard_.judging_->subjects.is_own(*entry_); }
   [[nodiscard]] judge::Subject subject(const ImageKey& writer) {
     return shard_.judging_->subjects.subject(subject_, *entry_, writer, shard_.builder_.time_base());
   }
   Judged judge(const Activity& activity) {
     const Refusal* const refusal = entry_->facts.gated ? refusal_of(activity) : nullptr;
-    if (!is_judging() && refusal == nullptr && !is_bypass_) [[likely]]
+    const bool is_masked = entry_->facts.gated && take_maskings(activity);
+    if (!is_judging() && refusal == nullptr && !is_bypass_ && !is_masked) [[likely]]
       return {};
     judge::Examined examined;
     if (is_judging()) {
@@ -201,18 +217,19 @@ class Shard::Session final : public ConnectionObserver {
       examined = shard_.judging_->examiner.examine(subject, activity, time_unix_ns);
       if (activity.outcome == Outcome::kOk) shard_.judging_->subjects.on_effects(*entry_, examined.effects);
     }
+    if (is_masked) examined.findings = with_maskings(examined.findings);
     if (refusal != nullptr) examined.findings = with_refusal(examined.findings, *refusal);
     if (std::exchange(is_bypass_, false)) examined.findings = with_bypass(examined.findings);
     return shard_.judged(examined);
   }
   // It reached the server, and nobody judged it before. Said once for each session.
   std::span<const judge::Found> with_bypass(std::span<const judge::Found> findings) {
-    with_refusal_.assign(findings.begin(), findings.end());
-    with_refusal_.push_back({.rule = "gatehouse.bypass",
+    begin_findings(findings);
+    with_more_.push_back({.rule = "gatehouse.bypass",
                              .action = rules::Action::kAlert,
                              .severity = rules::Severity::kHigh,
                              .message = "This connection reached a database in mode enforce without being judged."});
-    return with_refusal_;
+    return with_more_;
   }
   // The refusal that the activity is the answer to.
   const Refusal* refusal_of(const Activity& activity) {
@@ -227,13 +244,43 @@ class Shard::Session final : public ConnectionObserver {
   std::span<const judge::Found> with_refusal(std::span<const judge::Found> findings, const Refusal& refusal) {
     const auto is_it = [&](const judge::Found& found) { return found.rule == refusal.rule && !found.would; };
     if (std::ranges::any_of(findings, is_it)) return findings;
-    with_refusal_.assign(findings.begin(), findings.end());
-    std::erase_if(with_refusal_, [&](const judge::Found& found) { return found.rule == refusal.rule; });
-    with_refusal_.push_back({.rule = refusal.rule,
+    begin_findings(findings);
+    std::erase_if(with_more_, [&](const judge::Found& found) { return found.rule == refusal.rule; });
+    with_more_.push_back({.rule = refusal.rule,
                              .action = refusal.action,
                              .severity = rules::Severity::kMedium,
                              .message = refusal.message});
-    return with_refusal_;
+    return with_more_;
+  }
+  void begin_findings(std::span<const judge::Found> findings) {
+    if (findings.data() != with_more_.data()) with_more_.assign(findings.begin(), findings.end());
+  }
+  // Those of the activity's answer are what `masked_` has then. False: there are none.
+  bool take_maskings(const Activity& activity) {
+    masked_.clear();
+    if (maskings_.empty() || activity.kind != ActivityKind::kStatement) return false;
+    while (!maskings_.empty() && maskings_.front().offset < activity.request_offset) maskings_.pop_front();
+    for (const Masking& masking : maskings_) {
+      if (masking.offset >= activity.request_offset + activity.request_bytes) break;
+      masked_.push_back(
+          {.mask = masking.mask, .column = masking.column, .method = masking.method, .values = masking.values});
+    }
+    std::ranges::stable_sort(masked_, {}, &judge::MaskedColumn::mask);
+    return !masked_.empty();
+  }
+  // What was masked is told with the finding of its mask, of which there may be none from here.
+  std::span<const judge::Found> with_maskings(std::span<const judge::Found> findings) {
+    begin_findings(findings);
+    for (size_t from = 0, to = 0; from < masked_.size(); from = to) {
+      while (to < masked_.size() && masked_[to].mask == masked_[from].mask) ++to;
+      auto found = std::ranges::find(with_more_, masked_[from].mask, &judge::Found::rule);
+      if (found == with_more_.end())
+        found = with_more_.insert(found, {.rule = masked_[from].mask, .severity = rules::Severity::kInfo});
+      found->action = rules::Action::kMask;
+      found->would = false;
+      found->masked = std::span(masked_).subspan(from, to - from);
+    }
+    return with_more_;
   }
   void disconnect(const Activity& activity) {
     const CoverageReport report = coverage();
@@ -344,7 +391,9 @@ class Shard::Session final : public ConnectionObserver {
   std::unique_ptr<LostSpans> lost_;          // where something was lost
   std::unique_ptr<SessionSubject> subject_;  // where somebody judges
   std::deque<Refusal> refusals_;             // in the order of their offsets; those whose answer has not come
-  std::vector<judge::Found> with_refusal_;
+  std::deque<Masking> maskings_;             // likewise
+  std::vector<judge::MaskedColumn> masked_;  // of the activity at hand
+  std::vector<judge::Found> with_more_;
 };
 
 Shard::Shard(identity::ProcessTable& processes, BatchBuilder& builder, std::vector<AgentConfig::Database> databases,
@@ -416,6 +465,11 @@ void Shard::on_socket_opaque(const SocketOpaque& record) {
 void Shard::on_refused(const Refused& record) {
   latest_record_ns_ = record.time_ns;
   if (const auto found = sessions_.find(record.socket); found != sessions_.end()) found->second->on_refused(record);
+}
+
+void Shard::on_masked(const Masked& record) {
+  latest_record_ns_ = record.time_ns;
+  if (const auto found = sessions_.find(record.socket); found != sessions_.end()) found->second->on_masked(record);
 }
 
 void Shard::on_socket_closed(const SocketClosed& record) {

@@ -413,6 +413,45 @@ TEST(Shard, WhatTheShimRefusedIsFound) {
   EXPECT_TRUE(f.sessions.at(7).encrypted());
 }
 
+// What the shim masked is told with its mask's finding, on the statement that it was the answer to.
+TEST(Shard, WhatTheShimMaskedIsTold) {
+  Fixture f;
+  auto say = [&, request = uint64_t{0}, response = uint64_t{0}](Direction direction, const std::string& bytes) mutable {
+    uint64_t& offset = direction == Direction::kRequest ? request : response;
+    const Piece piece{.kind = Piece::Kind::kData,
+                      .bytes = static_cast<uint32_t>(bytes.size()),
+                      .data = std::as_bytes(std::span(bytes))};
+    f.shard.on_chunk({.socket = 7, .direction = direction, .offset = offset, .time_ns = 2, .pieces = {&piece, 1}});
+    offset += bytes.size();
+    return offset;
+  };
+  f.shard.on_socket_opened({.socket = 7, .time_ns = 1, .is_gated = true});
+  uint64_t at = say(Direction::kRequest, test::startup({"user", "u", "database", "d"}));
+  say(Direction::kResponse, test::authentication(0) + test::ready());
+  for (const uint64_t values : {0, 3}) {
+    const uint64_t next = say(Direction::kRequest, test::query("SELECT 1"));
+    for (const char* mask : {"b", "a", "b"})
+      if (values > 0)
+        f.shard.on_masked(
+            {.socket = 7, .offset = at, .values = values, .mask = mask, .column = "t.c", .method = "hash"});
+    at = next;
+    say(Direction::kResponse, test::complete("SELECT 1") + test::ready());
+  }
+  f.finish();
+  std::string told;
+  for (const auto& event : f.events) {
+    if (!event.has_statement()) continue;
+    told += "|";
+    for (const auto& finding : event.findings()) {
+      told += finding.rule() + (finding.would() ? " would" : "") + ":";
+      EXPECT_EQ(finding.action(), v1::ACTION_MASK);
+      for (const auto& masked : finding.masked())
+        told += masked.column() + " " + masked.method() + " " + std::to_string(masked.values()) + ";";
+    }
+  }
+  EXPECT_EQ(told, "||a:t.c hash 3;b:t.c hash 3;t.c hash 3;");
+}
+
 // A connection that the shim should have had, and has not, is found once.
 TEST(Shard, ABypassIsFound) {
   for (const uint64_t since_ns : {0, 5, 20}) {

@@ -109,6 +109,14 @@ void RecordQueue::on_refused(const Refused& record) {
   out.put_text(record.message);
 }
 
+void RecordQueue::on_masked(const Masked& record) {
+  Writing out(*this, Kind::kMasked);
+  out.put(record);
+  out.put_text(record.mask);
+  out.put_text(record.column);
+  out.put_text(record.method);
+}
+
 void RecordQueue::on_socket_closed(const SocketClosed& record) {
   Writing(*this, Kind::kClosed).put(record);
 }
@@ -164,6 +172,14 @@ size_t RecordQueue::poll(RecordSink& sink, size_t records_max) {
         record.rule = in.take_text();
         record.message = in.take_text();
         sink.on_refused(record);
+        break;
+      }
+      case Kind::kMasked: {
+        auto record = in.take<Masked>();
+        record.mask = in.take_text();
+        record.column = in.take_text();
+        record.method = in.take_text();
+        sink.on_masked(record);
         break;
       }
       case Kind::kClosed:

@@ -24,6 +24,7 @@ class RecordQueue final : public RecordSink, public RecordSource {
   void on_chunk(const Chunk& record) override;
   void on_socket_opaque(const SocketOpaque& record) override;
   void on_refused(const Refused& record) override;
+  void on_masked(const Masked& record) override;
   void on_socket_closed(const SocketClosed& record) override;
   // A worker has no word of processes.
   void on_process_exec(const ProcessExec& record) override;
@@ -40,7 +41,7 @@ class RecordQueue final : public RecordSink, public RecordSource {
   [[nodiscard]] bool at_end() const override { return false; }
 
  private:
-  enum class Kind : uint8_t { kOpened, kChunk, kOpaque, kRefused, kClosed };
+  enum class Kind : uint8_t { kOpened, kChunk, kOpaque, kRefused, kMasked, kClosed };
   class Writing;
 
   const size_t bytes_max_;

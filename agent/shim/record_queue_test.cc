@@ -31,6 +31,11 @@ class Listing final : public RecordSink {
     add("refused", r.socket);
     text += std::to_string(r.offset) + " " + std::string(r.rule) + " " + std::string(r.message);
   }
+  void on_masked(const Masked& r) override {
+    add("masked", r.socket);
+    text += std::to_string(r.values) + " " + std::string(r.mask) + " " + std::string(r.column) + " ";
+    text += r.method;
+  }
   void on_socket_closed(const SocketClosed& r) override {
     add("closed", r.socket);
     text += std::to_string(r.stream_bytes[1]);
@@ -61,6 +66,7 @@ void fill(RecordSink& sink, SocketId socket) {
                           {.kind = Piece::Kind::kRows, .bytes = 100, .rows = 7}};
   sink.on_chunk({.socket = socket, .offset = 9, .pieces = pieces});
   sink.on_refused({.socket = socket, .offset = 9, .rule = "no-such", .message = data});
+  sink.on_masked({.socket = socket, .offset = 9, .values = 3, .mask = "m", .column = data, .method = "hash"});
   sink.on_socket_opaque({.socket = socket});
   sink.on_socket_closed({.socket = socket, .stream_bytes = {1, socket}});
 }
@@ -77,10 +83,10 @@ TEST(RecordQueue, GivesWhatItGotInOrder) {
   EXPECT_EQ(queue.poll(queued, 4), 4U);
   fill(queue, 5);
   queue.take();  // what was taken before is not all read
-  EXPECT_EQ(queue.poll(queued, 100), 11U);
+  EXPECT_EQ(queue.poll(queued, 100), 14U);
   EXPECT_EQ(queued.text, direct.text);
   queue.take();
-  EXPECT_EQ(queue.poll(queued, 100), 5U);
+  EXPECT_EQ(queue.poll(queued, 100), 6U);
 }
 
 TEST(RecordQueue, SaysThatItIsFull) {
@@ -110,7 +116,7 @@ TEST(RecordQueue, TwoThreads) {
     }
   });
   Listing out;
-  while (out.records < 5 * kSessions) {
+  while (out.records < 6 * kSessions) {
     queue.take();
     queue.poll(out, 1000);
   }

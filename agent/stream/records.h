@@ -63,6 +63,17 @@ struct Refused {
   std::string_view message{};  // as the client was told
 };
 
+// The shim changed values of one column in the answer to a request. Comes before the chunk with the answer's last byte.
+struct Masked {
+  SocketId socket = 0;
+  uint64_t time_ns = 0;
+  uint64_t offset = 0;        // of the request's first byte in its stream
+  uint64_t values = 0;        // how many were changed; NULLs that stayed are not among them
+  std::string_view mask{};    // the rule's id
+  std::string_view column{};  // "schema.table.column", or what the result calls it where that is not known
+  std::string_view method{};  // "partial", …
+};
+
 // A stretch of a stream. A chunk is a row of pieces without holes between them.
 struct Piece {
   enum class Kind : uint8_t {
@@ -178,6 +189,8 @@ class RecordSink {
   virtual void on_process_exit(const ProcessExit& record) = 0;
   // Only the shim refuses.
   virtual void on_refused(const Refused& /*record*/) {}
+  // … and masks.
+  virtual void on_masked(const Masked& /*record*/) {}
   // Not a record: word of one that is missing.
   virtual void on_process_image_lost(const ProcessImageLost& /*loss*/) {}
 };

@@ -168,9 +168,34 @@ bool BatchView::read_statement(std::string_view bytes, EventView& event) {
   return reader.ok();
 }
 
+bool BatchView::read_masked(std::string_view bytes) {
+  using Field = v1::MaskedColumn;
+  MaskedView& masked = masked_.emplace_back();
+  WireReader reader(bytes);
+  while (reader.next()) {
+    bool is_fine = true;
+    switch (reader.field()) {
+      case Field::kColumnFieldNumber:
+        is_fine = take_text(reader, masked.column);
+        break;
+      case Field::kMethodFieldNumber:
+        is_fine = take_text(reader, masked.method);
+        break;
+      case Field::kValuesFieldNumber:
+        is_fine = take_number(reader, masked.values);
+        break;
+      default:
+        break;
+    }
+    if (!is_fine) return false;
+  }
+  return reader.ok();
+}
+
 bool BatchView::read_finding(std::string_view bytes) {
   using Field = v1::Finding;
   FindingView& finding = findings_.emplace_back();
+  finding.first_masked = static_cast<uint32_t>(masked_.size());
   WireReader reader(bytes);
   while (reader.next()) {
     bool is_fine = true;
@@ -189,6 +214,10 @@ bool BatchView::read_finding(std::string_view bytes) {
         break;
       case Field::kMessageFieldNumber:
         is_fine = take_text(reader, finding.message);
+        break;
+      case Field::kMaskedFieldNumber:
+        is_fine = reader.is_bytes() && read_masked(reader.bytes());
+        ++finding.masked;
         break;
       default:
         break;
@@ -329,6 +358,7 @@ bool BatchView::read(std::string_view bytes) {
   events_.clear();
   parameters_.clear();
   findings_.clear();
+  masked_.clear();
   facts_.clear();
   words_.clear();
   WireReader reader(bytes);

@@ -72,11 +72,18 @@ struct FactsView {
   Words effects, reads, writes, functions;
 };
 
+struct MaskedView {
+  std::string_view column, method;
+  uint64_t values = 0;
+};
+
 struct FindingView {
   std::string_view rule, message;
   int action = 0;
   int severity = 0;
   bool would = false;
+  uint32_t first_masked = 0;  // in BatchView::masked()
+  uint32_t masked = 0;
 };
 
 // One of Batch.events; texts borrow the batch. What protobuf calls text is valid UTF-8 here.
@@ -118,6 +125,7 @@ class BatchView {
   [[nodiscard]] const std::vector<EventView>& events() const { return events_; }
   [[nodiscard]] const std::vector<ParameterView>& parameters() const { return parameters_; }
   [[nodiscard]] const std::vector<FindingView>& findings() const { return findings_; }
+  [[nodiscard]] const std::vector<MaskedView>& masked() const { return masked_; }
   // What `EventView::facts` names; null: none.
   [[nodiscard]] const FactsView* facts(uint32_t number) const {
     return number == 0 || number > facts_.size() ? nullptr : &facts_[number - 1];
@@ -144,6 +152,7 @@ class BatchView {
   bool read_session(std::string_view bytes);
   bool read_process(std::string_view bytes);
   bool read_finding(std::string_view bytes);
+  bool read_masked(std::string_view bytes);
   bool read_facts(std::string_view bytes);
 
   std::string_view agent_id_, boot_id_, host_, agent_version_, policy_;
@@ -153,6 +162,7 @@ class BatchView {
   std::vector<EventView> events_;
   std::vector<ParameterView> parameters_;
   std::vector<FindingView> findings_;
+  std::vector<MaskedView> masked_;
   std::vector<FactsView> facts_;
   std::vector<std::string_view> words_;
 };

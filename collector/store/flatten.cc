@@ -123,6 +123,12 @@ std::string_view to_text(v1::Severity severity) {
   }
 }
 
+std::string masked_text(std::string_view column, std::string_view method, uint64_t values, std::string_view mask) {
+  std::string text(column);
+  text.append(1, ' ').append(method).append(1, ' ').append(std::to_string(values)).append(1, ' ').append(mask);
+  return text;
+}
+
 void FindingSum::add(int found_action, bool is_would, int found_severity) {
   const auto weight = [](int some_action, bool some_would) {
     const bool is_done = !some_would && some_action > v1::ACTION_ALERT;
@@ -343,6 +349,8 @@ void add_findings(const v1::Event& event, v1::Row& row) {
     sum.add(finding.action(), finding.would(), finding.severity());
     row.add_findings(finding.rule());
     row.add_finding_messages(finding.message());
+    for (const v1::MaskedColumn& masked : finding.masked())
+      row.add_masked(masked_text(masked.column(), masked.method(), masked.values(), finding.rule()));
   }
   set(row.mutable_verdict(), to_text(static_cast<v1::Action>(sum.action), sum.would));
   set(row.mutable_severity(), to_text(static_cast<v1::Severity>(sum.severity)));

@@ -68,6 +68,9 @@ std::string cut_text_detail(uint64_t bytes, uint64_t bytes_of);
 // "block", "would block"; empty: no action.
 std::string_view to_text(v1::Action action, bool would);
 std::string_view to_text(v1::Severity severity);
+// Row.masked: "<column> <method> <values> <mask>".
+std::string masked_text(std::string_view column, std::string_view method, uint64_t values, std::string_view mask);
+
 // What an event's findings come to, one after the other: of what was carried out, and does more than alert, the
 // strongest; else the strongest of all.
 struct FindingSum {

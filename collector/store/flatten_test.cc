@@ -102,10 +102,12 @@ TEST_F(FlattenTest, EveryFieldIsFilled) {
 TEST_F(FlattenTest, WhatRulesSaid) {
   judge(event_, 1);
   const v1::Row got = row();
-  EXPECT_EQ(got.verdict(), "would block");
+  EXPECT_EQ(got.verdict(), "mask");
   EXPECT_EQ(got.severity(), "high");
-  EXPECT_THAT(got.findings(), testing::ElementsAre("no-reads", "orders"));
-  EXPECT_THAT(got.finding_messages(), testing::ElementsAre("", "Somebody reads orders."));
+  EXPECT_THAT(got.findings(), testing::ElementsAre("no-reads", "orders", "contact"));
+  EXPECT_THAT(got.finding_messages(), testing::ElementsAre("", "Somebody reads orders.", ""));
+  EXPECT_THAT(got.masked(), testing::ElementsAre("public.customers.email partial 12 contact",
+                                                 "public.customers.phone partial 12 contact"));
   EXPECT_EQ(got.statement_fingerprint(), "0000000000c0ffee");
   EXPECT_EQ(got.policy(), "5c0ffee");
   EXPECT_THAT(got.database_labels(), testing::ElementsAre("env=production"));

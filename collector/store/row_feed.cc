@@ -162,13 +162,14 @@ bool RowFeed::read_others() {
   return true;
 }
 
+std::string& RowFeed::scratch() {
+  if (shown_count_ == shown_.size()) shown_.emplace_back();
+  return shown_[shown_count_++];
+}
+
 // What of a statement's event is its own.
 void RowFeed::fill(const EventView& event, RowView& row) {
   shown_count_ = 0;
-  const auto scratch = [this]() -> std::string& {
-    if (shown_count_ == shown_.size()) shown_.emplace_back();
-    return shown_[shown_count_++];
-  };
   const auto shown = [&](std::string_view bytes) -> std::string_view {
     return is_valid_utf8(bytes) ? bytes : as_utf8(bytes, scratch());
   };
@@ -207,14 +208,14 @@ void RowFeed::fill(const EventView& event, RowView& row) {
     }
   }
   row.statement_parameters = parameters_;
-  if (event.facts != 0 || event.findings != 0) fill_judgement(event, row, scratch());
+  if (event.facts != 0 || event.findings != 0) fill_judgement(event, row);
 }
 
-void RowFeed::fill_judgement(const EventView& event, RowView& row, std::string& fingerprint) {
+void RowFeed::fill_judgement(const EventView& event, RowView& row) {
   if (const FactsView* const facts = view_.facts(event.facts)) {
     row.statement_normalized = facts->normalized;
     row.statement_refusal = facts->refusal;
-    if (facts->fingerprint != 0) row.statement_fingerprint = fingerprint = fingerprint_text(facts->fingerprint);
+    if (facts->fingerprint != 0) row.statement_fingerprint = scratch() = fingerprint_text(facts->fingerprint);
     row.statement_effects = view_.words(facts->effects);
     row.statement_reads = view_.words(facts->reads);
     row.statement_writes = view_.words(facts->writes);
@@ -222,14 +223,18 @@ void RowFeed::fill_judgement(const EventView& event, RowView& row, std::string& 
   }
   findings_.clear();
   finding_messages_.clear();
+  masked_.clear();
   FindingSum sum;
   for (const FindingView& finding : std::span(view_.findings()).subspan(event.first_finding, event.findings)) {
     sum.add(finding.action, finding.would, finding.severity);
     findings_.push_back(finding.rule);
     finding_messages_.push_back(finding.message);
+    for (const MaskedView& masked : std::span(view_.masked()).subspan(finding.first_masked, finding.masked))
+      masked_.push_back(scratch() = masked_text(masked.column, masked.method, masked.values, finding.rule));
   }
   row.findings = findings_;
   row.finding_messages = finding_messages_;
+  row.masked = masked_;
   row.verdict = to_text(static_cast<v1::Action>(sum.action), sum.would);
   row.severity = to_text(static_cast<v1::Severity>(sum.severity));
 }

@@ -63,7 +63,8 @@ class RowFeed {
   Status number_shape(RowView& row, ChunkSink& to, uint64_t& number);
   bool is_seen(std::string_view text);
   void fill(const EventView& event, RowView& row);
-  void fill_judgement(const EventView& event, RowView& row, std::string& fingerprint);
+  void fill_judgement(const EventView& event, RowView& row);
+  std::string& scratch();  // empty or old; good until the next event
 
   BatchReader reader_;
   BatchView view_;
@@ -87,7 +88,7 @@ class RowFeed {
   v1::Batch mini_;  // one session with its processes
   v1::Event other_;
   std::vector<v1::Row> others_;  // of events that are no statements
-  std::vector<std::string_view> parameters_, findings_, finding_messages_;
+  std::vector<std::string_view> parameters_, findings_, finding_messages_, masked_;
   std::deque<std::string> shown_;  // parameters and texts that are not as they came
   size_t shown_count_ = 0;
 };

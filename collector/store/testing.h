@@ -17,7 +17,6 @@ namespace gatehouse::store {
 
 inline constexpr uint64_t kTestTime = 1'700'000'000'000'000'000;
 
-// `count` statements of one psql session, one a millisecond, the first with sequence `first`.
 // As an agent with rules would have it. `facts`: of the batch's, counted from 1; beyond them there are none.
 inline void judge(v1::Event& event, uint32_t facts) {
   event.set_facts(facts);
@@ -31,8 +30,19 @@ inline void judge(v1::Event& event, uint32_t facts) {
   done.set_action(v1::ACTION_ALERT);
   done.set_severity(v1::SEVERITY_HIGH);
   done.set_message("Somebody reads orders.");
+  v1::Finding& mask = *event.add_findings();
+  mask.set_rule("contact");
+  mask.set_action(v1::ACTION_MASK);
+  mask.set_severity(v1::SEVERITY_INFO);
+  for (const char* column : {"public.customers.email", "public.customers.phone"}) {
+    v1::MaskedColumn& masked = *mask.add_masked();
+    masked.set_column(column);
+    masked.set_method("partial");
+    masked.set_values(12);
+  }
 }
 
+// `count` statements of one psql session, one a millisecond, the first with sequence `first`.
 inline v1::Batch statement_batch(uint64_t first, uint32_t count, const std::string& host = "db1") {
   v1::Batch batch;
   batch.set_agent_id(host);
