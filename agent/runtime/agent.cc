@@ -38,6 +38,7 @@ class Tee final : public RecordSink {
   void on_socket_opaque(const SocketOpaque& r) override { both(&RecordSink::on_socket_opaque, r); }
   void on_refused(const Refused& r) override { both(&RecordSink::on_refused, r); }
   void on_masked(const Masked& r) override { both(&RecordSink::on_masked, r); }
+  void on_approval(const ApprovalStep& r) override { both(&RecordSink::on_approval, r); }
   void on_socket_closed(const SocketClosed& r) override { both(&RecordSink::on_socket_closed, r); }
   void on_process_exec(const ProcessExec& r) override { both(&RecordSink::on_process_exec, r); }
   void on_process_fork(const ProcessFork& r) override { both(&RecordSink::on_process_fork, r); }

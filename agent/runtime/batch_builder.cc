@@ -129,6 +129,13 @@ void BatchBuilder::add_dropped(const spool::Dropped& dropped, uint64_t now_boott
     carries_ = dropped;
 }
 
+void BatchBuilder::add_approval(const std::shared_ptr<SessionEntry>& session, std::string_view approval,
+                                uint64_t time_boottime_ns) {
+  const EventHead head = head_for(session, session ? session->opener : ImageKey{});
+  write_approval(out_, head, approval, time_.to_unix(time_boottime_ns));
+  count_event(time_boottime_ns);
+}
+
 void BatchBuilder::add_status(const StatusReport& status, uint64_t now_boottime_ns) {
   write_status(out_, status, time_.to_unix(now_boottime_ns));
   count_event(now_boottime_ns);

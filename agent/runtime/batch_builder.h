@@ -75,6 +75,8 @@ class BatchBuilder {
   void add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns, const Judged& judged = {});
   // What that is as a gap.
   static GapReport gap_of(const spool::Dropped& dropped);
+  // `approval`: as write_approval().
+  void add_approval(const std::shared_ptr<SessionEntry>& session, std::string_view approval, uint64_t time_boottime_ns);
   void add_status(const StatusReport& status, uint64_t now_boottime_ns);
 
   // The number of these facts in the open batch: Judged::facts. `key`: as Examined::facts. 0: it does not have them.

@@ -281,6 +281,13 @@ void write_gap(WireBuffer& out, const EventHead& head, const GapReport& gap, uin
   put_number(body, G::kUntilUnixNsFieldNumber, gap.until_unix_ns);
 }
 
+void write_approval(WireBuffer& out, const EventHead& head, std::string_view approval, uint64_t time_unix_ns) {
+  Writer batch(out);
+  Writer event = nested(batch, v1::Batch::kEventsFieldNumber);
+  put_head(event, head, time_unix_ns);
+  event.add_message(v1::Event::kApprovalFieldNumber, approval.data(), approval.size());
+}
+
 void write_status(WireBuffer& out, const StatusReport& status, uint64_t time_unix_ns) {
   using A = v1::AgentStatus;
   Writer batch(out);

@@ -85,6 +85,9 @@ struct GapReport {
 void write_gap(WireBuffer& out, const EventHead& head, const GapReport& gap, uint64_t time_unix_ns,
                const Judged& judged = {});
 
+// `approval`: gatehouse.v1.Approval, serialized.
+void write_approval(WireBuffer& out, const EventHead& head, std::string_view approval, uint64_t time_unix_ns);
+
 struct StatusReport {
   std::string_view phase{}, plane{}, kernel{};
   const std::map<std::string, uint64_t>& counters;

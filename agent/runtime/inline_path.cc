@@ -156,6 +156,7 @@ class ForgetClosed final : public RecordSink {
   void on_socket_opaque(const SocketOpaque& record) override { sink_.on_socket_opaque(record); }
   void on_refused(const Refused& record) override { sink_.on_refused(record); }
   void on_masked(const Masked& record) override { sink_.on_masked(record); }
+  void on_approval(const ApprovalStep& record) override { sink_.on_approval(record); }
   void on_socket_closed(const SocketClosed& record) override {
     introduced_.erase(record.socket);
     sink_.on_socket_closed(record);

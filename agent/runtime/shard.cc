@@ -103,6 +103,7 @@ class Shard::Session final : public ConnectionObserver {
                          .column = std::string(record.column),
                          .method = std::string(record.method)});
   }
+  [[nodiscard]] const std::shared_ptr<SessionEntry>& entry() const { return entry_; }
   void on_closed(const SocketClosed& record) {
     now_ns_ = record.time_ns;
     watch_ended_ = record.watch_ended;
@@ -470,6 +471,14 @@ void Shard::on_refused(const Refused& record) {
 void Shard::on_masked(const Masked& record) {
   latest_record_ns_ = record.time_ns;
   if (const auto found = sessions_.find(record.socket); found != sessions_.end()) found->second->on_masked(record);
+}
+
+void Shard::on_approval(const ApprovalStep& record) {
+  latest_record_ns_ = record.time_ns;
+  const auto found = sessions_.find(record.socket);
+  // A session that ends cancels what it waits for, maybe after its end is told.
+  builder_.add_approval(found == sessions_.end() ? nullptr : found->second->entry(), record.approval, record.time_ns);
+  hand_over_if_full();
 }
 
 void Shard::on_socket_closed(const SocketClosed& record) {

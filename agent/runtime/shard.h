@@ -66,6 +66,7 @@ class Shard final : public RecordSink {
   void on_socket_opaque(const SocketOpaque& record) override;
   void on_refused(const Refused& record) override;
   void on_masked(const Masked& record) override;
+  void on_approval(const ApprovalStep& record) override;
   void on_socket_closed(const SocketClosed& record) override;
   void on_process_exec(const ProcessExec& record) override;
   void on_process_fork(const ProcessFork& record) override;

@@ -117,6 +117,12 @@ void RecordQueue::on_masked(const Masked& record) {
   out.put_text(record.method);
 }
 
+void RecordQueue::on_approval(const ApprovalStep& record) {
+  Writing out(*this, Kind::kApproval);
+  out.put(record);
+  out.put_text(record.approval);
+}
+
 void RecordQueue::on_socket_closed(const SocketClosed& record) {
   Writing(*this, Kind::kClosed).put(record);
 }
@@ -180,6 +186,12 @@ size_t RecordQueue::poll(RecordSink& sink, size_t records_max) {
         record.column = in.take_text();
         record.method = in.take_text();
         sink.on_masked(record);
+        break;
+      }
+      case Kind::kApproval: {
+        auto record = in.take<ApprovalStep>();
+        record.approval = in.take_text();
+        sink.on_approval(record);
         break;
       }
       case Kind::kClosed:

@@ -25,6 +25,7 @@ class RecordQueue final : public RecordSink, public RecordSource {
   void on_socket_opaque(const SocketOpaque& record) override;
   void on_refused(const Refused& record) override;
   void on_masked(const Masked& record) override;
+  void on_approval(const ApprovalStep& record) override;
   void on_socket_closed(const SocketClosed& record) override;
   // A worker has no word of processes.
   void on_process_exec(const ProcessExec& record) override;
@@ -41,7 +42,7 @@ class RecordQueue final : public RecordSink, public RecordSource {
   [[nodiscard]] bool at_end() const override { return false; }
 
  private:
-  enum class Kind : uint8_t { kOpened, kChunk, kOpaque, kRefused, kMasked, kClosed };
+  enum class Kind : uint8_t { kOpened, kChunk, kOpaque, kRefused, kMasked, kApproval, kClosed };
   class Writing;
 
   const size_t bytes_max_;

@@ -74,6 +74,13 @@ struct Masked {
   std::string_view method{};  // "partial", …
 };
 
+// A step of a statement that the shim holds until somebody agrees.
+struct ApprovalStep {
+  SocketId socket = 0;
+  uint64_t time_ns = 0;
+  std::string_view approval{};  // gatehouse.v1.Approval, serialized
+};
+
 // A stretch of a stream. A chunk is a row of pieces without holes between them.
 struct Piece {
   enum class Kind : uint8_t {
@@ -191,6 +198,8 @@ class RecordSink {
   virtual void on_refused(const Refused& /*record*/) {}
   // … and masks.
   virtual void on_masked(const Masked& /*record*/) {}
+  // … and only the shim holds.
+  virtual void on_approval(const ApprovalStep& /*record*/) {}
   // Not a record: word of one that is missing.
   virtual void on_process_image_lost(const ProcessImageLost& /*loss*/) {}
 };

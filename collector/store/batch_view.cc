@@ -313,7 +313,7 @@ bool BatchView::read_event(std::string_view bytes) {
         event.is_statement = true;
         break;
       default:
-        if (reader.field() >= Field::kConnectFieldNumber && reader.field() <= Field::kAgentStatusFieldNumber) {
+        if (reader.field() >= Field::kConnectFieldNumber && reader.field() <= Field::kApprovalFieldNumber) {
           is_fine = (body == 0 || body == reader.field()) && reader.is_bytes();
           body = reader.field();
         }

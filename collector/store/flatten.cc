@@ -343,6 +343,45 @@ void add_body(const v1::AgentStatus& status, std::string_view agent_version, v1:
   for (const auto& [name, value] : sorted) detail += " " + name + "=" + std::to_string(value);
 }
 
+// "decided" says less than what was.
+std::string_view state_text(const v1::Approval& approval) {
+  if (approval.state() != "decided") return approval.state();
+  return approval.verdict() == "approve" ? "approved" : "denied";
+}
+
+void add_body(const v1::Approval& approval, v1::Row& row) {
+  set(row.mutable_kind(), "approval");
+  row.set_approval_id(approval.id());
+  set(row.mutable_approval_state(), state_text(approval));
+  row.set_approval_rule(approval.rule());
+  row.set_approval_reason(approval.reason());
+  for (const std::string& reviewer : approval.reviewers()) {
+    std::string& all = *row.mutable_approval_reviewer();
+    all += (all.empty() ? "" : ", ") + reviewer;
+  }
+  set_utf8(row.mutable_statement_text(), approval.text());
+  std::string& detail = *row.mutable_detail();
+  detail = std::string(state_text(approval)) + " " + approval.id() + " rule=" + approval.rule();
+  const auto add = [&](std::string_view name, std::string_view value) {
+    if (!value.empty()) detail += " " + std::string(name) + "=" + std::string(value);
+  };
+  if (approval.state() == "voted" || approval.state() == "unreachable") add("verdict", approval.verdict());
+  for (const std::string& group : approval.approvers()) add("approvers", group);
+  if (approval.quorum() > 1) add("quorum", std::to_string(approval.quorum()));
+  if (approval.limit_ns() > 0) add("limit_s", std::to_string(approval.limit_ns() / 1'000'000'000));
+  add("by", row.approval_reviewer());
+  if (approval.break_glass()) detail += " break-glass";
+  if (approval.grant_ns() > 0) {
+    add("covers", approval.grant_scope());
+    add("for_s", std::to_string(approval.grant_ns() / 1'000'000'000));
+  }
+  add("database", approval.database_label());
+  add("host", approval.host());
+  add("session", approval.session());
+  add("claimed", approval.claimed());
+  add("reason", approval.reason());
+}
+
 void add_findings(const v1::Event& event, v1::Row& row) {
   FindingSum sum;
   for (const v1::Finding& finding : event.findings()) {
@@ -480,6 +519,8 @@ void Flattener::flatten_own(const v1::Event& event, std::string_view agent_versi
       return add_body(event.gap(), row);
     case v1::Event::kAgentStatus:
       return add_body(event.agent_status(), agent_version, row);
+    case v1::Event::kApproval:
+      return add_body(event.approval(), row);
     case v1::Event::BODY_NOT_SET:
       return set(row.mutable_kind(), "unknown");  // from a newer agent
   }

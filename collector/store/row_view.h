@@ -57,8 +57,8 @@ constexpr Home home_of(std::string_view member) {
   for (const std::string_view of_context : {"agent_", "database_", "session", "actor_"})
     if (member.starts_with(of_context)) return Home::kContext;
   if (member == "host" || member == "policy") return Home::kContext;
-  // All but disconnects and gaps have none: nine columns that are in no event's row.
-  if (member.starts_with("coverage_")) return Home::kShape;
+  // All but disconnects, gaps and approvals have none: columns that are in no event's row.
+  if (member.starts_with("coverage_") || member.starts_with("approval_")) return Home::kShape;
   for (const std::string_view of_shape : {"kind",
                                           "outcome",
                                           "fidelity",

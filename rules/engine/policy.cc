@@ -161,10 +161,12 @@ class Loader {
               .place = section.place("id"),
               .window = {},
               .first_seen = {},
+              .hold = {},
               .memory_id = 0,
               .exceptions = {}};
     add_message(section, rule);
     add_memory(section, rule);
+    add_hold(section, rule);
     if (rule.mode == RuleMode::kDraft) warn(section.problem("mode", "a draft: this rule is not judged by"));
     if (rule.description.empty())
       warn(section.problem("id", "no description: nobody will know why there is this rule"));
@@ -254,6 +256,34 @@ class Loader {
                                .at_least = at_least});
     id.add(rule.window->over_ns);
     id.add(at_least);
+  }
+
+  void add_hold(const Section& section, Rule& rule) {
+    const config::Settings& settings = section.settings;
+    if (rule.then != Action::kHold) {
+      if (settings.has("hold")) fail(section.problem("hold", "only a rule with `then: hold` has this"));
+      return;
+    }
+    const std::string_view on = kinds_[rule.kind].name;
+    if (on != "statement" && on != "connect")
+      fail(section.problem("then", "only statements and connects can be held: of others the rule is told too late"));
+    const auto span = [&](std::string_view key) { return *parse_span(settings.text(key)); };
+    rule.hold.emplace(
+        Hold{.for_ns = span("hold.for"),
+             .approvers = settings.texts("hold.approvers"),
+             .quorum = static_cast<uint32_t>(settings.count("hold.quorum")),
+             .when_unreachable = chosen<WhenUnreachable>(section, "hold.when_unreachable", kWhenUnreachable),
+             .unreachable_after_ns = span("hold.unreachable_after"),
+             .remind_every_ns = span("hold.remind_every"),
+             .explain = settings.text("hold.explain") == "true"});
+    if (rule.hold->unreachable_after_ns > rule.hold->for_ns && settings.has("hold.unreachable_after"))
+      fail(section.problem("hold.unreachable_after", "longer than the statement waits (`for`)"));
+    std::vector<std::string> seen;
+    for (const std::string& group : rule.hold->approvers) {
+      if (std::ranges::find(seen, group) != seen.end())
+        fail(section.problem("hold.approvers", "`" + printable(group) + "` stands there twice"));
+      seen.push_back(group);
+    }
   }
 
   std::vector<cel::Program> fields(const Section& section, std::string_view key, size_t kind, KeyHash& id) {

@@ -29,6 +29,7 @@ enum class Measure : uint8_t { kCount, kSum, kDistinct };
 enum class MaskMethod : uint8_t { kRedact, kNull, kPartial, kHash, kTokenise, kBucket };
 enum class WhenUnknown : uint8_t { kMask, kBlock, kAllow };
 enum class Predicates : uint8_t { kAllow, kBlock };
+enum class WhenUnreachable : uint8_t { kDeny, kAllow };
 
 // "alert", "dry-run", "critical": as it is written.
 std::string_view name_of(Action action);
@@ -38,6 +39,7 @@ std::string_view name_of(Measure measure);
 std::string_view name_of(MaskMethod method);
 std::string_view name_of(WhenUnknown when);
 std::string_view name_of(Predicates predicates);
+std::string_view name_of(WhenUnreachable when);
 
 // What a rule can be about, and what its condition may speak of then.
 struct EventKind {
@@ -62,6 +64,17 @@ struct FirstSeen {
   uint64_t learn_ns;
 };
 
+// How a rule that holds asks for an approval.
+struct Hold {
+  uint64_t for_ns;                     // then it is refused
+  std::vector<std::string> approvers;  // groups; none: every reviewer
+  uint32_t quorum;                     // so many of them
+  WhenUnreachable when_unreachable;    // nobody can be asked
+  uint64_t unreachable_after_ns;       // for so long it is waited for the collector
+  uint64_t remind_every_ns;            // the client is told that it still waits
+  bool explain;                        // reviewers see the server's plan
+};
+
 struct Rule {
   std::string id;
   size_t kind;  // of the event kinds that the policy was loaded with
@@ -80,6 +93,7 @@ struct Rule {
   std::string place;  // "file:line:column"
   std::optional<Window> window;
   std::optional<FirstSeen> first_seen;
+  std::optional<Hold> hold;          // if that is what it does
   uint64_t memory_id;                // of what window and first_seen are: state is taken over by a rule of the same
   std::vector<uint32_t> exceptions;  // of Policy::exceptions
 };

@@ -17,6 +17,7 @@ using config::Type;
 
 constexpr size_t kNameBytesMax = 128;
 constexpr size_t kDescriptionBytesMax = 16U << 10;
+constexpr uint64_t kQuorumMax = 16;
 constexpr uint64_t kDayNs = 86'400'000'000'000;
 constexpr uint64_t kSpanMaxDays = 366;
 
@@ -142,6 +143,43 @@ constexpr Key kKeys[] = {
      .required = true,
      .why = "For this time from the first event on everything is taken for known.",
      .check = expect_span},
+    {.path = "rules[].hold",
+     .type = Type::kSection,
+     .why = "How a rule that holds asks for an approval; docs/approvals.md."},
+    {.path = "rules[].hold.for",
+     .fallback = "15m",
+     .why = "For so long the statement waits; then it is refused.",
+     .check = expect_span},
+    {.path = "rules[].hold.approvers",
+     .type = Type::kTexts,
+     .min = 1,
+     .max = kNameBytesMax,
+     .why = "Groups of reviewers, as the collector's configuration has them; none: every reviewer.",
+     .check = config::expect_name},
+    {.path = "rules[].hold.quorum",
+     .type = Type::kCount,
+     .fallback = "1",
+     .min = 1,
+     .max = kQuorumMax,
+     .why = "So many different reviewers must approve. One who denies is enough to refuse."},
+    {.path = "rules[].hold.when_unreachable",
+     .type = Type::kChoice,
+     .fallback = "deny",
+     .choices = kWhenUnreachable,
+     .why = "What happens where the collector cannot be asked."},
+    {.path = "rules[].hold.unreachable_after",
+     .fallback = "10s",
+     .why = "For so long it is waited for the collector before that.",
+     .check = expect_span},
+    {.path = "rules[].hold.remind_every",
+     .fallback = "30s",
+     .why = "So often the client is told that its statement still waits.",
+     .check = expect_span},
+    {.path = "rules[].hold.explain",
+     .type = Type::kChoice,
+     .fallback = "false",
+     .choices = kNoYes,
+     .why = "Whether reviewers see the server's plan: EXPLAIN, by the catalog's connection."},
     {.path = "lists", .type = Type::kSections, .why = "Values with a name: `lists.NAME` in conditions."},
     {.path = "lists[].name",
      .required = true,
@@ -305,6 +343,9 @@ std::string_view name_of(WhenUnknown when) {
 }
 std::string_view name_of(Predicates predicates) {
   return choice(kPredicates, static_cast<size_t>(predicates));
+}
+std::string_view name_of(WhenUnreachable when) {
+  return choice(kWhenUnreachable, static_cast<size_t>(when));
 }
 
 }  // namespace gatehouse::rules

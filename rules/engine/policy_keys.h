@@ -26,6 +26,8 @@ inline constexpr std::string_view kWhenUnknown = "mask|block|allow";
 inline constexpr std::string_view kPredicates = "allow|block";
 inline constexpr std::string_view kDetectors =
     "email|pan|iban|ssn|phone|passport|tax|jwt|pem|token|ipv4|ipv6|birth_date";
+inline constexpr std::string_view kWhenUnreachable = "deny|allow";
+inline constexpr std::string_view kNoYes = "false|true";
 
 // "5m", "90s", "1h30m", "7d": of CEL, and days. At least a second and at most a year.
 std::optional<uint64_t> parse_span(std::string_view text);

@@ -205,8 +205,49 @@ TEST(Policy, AWindowIsRead) {
   EXPECT_NE(policy->rules[0].memory_id, policy->rules[1].memory_id);
 }
 
+constexpr std::string_view kHeld = R"(rules:
+  - id: usual
+    on: statement
+    when: "true"
+    then: hold
+  - id: told
+    on: connect
+    when: session.user == "root"
+    then: hold
+    hold: {for: 2m, approvers: [dba, security], quorum: 2, when_unreachable: allow, unreachable_after: 3s,
+           remind_every: 5s, explain: true}
+)";
+
+TEST(Policy, HoldsSayHowTheyAsk) {
+  const auto policy = load(kHeld);
+  ASSERT_TRUE(policy) << policy.error().message();
+  ASSERT_TRUE(policy->rules[0].hold);
+  const Hold& usual = *policy->rules[0].hold;
+  EXPECT_EQ(usual.for_ns, 900'000'000'000U);
+  EXPECT_THAT(usual.approvers, testing::IsEmpty());
+  EXPECT_EQ(usual.quorum, 1U);
+  EXPECT_EQ(name_of(usual.when_unreachable), "deny");
+  EXPECT_EQ(usual.unreachable_after_ns, 10'000'000'000U);
+  EXPECT_EQ(usual.remind_every_ns, 30'000'000'000U);
+  EXPECT_FALSE(usual.explain);
+  const Hold& told = *policy->rules[1].hold;
+  EXPECT_EQ(told.for_ns, 120'000'000'000U);
+  EXPECT_THAT(told.approvers, testing::ElementsAre("dba", "security"));
+  EXPECT_EQ(told.quorum, 2U);
+  EXPECT_EQ(name_of(told.when_unreachable), "allow");
+  EXPECT_EQ(told.unreachable_after_ns, 3'000'000'000U);
+  EXPECT_EQ(told.remind_every_ns, 5'000'000'000U);
+  EXPECT_TRUE(told.explain);
+  EXPECT_FALSE(load(kFile)->rules[0].hold);
+}
+
 std::string rule_with(std::string_view when) {
   return "rules:\n  - id: r\n    on: statement\n    then: alert\n    when: " + std::string(when) + "\n";
+}
+
+std::string held_with(std::string_view hold) {
+  return "rules:\n  - id: r\n    on: statement\n    then: hold\n    when: 'true'\n    hold: " + std::string(hold) +
+         "\n";
 }
 
 struct Mistake {
@@ -236,6 +277,17 @@ TEST(Policy, MistakesAreToldWithFileLineAndColumn) {
       {rule_with("|\n      true && 'ü' == 'ü' && statement.verbb == ''"), "rules.yaml:6:39: "},
       {rule_with("true &&"), "rules.yaml:5:18: rules[0].when: the expression ends too early"},
       {rule_with("statement.verb"), "rules.yaml:5:11: rules[0].when: this is string, and must be bool"},
+      {rule_with("'true'") + "    hold: {for: 5m}\n",
+       "rules.yaml:6:11: rules[0].hold: only a rule with `then: hold` has this"},
+      {held_with("{for: soon}"), "rules.yaml:6:17: rules[0].hold.for: expected a time such as 90s"},
+      {held_with("{quorum: 0}"), "rules.yaml:6:20: rules[0].hold.quorum: expected"},
+      {held_with("{quorums: 2}"), "rules.yaml:6:12: rules[0].hold.quorums: unknown key; did you mean quorum?"},
+      {held_with("{when_unreachable: mask}"),
+       "rules.yaml:6:30: rules[0].hold.when_unreachable: expected one of deny, allow"},
+      {held_with("{for: 5s, unreachable_after: 10s}"), "rules.yaml:6:40: rules[0].hold.unreachable_after: longer than"},
+      {held_with("{approvers: [dba, 'a b']}"), "rules.yaml:6:29: rules[0].hold.approvers: expected"},
+      {held_with("{approvers: [dba, dba]}"), "rules[0].hold.approvers: `dba` stands there twice"},
+      {held_with("{explain: maybe}"), "rules.yaml:6:21: rules[0].hold.explain: expected one of false, true"},
   };
   for (const Mistake& c : mistakes) {
     const auto policy = load(c.text);
