@@ -57,7 +57,7 @@ static __always_inline void describe(struct gh_opened *opened, const struct gh_s
 }
 #endif
 
-#define SEEN_BY_OTHER (SEEN_SSL_REQUEST | SEEN_READY | SEEN_TLS | SEEN_GSS | SEEN_JOINED)
+#define SEEN_BY_OTHER (SEEN_SSL_REQUEST | SEEN_READY | SEEN_TLS | SEEN_GSS | SEEN_JOINED | SEEN_TLS_KEPT)
 
 /* What one direction's walk found changes the other direction. `other` holds that one's state. */
 static __always_inline void learn_other(struct gh_conn *other, __u32 seen)
@@ -80,6 +80,10 @@ static __always_inline void learn_other(struct gh_conn *other, __u32 seen)
 		other->stream[0].parse.mode = MODE_COUNT;
 		other->stream[1].parse.mode = MODE_COUNT;
 	}
+	if (seen & SEEN_TLS_KEPT) {
+		other->stream[0].parse.mode = MODE_TLS;
+		other->stream[1].parse.mode = MODE_TLS;
+	}
 }
 
 #define TERMINATE_BYTES 5
@@ -101,6 +105,8 @@ static __always_inline bool learn(const struct gh_speech *speech, __u32 seen, __
 
 	if (seen & SEEN_UNSYNCED)
 		count(GH_COUNT_UNSYNCED);
+	if (seen & SEEN_TLS_KEPT)
+		expect_handshake(current_task()->tgid);
 	if (speech->is_unix) {
 		conn->seen |= seen & SEEN_BY_OTHER;
 		if (conn->flags & CONN_CLIENT)

@@ -37,6 +37,9 @@ using __u64 = uint64_t;
 #define GH_SMALL_BYTES_MAX 1024
 /* Of the short way, per CPU. */
 #define GH_LANE_BYTES_MIN (64 << 10)
+/* Of a TLS session, while user space has not said whether it opens it: handshake, log-in, the first answers. */
+#define GH_TLS_UNCLAIMED_BYTES_MAX (1 << 20)
+#define GH_TLS_CLAIMS_MAX 65536
 /* Longest of the protocol's frame headers: StartupMessage's length and code. */
 #define GH_HEADER_BYTES_MAX 8
 #define GH_UNIX_PATH_BYTES_MAX 108
@@ -55,6 +58,7 @@ enum gh_record_kind {
 	GH_RECORD_EXIT = 7,
 	GH_RECORD_SENT = 8,
 	GH_RECORD_PEER = 9,
+	GH_RECORD_TLS_SECRET = 10,
 };
 
 /* Values equal gatehouse::Direction, Transport, Piece::Kind, LostReason and SocketOpaque::Reason. */
@@ -68,6 +72,8 @@ enum gh_lost {
 	GH_LOST_UNSYNCED = 3,
 	GH_LOST_REASONS = 4,
 };
+/* User space's word on a TLS session. */
+enum gh_tls_claim { GH_TLS_OPENED = 1, GH_TLS_SEALED = 2 };
 enum gh_opaque { GH_OPAQUE_TLS = 0, GH_OPAQUE_GSS = 1, GH_OPAQUE_NOT_PROTOCOL = 2 };
 
 /* What a page of the agent's lessons begins with, see bpf/pages.h. */
@@ -285,6 +291,37 @@ struct gh_exit {
 	__u32 unused;
 };
 GH_SIZE(struct gh_exit, 48);
+
+/* Where a library's function that is told each secret has it. Registers are numbered as in enum gh_register. */
+#define GH_TLS_PATH_MAX 3
+struct gh_tls_place {
+	__u8 label;	/* register with the address of the secret's name, */
+	__u8 secret;	/* of the secret */
+	__u8 object;	/* of the session's object: client_random is at */
+	__u8 path_count;
+	__s32 path[GH_TLS_PATH_MAX]; /* object + path[0]; of each further one, at the pointer there + path[i] */
+};
+GH_SIZE(struct gh_tls_place, 16);
+
+enum gh_register {
+	GH_RAX, GH_RBX, GH_RCX, GH_RDX, GH_RSI, GH_RDI, GH_RBP, GH_RSP,
+	GH_R8, GH_R9, GH_R10, GH_R11, GH_R12, GH_R13, GH_R14, GH_R15,
+	GH_REGISTERS,
+};
+
+#define GH_TLS_RANDOM_BYTES 32
+#define GH_TLS_SECRET_BYTES 48
+/* Values equal gatehouse::TlsSecret::Kind. */
+enum gh_tls_secret_kind { GH_TLS_CLIENT_TRAFFIC = 0, GH_TLS_SERVER_TRAFFIC = 1, GH_TLS_MASTER = 2 };
+struct gh_tls_secret {
+	struct gh_head head;
+	struct gh_process process;
+	__u32 secret_kind;
+	__u32 place;
+	__u8 client_random[GH_TLS_RANDOM_BYTES];
+	__u8 secret[GH_TLS_SECRET_BYTES];
+};
+GH_SIZE(struct gh_tls_secret, 128);
 
 #ifdef __cplusplus
 } // namespace gatehouse::abi

@@ -343,7 +343,7 @@ struct signal_struct {
 };
 
 struct pt_regs {
-	unsigned long r10, r9, r8, ax, bx, cx, dx, si, di, bp, orig_ax;
+	unsigned long r15, r14, r13, r12, r11, r10, r9, r8, ax, bx, cx, dx, si, di, bp, sp, orig_ax;
 };
 
 struct fdtable {

@@ -8,6 +8,7 @@
 #else
 #include "span.h"
 #endif
+#include "tls.h"
 
 #define TLS_HEADER_BYTES 5
 #define TLS_RECORD_BYTES_MAX (16384 + 2048) /* RFC 5246, 6.2.3; less in 1.3 */
@@ -64,6 +65,8 @@ static __always_inline void skip(struct gh_stream *stream, __u32 direction, __u6
 	lose(stream, reason, bytes + p->header_fill);
 	stream->offset += bytes + p->header_fill;
 	p->header_fill = 0;
+	if (p->mode == MODE_TLS)
+		return;
 	if (bytes <= p->frame_left) {
 		p->frame_left -= bytes;
 		p->keep_left -= min(p->keep_left, (__u32)bytes);
@@ -184,9 +187,10 @@ static __always_inline int say_whole(struct gh_scratch *s, struct gh_conn *conn,
 	struct gh_lane *lane = lane_of_cpu();
 	struct gh_small_record *room, *record;
 	__u64 bytes = span->bytes, record_bytes;
+	bool is_tls = stream->parse.mode == MODE_TLS;
 	int seen;
 
-	if (stream->parse.mode != MODE_FRAMES || stream->parse.frame_left || stream->parse.header_fill || s->dry ||
+	if ((stream->parse.mode != MODE_FRAMES && !is_tls) || stream->parse.frame_left || stream->parse.header_fill || s->dry ||
 	    !(conn->flags & CONN_OPENED) || gh_request_bytes_max < GH_SMALL_BYTES_MAX || !lane)
 		return -1;
 	barrier_var(bytes); /* clamp the very register the helper gets */
@@ -197,7 +201,7 @@ static __always_inline int say_whole(struct gh_scratch *s, struct gh_conn *conn,
 	record = room ? room : &s->spare; /* what is lost moves the framing on, too */
 	if (span_read(span, record->data, bytes, 0))
 		return -1;
-	seen = walk_whole(record, bytes, direction);
+	seen = is_tls ? 0 : walk_whole(record, bytes, direction);
 	if (seen < 0)
 		return seen;
 	if (room) {
@@ -275,8 +279,14 @@ static __always_inline __u32 say_span(struct gh_scratch *s, struct gh_conn *conn
 	struct gh_stream *stream = &conn->stream[s->walk.direction & 1];
 	struct gh_walk *w = &s->walk;
 	__u32 from;
-	int seen = say_whole(s, conn, span);
+	int seen;
 
+	if (stream->parse.mode == MODE_TLS && !s->dry && is_tls_given_up(conn, span->bytes)) {
+		stream->parse.mode = MODE_COUNT;
+		stream->offset += span->bytes;
+		return SEEN_TLS;
+	}
+	seen = say_whole(s, conn, span);
 	if (seen >= 0)
 		return seen;
 	begin_walk(s, conn, span);

@@ -69,6 +69,9 @@ const volatile __u64 gh_wakeup_bytes = 256 << 10; /* a ring fuller than this wak
  */
 volatile __u32 gh_reader_sleeps;
 
+/* What TLS hides is kept, for user space to open. */
+const volatile __u32 gh_keeps_tls;
+
 /* The agent's pid while it has a shim, see gate.h; else 0. Set by user space. */
 volatile __u32 gh_gate_pid;
 
@@ -92,6 +95,7 @@ enum gh_mode {
 	MODE_SSL_ANSWER, /* responses: one byte answers SSLRequest or GSSENCRequest */
 	MODE_RAW,	 /* requests: framing unknown, everything is kept */
 	MODE_UNSYNCED,	 /* framing unknown, bytes are lost until the session is idle */
+	MODE_TLS,	 /* everything is kept: user space may have what opens it, see tls.h */
 	MODE_COUNT,	 /* opaque: positions only */
 };
 
@@ -125,6 +129,7 @@ struct gh_stream {
 #define CONN_UNOPENED 512 /* the opening record found no room and waits in gh_unopened */
 #define CONN_UNHEARD 8192 /* Unix: was read while gh_hears was not set, see unix_plane.h */
 #define CONN_TLS_LOOK 2048 /* requests; 4096: responses. Joined, and a span began with a TLS record */
+#define CONN_TLS_CLAIMED 16384 /* user space opens it */
 #define CONN_OPAQUE_DUE 1024 /* so did the record that it is opaque: told with the next bytes */
 
 struct gh_conn {
@@ -137,6 +142,7 @@ struct gh_conn {
 	__u32 read_bytes; /* Unix: bytes copied so far by the read call that runs; syscall plane: since the last */
 	__u32 seen;	  /* Unix: SEEN_ flags that the other end's state has yet to learn */
 	__u32 opaque_reason; /* of CONN_OPAQUE_DUE */
+	__u32 tls_bytes;     /* kept although user space has not claimed it */
 	__u32 idle;	  /* Unix, the client's end: it has read ReadyForQuery, and nothing was asked since */
 	/* TCP: the last span of a request as it began, to go back to when its send is cut short. */
 	struct gh_parse before;

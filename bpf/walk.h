@@ -34,6 +34,7 @@
 #define SEEN_DIRECT_TLS 128
 #define SEEN_TERMINATE 256
 #define SEEN_JOINED 512	    /* an open session's first request */
+#define SEEN_TLS_KEPT 1024  /* 'S', and what follows is kept */
 
 struct gh_walk {
 	__u32 position; /* in the span */
@@ -232,6 +233,11 @@ static __always_inline long walk_ssl_answer(struct gh_scratch *s)
 	}
 	add_piece(s, GH_PIECE_DATA, 1, 0);
 	w->data_bytes += 1;
+	if (answer == 'S' && gh_keeps_tls) {
+		w->seen |= SEEN_TLS_KEPT;
+		p->mode = MODE_TLS;
+		return 0;
+	}
 	if (answer == 'S' || answer == 'G') {
 		w->seen |= answer == 'S' ? SEEN_TLS : SEEN_GSS;
 		p->mode = MODE_COUNT;
@@ -352,8 +358,8 @@ static __always_inline long walk_step(struct gh_scratch *s)
 #endif
 	if (w->parse.frame_left)
 		return walk_body(s, left);
-	if (w->parse.mode == MODE_RAW || w->parse.mode == MODE_UNSYNCED) {
-		bool raw = w->parse.mode == MODE_RAW;
+	if (w->parse.mode == MODE_RAW || w->parse.mode == MODE_UNSYNCED || w->parse.mode == MODE_TLS) {
+		bool raw = w->parse.mode != MODE_UNSYNCED;
 		__u32 room = GH_RECORD_DATA_BYTES_MAX - w->data_bytes;
 
 		if (raw && w->data_bytes >= GH_RECORD_DATA_BYTES_MAX) {

@@ -51,6 +51,8 @@ class ProtocolSession {
   // Bytes that were lost.
   virtual void on_gap(Direction direction, uint64_t bytes, const ByteContext& context) = 0;
   virtual void on_opaque(SocketOpaque::Reason reason, uint64_t time_ns) = 0;
+  // It is TLS, and `why` nobody opens it: a constant, a word for people ("no-secret").
+  virtual void on_sealed(std::string_view why, uint64_t time_ns) = 0;
   virtual void on_closed(uint64_t time_ns) = 0;
   // A joined session's server said, when the session was joined, that it waits for the client: what the client writes
   // next begins a message. Call it before the first byte.
@@ -64,6 +66,10 @@ class ProtocolSession {
   [[nodiscard]] virtual std::string_view client_encoding() const = 0;
   [[nodiscard]] virtual uint32_t backend_pid() const = 0;
   [[nodiscard]] virtual bool is_opaque() const = 0;
+  // The next byte of the server's answers whether TLS follows …
+  [[nodiscard]] virtual bool awaits_tls_answer() const = 0;
+  // … and it does: from here on the caller hands over what is inside, in both directions, or says on_sealed().
+  [[nodiscard]] virtual bool is_inside_tls() const = 0;
   // Where messages begin in this direction is not known: its bytes are passed over until it is.
   [[nodiscard]] virtual bool is_unsynced(Direction direction) const = 0;
   [[nodiscard]] virtual const SessionTotals& totals() const = 0;

@@ -131,6 +131,22 @@ struct SocketOpaque {
   enum class Reason : uint8_t { kTls, kGss, kNotProtocol } reason = Reason::kTls;
 };
 
+// A TLS library has derived a secret in a handshake: it opens what is said after that. Comes before the chunks that it
+// opens where the end that is captured has told it, else a little later. The bytes are not to be kept but in the memory
+// that agent/tls has for them.
+struct TlsSecret {
+  enum class Kind : uint8_t {
+    kClientTraffic,  // TLS 1.3: client_application_traffic_secret_0
+    kServerTraffic,  // TLS 1.3: server_application_traffic_secret_0
+    kMaster,         // TLS 1.2
+  };
+  uint64_t time_ns = 0;
+  Kind kind = Kind::kMaster;
+  ProcessKey process{};                      // whose library it is
+  std::array<std::byte, 32> client_random{};  // of the handshake: names the session
+  std::span<const std::byte> secret{};       // its head is the secret, as long as the session's hash, or 48 bytes
+};
+
 // The last record of a connection.
 struct SocketClosed {
   SocketId socket = 0;
@@ -200,6 +216,10 @@ class RecordSink {
   virtual void on_masked(const Masked& /*record*/) {}
   // … and only the shim holds.
   virtual void on_approval(const ApprovalStep& /*record*/) {}
+};
+
+  // Only kernels tell.
+  virtual void on_tls_secret(const TlsSecret& /*record*/) {}
   // Not a record: word of one that is missing.
   virtual void on_process_image_lost(const ProcessImageLost& /*loss*/) {}
 };

@@ -46,6 +46,7 @@ class Session final : public ProtocolSession {
   struct Options {
     bool joined = false;     // the connection was open before; neither start-up nor frame boundaries are known
     bool may_resync = true;  // find framing again at a safe point; the shim never does
+    bool opens_tls = false;  // the caller hands over what is inside TLS, see is_inside_tls()
   };
   // `sink` must outlive the session.
   Session(ActivitySink& sink, const Options& options);
@@ -55,6 +56,7 @@ class Session final : public ProtocolSession {
   void on_cut(Direction direction, uint64_t bytes, const ByteContext& context) override;
   void on_gap(Direction direction, uint64_t bytes, const ByteContext& context) override;
   void on_opaque(SocketOpaque::Reason reason, uint64_t time_ns) override;
+  void on_sealed(std::string_view why, uint64_t time_ns) override;
   void on_closed(uint64_t time_ns) override;
   void on_joined_idle(TransactionState transaction) override;
 
@@ -65,6 +67,10 @@ class Session final : public ProtocolSession {
   [[nodiscard]] std::string_view client_encoding() const override { return client_encoding_; }
   [[nodiscard]] uint32_t backend_pid() const override { return backend_pid_; }
   [[nodiscard]] bool is_opaque() const override { return phase_ == Phase::kOpaque; }
+  [[nodiscard]] bool awaits_tls_answer() const override {
+    return phase_ == Phase::kAnswer && options_.opens_tls && !encryption_is_gss_ && !is_inside_tls_;
+  }
+  [[nodiscard]] bool is_inside_tls() const override { return is_inside_tls_; }
   [[nodiscard]] bool is_unsynced(Direction direction) const override {
     return (direction == Direction::kRequest ? request_ : response_).is_lost;
   }
@@ -338,6 +344,7 @@ class Session final : public ProtocolSession {
   std::vector<std::byte> early_;  // what the client sent after an encryption request, before its answer
   ByteContext early_context_{};
   bool encryption_is_gss_ = false;
+  bool is_inside_tls_ = false;
   std::array<bool, kDirections> has_tls_look_{};
 
   // Statements under way. The pools outlive every reference below them.

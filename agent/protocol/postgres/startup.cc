@@ -81,6 +81,12 @@ void Session::on_startup_message(std::span<const std::byte> body) {
 }
 
 void Session::on_answer_byte(uint8_t answer, uint64_t time_ns) {
+  const bool is_tls = answer == 'S' && !encryption_is_gss_;
+  // What was sent in the clear before the answer is not what the server reads as TLS.
+  if (is_tls && options_.opens_tls && early_.empty() && !is_inside_tls_) {
+    is_inside_tls_ = true;
+    return enter(Phase::kStartup);
+  }
   if (answer != 'N') return become_opaque(answer == 'G' || encryption_is_gss_ ? "gss" : "tls", time_ns);
   enter(Phase::kStartup);
   if (early_.empty()) return;
@@ -167,6 +173,10 @@ void Session::on_opaque(SocketOpaque::Reason reason, uint64_t time_ns) {
     case SocketOpaque::Reason::kNotProtocol:
       return become_opaque("not-postgresql", time_ns);
   }
+}
+
+void Session::on_sealed(std::string_view why, uint64_t time_ns) {
+  if (!is_deaf()) become_opaque(why, time_ns);
 }
 
 void Session::on_closed(uint64_t time_ns) {
