@@ -29,9 +29,14 @@ struct gh_opener {
 	__u32 unused;
 };
 
+/* What gh_gate_steered says of a connection. */
+#define GH_STEERED_CLIENT 1 /* led to the shim */
+#define GH_STEERED_OWN 2    /* the shim's, to a server that may be in another network namespace of this host */
+
 /*
  * Connections that were led to the shim. Written by lead_tcp with the SYN, taken out by the client's end, which is
- * established right after; a remote client's is pushed out by newer ones.
+ * established right after; a remote client's is pushed out by newer ones. So are the shim's own to servers elsewhere, which the
+ * client's end writes, and the server's takes out.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -67,6 +72,17 @@ struct {
 	__type(key, int);
 	__type(value, struct gh_accepted);
 } gh_gate_accepted SEC(".maps");
+
+/*
+ * Sockets that connect to a place on another host. Written by lead_far as a client connects, and by user space of the
+ * shim's own before they do.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct gh_led);
+} gh_gate_led SEC(".maps");
 
 static __always_inline bool is_loopback(const __u8 *address, bool is_v4)
 {

@@ -57,6 +57,33 @@ struct gh_place {
 };
 GH_SIZE(struct gh_place, 8);
 
+/* Network namespaces that may have listeners of the shim's at a time, times the places that lead to them. */
+#define GH_FAR_LISTENERS_MAX 8192
+
+/* Where a client of a place on another host is led to: the shim's listener in the client's network namespace. */
+struct gh_far_key {
+	__u64 netns_cookie;
+	__u32 index; /* of the place */
+	__u32 unused;
+};
+GH_SIZE(struct gh_far_key, 16);
+
+enum gh_led_kind {
+	GH_LED_CLIENT, /* it asked for the address, and was led to the shim's port on its loopback */
+	GH_LED_OWN,    /* the shim's, on its way to a server elsewhere */
+};
+
+/* What is known of a socket that connects to a place on another host. Of the socket: it goes with it. */
+struct gh_led {
+	struct gh_process opener; /* with the uid */
+	__u64 run;		  /* of the shim, as gh_run */
+	__u8 address[16];	  /* that was asked for */
+	__u16 port;		  /* the same; both in host order */
+	__u16 shim_port;
+	__u32 kind;
+};
+GH_SIZE(struct gh_led, 48);
+
 /* A Unix socket's address. Abstract: the first byte is 0, and `bytes` counts it. Else without the NUL at its end. */
 struct gh_path {
 	__u32 bytes;

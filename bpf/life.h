@@ -12,6 +12,12 @@
 #define forget_dead(sk) (void)0 /* its state goes with the socket */
 #endif
 
+/* Was this very connection led to the shim's loopback? The socket may have been another's before. */
+static __always_inline bool is_led(const struct gh_led *led, const struct gh_tuple *tuple)
+{
+	return led && led->shim_port == tuple->server_port && tuple->netns;
+}
+
 /*
  * A client's end is established. True: it is the shim's, or was led to the shim, which is told who has opened it: the
  * shim records the session. Whatever else comes to a gated server has gone past the shim, and is watched.
@@ -19,15 +25,27 @@
 static __always_inline bool is_gated_client(const struct sock *sk, const struct gh_conn *conn,
 					    const struct gh_tuple *tuple)
 {
+	struct gh_led *led = bpf_sk_storage_get(&gh_gate_led, (void *)sk, 0, 0);
 	struct gh_opener opener = {};
+	__u32 own = GH_STEERED_OWN, *steered;
 
 	if (leg_of(tuple, sk))
 		return true;
-	if (!bpf_map_lookup_elem(&gh_gate_steered, tuple))
+	if (led && led->kind == GH_LED_OWN) {
+		bpf_map_update_elem(&gh_gate_steered, tuple, &own, BPF_ANY);
+		return true;
+	}
+	steered = bpf_map_lookup_elem(&gh_gate_steered, tuple);
+	if (steered && *steered == GH_STEERED_OWN) { /* of a connection before this one */
+		bpf_map_delete_elem(&gh_gate_steered, tuple);
+		steered = NULL;
+	}
+	if (!steered && !is_led(led, tuple))
 		return false;
 	opener.process = conn->opener;
 	opener.process.uid = conn->uid;
-	opener.seq = kernel_field(struct tcp_sock, sk, write_seq);
+	/* Not write_seq: a client that opens with data is ahead of the answer. */
+	opener.seq = kernel_field(struct tcp_sock, sk, snd_una);
 	bpf_map_update_elem(&gh_gate_openers, tuple, &opener, BPF_ANY);
 	bpf_map_delete_elem(&gh_gate_steered, tuple);
 	return true;
@@ -41,9 +59,17 @@ static __always_inline bool is_gated_server(const struct sock *sk, const struct 
 {
 	struct gh_accepted *accepted = bpf_sk_storage_get(&gh_gate_accepted, (void *)sk, 0, 0);
 	struct gh_opener *opener;
+	__u32 *steered;
 
-	if (!accepted)
-		return leg_of(tuple, sk);
+	if (!accepted) {
+		if (leg_of(tuple, sk))
+			return true;
+		steered = bpf_map_lookup_elem(&gh_gate_steered, tuple);
+		if (!steered || *steered != GH_STEERED_OWN)
+			return false;
+		bpf_map_delete_elem(&gh_gate_steered, tuple);
+		return true;
+	}
 	opener = bpf_map_lookup_elem(&gh_gate_openers, tuple);
 	if (opener && opener->seq == kernel_field(struct tcp_sock, sk, copied_seq))
 		accepted->opener = opener->process;

@@ -48,6 +48,31 @@ struct {
 	__type(value, __u64);
 } gh_listeners SEC(".maps");
 
+/* The gated places on other hosts. Written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, GH_PLACES_MAX);
+	__type(key, struct gh_place_key);
+	__type(value, struct gh_place);
+} gh_far_places SEC(".maps");
+
+/* The shim's ports on loopback, in host order, for their clients. Written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, GH_FAR_LISTENERS_MAX);
+	__type(key, struct gh_far_key);
+	__type(value, __u32);
+} gh_far_listeners SEC(".maps");
+
+/* Network namespaces, by cookie, that want a listener: a process there. Written by lead_far, emptied by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u64);
+	__type(value, __u32);
+} gh_far_missed SEC(".maps");
+
 /* The gated Unix paths and the shim's, by any of their names, and by their index. Written by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -135,7 +160,7 @@ int lead_tcp(struct bpf_sk_lookup *ctx)
 	struct gh_tuple tuple = {};
 	struct gh_place *place;
 	struct gh_leg *leg;
-	__u32 one = 1;
+	__u32 one = GH_STEERED_CLIENT;
 
 	if (ctx->protocol != IPPROTO_TCP)
 		return SK_PASS;
@@ -181,6 +206,154 @@ int lead_tcp(struct bpf_sk_lookup *ctx)
 	return SK_PASS;
 }
 
+static __always_inline bool is_own(const struct task_struct *task)
+{
+	return task->tgid == (__s32)gh_own_pid && BPF_CORE_READ(task, group_leader, start_boottime) == gh_own_start_ns;
+}
+
+/*
+ * The shim's port on the loopback of this network namespace; 0: it has none that can be reached from this socket. That
+ * the socket which has the port now is the shim's, its storage says: nobody takes its place while it dies.
+ */
+static __always_inline __u16 far_listener(struct bpf_sock_addr *ctx, const struct gh_place_key *place, __u32 index)
+{
+	struct gh_far_key key = { .netns_cookie = bpf_get_netns_cookie(ctx), .index = index };
+	__u32 *port = bpf_map_lookup_elem(&gh_far_listeners, &key);
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct bpf_sock_tuple at = {};
+	struct bpf_sock *listener;
+	bool is_ours;
+
+	if (ctx->sk->bound_dev_if) /* it cannot leave by any other way */
+		return 0;
+	if (port && place->is_v4) {
+		at.ipv4.daddr = bpf_htonl(0x7f000001);
+		at.ipv4.dport = bpf_htons(*port);
+		listener = bpf_sk_lookup_tcp(ctx, &at, sizeof(at.ipv4), BPF_F_CURRENT_NETNS, 0);
+	} else if (port) {
+		at.ipv6.daddr[3] = bpf_htonl(1);
+		at.ipv6.dport = bpf_htons(*port);
+		listener = bpf_sk_lookup_tcp(ctx, &at, sizeof(at.ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		bpf_map_update_elem(&gh_far_missed, &key.netns_cookie, &pid, BPF_ANY);
+		return 0;
+	}
+	if (!listener)
+		return 0;
+	is_ours = bpf_sk_storage_get(&gh_gate_accepted, listener, 0, 0);
+	bpf_sk_release(listener);
+	return is_ours ? *port : 0;
+}
+
+/* Notes on the socket who connects to where. False: there is no memory. */
+static __always_inline bool note_led(struct bpf_sock_addr *ctx, const struct gh_place_key *place, __u16 shim_port)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct gh_led *led = bpf_sk_storage_get(&gh_gate_led, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!led)
+		return false;
+	led->opener.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	led->opener.pid = task->tgid;
+	led->opener.uid = bpf_get_current_uid_gid();
+	led->run = gh_run;
+	__builtin_memcpy(led->address, place->address, sizeof(led->address));
+	led->port = place->port;
+	led->shim_port = shim_port;
+	led->kind = GH_LED_CLIENT;
+	return true;
+}
+
+enum gh_far_way { FAR_DIRECT, FAR_LED, FAR_REFUSED };
+
+static __always_inline enum gh_far_way far_way(struct bpf_sock_addr *ctx, const struct gh_place_key *key,
+					       __u16 *shim_port)
+{
+	const struct gh_place *place = bpf_map_lookup_elem(&gh_far_places, key);
+
+	if (!place || ctx->type != SOCK_STREAM || !ctx->sk)
+		return FAR_DIRECT;
+	if (is_own(bpf_get_current_task_btf())) {
+		count(GH_GATE_PASSED);
+		return FAR_DIRECT;
+	}
+	if (is_alive()) {
+		*shim_port = far_listener(ctx, key, place->index);
+		if (*shim_port && note_led(ctx, key, *shim_port)) {
+			count(GH_GATE_STEERED);
+			return FAR_LED;
+		}
+	}
+	if (place->is_closed) {
+		bpf_set_retval(-ECONNREFUSED);
+		count(GH_GATE_REFUSED);
+		return FAR_REFUSED;
+	}
+	count(GH_GATE_OPENED_DIRECT);
+	return FAR_DIRECT;
+}
+
+/*
+ * Why here: for a server on another host no socket of this host is looked up, and the packets leave with the address
+ * that is asked for. connect() is where it is asked for, in the process that asks.
+ */
+SEC("cgroup/connect4")
+int lead_far4(struct bpf_sock_addr *ctx)
+{
+	struct gh_place_key key = { .port = bpf_ntohs((__u16)ctx->user_port), .is_v4 = true };
+	enum gh_far_way way;
+	__u16 port = 0;
+
+	*(__u32 *)key.address = ctx->user_ip4;
+	way = far_way(ctx, &key, &port);
+	if (way != FAR_LED)
+		return way == FAR_DIRECT;
+	ctx->user_ip4 = bpf_htonl(0x7f000001);
+	ctx->user_port = bpf_htons(port);
+	return 1;
+}
+
+SEC("cgroup/connect6")
+int lead_far6(struct bpf_sock_addr *ctx)
+{
+	struct gh_place_key key = { .port = bpf_ntohs((__u16)ctx->user_port) };
+	__u32 *words = (__u32 *)key.address;
+	enum gh_far_way way;
+	__u16 port = 0;
+
+	words[0] = ctx->user_ip6[0];
+	words[1] = ctx->user_ip6[1];
+	words[2] = ctx->user_ip6[2];
+	words[3] = ctx->user_ip6[3];
+	if (!words[0] && !words[1] && words[2] == bpf_htonl(0xffff)) {
+		key.is_v4 = true;
+		words[0] = words[3];
+		words[2] = words[3] = 0;
+	}
+	way = far_way(ctx, &key, &port);
+	if (way != FAR_LED)
+		return way == FAR_DIRECT;
+	ctx->user_ip6[0] = 0;
+	ctx->user_ip6[1] = 0;
+	ctx->user_ip6[2] = key.is_v4 ? bpf_htonl(0xffff) : 0;
+	ctx->user_ip6[3] = bpf_htonl(key.is_v4 ? 0x7f000001 : 1);
+	ctx->user_port = bpf_htons(port);
+	return 1;
+}
+
+/* What the socket asked for, if its peer is the shim because it was led there. */
+static __always_inline const struct gh_led *led_of(struct bpf_sock_addr *ctx, bool is_peer_loopback)
+{
+	const struct gh_led *led;
+
+	if (!is_peer_loopback || !ctx->sk)
+		return NULL;
+	led = bpf_sk_storage_get(&gh_gate_led, ctx->sk, 0, 0);
+	if (!led || led->kind != GH_LED_CLIENT || led->shim_port != bpf_ntohs((__u16)ctx->user_port))
+		return NULL;
+	return led;
+}
+
 /* The leg whose far end this is asked for, if it is one of ours; in another namespace the address is another's. */
 static __always_inline struct gh_leg *leg_of_peer(struct bpf_sock_addr *ctx, const __u8 *address)
 {
@@ -197,9 +370,16 @@ SEC("cgroup/getpeername4")
 int peer_tcp4(struct bpf_sock_addr *ctx)
 {
 	__u8 address[16] = {};
+	const struct gh_led *led;
 	struct gh_leg *leg;
 
 	*(__u32 *)address = ctx->user_ip4;
+	led = led_of(ctx, is_loopback(address, true));
+	if (led) {
+		ctx->user_ip4 = *(const __u32 *)led->address;
+		ctx->user_port = bpf_htons(led->port);
+		return 1;
+	}
 	leg = leg_of_peer(ctx, address);
 	if (!leg || !leg->client_is_v4)
 		return 1;
@@ -212,12 +392,27 @@ SEC("cgroup/getpeername6")
 int peer_tcp6(struct bpf_sock_addr *ctx)
 {
 	__u32 words[4] = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] };
+	bool is_v4 = !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
+	const struct gh_led *led;
 	const __u32 *client;
 	struct gh_leg *leg;
 
-	if (!words[0] && !words[1] && words[2] == bpf_htonl(0xffff)) {
+	if (is_v4) {
 		words[0] = words[3];
 		words[2] = words[3] = 0;
+	}
+	led = led_of(ctx, is_loopback((const __u8 *)words, is_v4));
+	if (led) {
+		const __u32 *server = (const __u32 *)led->address;
+
+		ctx->user_ip6[3] = is_v4 ? server[0] : server[3];
+		if (!is_v4) {
+			ctx->user_ip6[0] = server[0];
+			ctx->user_ip6[1] = server[1];
+			ctx->user_ip6[2] = server[2];
+		}
+		ctx->user_port = bpf_htons(led->port);
+		return 1;
 	}
 	leg = leg_of_peer(ctx, (const __u8 *)words);
 	if (!leg)
@@ -278,11 +473,6 @@ static __always_inline bool read_path(struct gh_path *path, const struct bpf_soc
 	}
 	path->bytes = out;
 	return true;
-}
-
-static __always_inline bool is_own(const struct task_struct *task)
-{
-	return task->tgid == (__s32)gh_own_pid && BPF_CORE_READ(task, group_leader, start_boottime) == gh_own_start_ns;
 }
 
 /* Puts `path` into the context. A path ends with its NUL, as the kernel itself gives it. */

@@ -357,7 +357,8 @@ GateMaps KernelSource::begin_gate() {
   return {.steered = bpf_map__fd(programs.map("gh_gate_steered")),
           .openers = bpf_map__fd(programs.map("gh_gate_openers")),
           .legs = bpf_map__fd(programs.map("gh_gate_legs")),
-          .accepted = bpf_map__fd(programs.map("gh_gate_accepted"))};
+          .accepted = bpf_map__fd(programs.map("gh_gate_accepted")),
+          .led = bpf_map__fd(programs.map("gh_gate_led"))};
 }
 
 void KernelSource::end_gate() {

@@ -119,6 +119,35 @@ std::string tcp_pin(const std::string& folder) {
 std::string unix_pin(const std::string& folder) {
   return folder + "/lead_unix";
 }
+std::string far_pin(const std::string& folder, bool is_v4) {
+  return folder + (is_v4 ? "/lead_far4" : "/lead_far6");
+}
+
+// The programs that lead clients of a place.
+enum class Leader : uint8_t { kTcp, kUnix, kFar };
+
+Leader leader_of(const Place& place) {
+  if (place.transport == Transport::kUnix) return Leader::kUnix;
+  return place.is_far ? Leader::kFar : Leader::kTcp;
+}
+
+struct FarListener {
+  uint64_t netns_cookie = 0;
+  uint32_t port = 0;
+};
+
+Result<FarListener> describe_listener(int listener) {
+  FarListener found;
+  socklen_t bytes = sizeof(found.netns_cookie);
+  if (::getsockopt(listener, SOL_SOCKET, SO_NETNS_COOKIE, &found.netns_cookie, &bytes) != 0)
+    return Error::system("redirect: asking for a listener's network namespace");
+  sockaddr_in6 local{};
+  bytes = sizeof(local);
+  if (::getsockname(listener, reinterpret_cast<sockaddr*>(&local), &bytes) != 0)
+    return Error::system("redirect: asking for a listener's port");
+  found.port = ntohs(local.sin6_port);  // where IPv4's stands, too
+  return found;
+}
 
 abi::gh_place_key key_of(const Place& place) {
   abi::gh_place_key key{.address = {}, .port = place.server.port, .is_v4 = place.transport == Transport::kTcp4};
@@ -162,8 +191,12 @@ struct Redirect::State {
   Status keep_pins();
   Status enter(size_t index);
   Status enter_unix(size_t index, const std::string& shim_path);
+  Status mark_listener(int listener) const;
   [[nodiscard]] Status check(size_t index, bool is_unix) const;
-  [[nodiscard]] bool has_closed(bool is_unix) const;
+  [[nodiscard]] bool has_closed(Leader leader) const;
+  [[nodiscard]] bool has(Leader leader) const {
+    return std::ranges::any_of(places, [&](const Place& place) { return leader_of(place) == leader; });
+  }
 
   std::vector<Place> places;
   std::vector<bool> is_led;
@@ -171,15 +204,17 @@ struct Redirect::State {
   std::unique_ptr<redirect_bpf, SkeletonDeleter> skeleton;
   Network network;
   bool has_unix = false;  // and the kernel can lead its clients
-  Hook lead_tcp, lead_unix, peer_tcp4, peer_tcp6, peer_unix;
+  bool has_far = false;
+  Hook lead_tcp, lead_unix, lead_far4, lead_far6, peer_tcp4, peer_tcp6, peer_unix;
   uint64_t run = 0;
 };
 
 Status Redirect::State::share(const GateMaps& maps) const {
-  const std::array<std::pair<bpf_map*, int>, 4> shared{{{skeleton->maps.gh_gate_steered, maps.steered},
+  const std::array<std::pair<bpf_map*, int>, 5> shared{{{skeleton->maps.gh_gate_steered, maps.steered},
                                                         {skeleton->maps.gh_gate_openers, maps.openers},
                                                         {skeleton->maps.gh_gate_legs, maps.legs},
-                                                        {skeleton->maps.gh_gate_accepted, maps.accepted}}};
+                                                        {skeleton->maps.gh_gate_accepted, maps.accepted},
+                                                        {skeleton->maps.gh_gate_led, maps.led}}};
   for (const auto& [map, fd] : shared)
     if (fd >= 0 && bpf_map__reuse_fd(map, fd) != 0) return Error::system("sharing a map with the capture plane");
   return {};
@@ -195,10 +230,12 @@ Status Redirect::State::load(const Options& options) {
   skeleton->rodata->gh_netns = network.inode;
   skeleton->rodata->gh_netns_cookie = network.cookie;
   const auto& programs = skeleton->progs;
-  has_unix =
-      knows_unix() && std::ranges::any_of(places, [](const Place& p) { return p.transport == Transport::kUnix; });
+  has_unix = knows_unix() && has(Leader::kUnix);
+  has_far = has(Leader::kFar);
   for (bpf_program* const program : {programs.lead_unix, programs.peer_unix})
     bpf_program__set_autoload(program, has_unix);
+  for (bpf_program* const program : {programs.lead_far4, programs.lead_far6})
+    bpf_program__set_autoload(program, has_far);
   bpf_program__set_expected_attach_type(programs.lead_unix, kConnectUnix);
   bpf_program__set_expected_attach_type(programs.peer_unix, kGetpeernameUnix);
   GH_TRY(share(options.maps));
@@ -211,6 +248,10 @@ Status Redirect::State::load(const Options& options) {
   lead_tcp.pin_path = tcp_pin(options.pin_folder);
   lead_unix.program = programs.lead_unix;
   lead_unix.pin_path = unix_pin(options.pin_folder);
+  lead_far4.program = programs.lead_far4;
+  lead_far4.pin_path = far_pin(options.pin_folder, true);
+  lead_far6.program = programs.lead_far6;
+  lead_far6.pin_path = far_pin(options.pin_folder, false);
   peer_tcp4.program = programs.peer_tcp4;
   peer_tcp6.program = programs.peer_tcp6;
   peer_unix.program = programs.peer_unix;
@@ -234,32 +275,35 @@ Status Redirect::State::attach() {
     lead_tcp.link = Link(bpf_program__attach_netns(lead_tcp.program, network.file.get()), bpf_link__destroy);
     if (!lead_tcp.link) return Error::system("attaching lead_tcp to the network namespace");
   }
-  if (!has_unix || !take_over(lead_unix, network.inode)) {
-    ::unlink(lead_unix.pin_path.c_str());
-    if (has_unix) GH_TRY(attach_to_cgroup(lead_unix, cgroup.get()));
+  for (const auto& [hook, is_wanted] : {std::pair(&lead_unix, has_unix), {&lead_far4, has_far}, {&lead_far6, has_far}}) {
+    if (is_wanted && take_over(*hook, network.inode)) continue;
+    ::unlink(hook->pin_path.c_str());
+    if (is_wanted) GH_TRY(attach_to_cgroup(*hook, cgroup.get()));
   }
   return {};
 }
 
-bool Redirect::State::has_closed(bool is_unix) const {
+bool Redirect::State::has_closed(Leader leader) const {
   for (size_t i = 0; i < places.size(); ++i)
-    if (is_led[i] && places[i].on_failure == OnFailure::kClosed && (places[i].transport == Transport::kUnix) == is_unix)
-      return true;
+    if (is_led[i] && places[i].on_failure == OnFailure::kClosed && leader_of(places[i]) == leader) return true;
   return false;
 }
 
 // What leads clients of a closed place outlives this process; what leads others does not.
 Status Redirect::State::keep_pins() {
-  for (const bool is_unix : {false, true}) {
-    Hook& hook = is_unix ? lead_unix : lead_tcp;
-    const bool wanted = has_closed(is_unix);
-    if (wanted == hook.is_pinned) continue;
-    const int error = wanted ? bpf_link__pin(hook.link.get(), hook.pin_path.c_str()) : bpf_link__unpin(hook.link.get());
+  for (const auto& [hook, leader] : {std::pair(&lead_tcp, Leader::kTcp),
+                                     {&lead_unix, Leader::kUnix},
+                                     {&lead_far4, Leader::kFar},
+                                     {&lead_far6, Leader::kFar}}) {
+    const bool wanted = has_closed(leader);
+    if (wanted == hook->is_pinned) continue;
+    const int error =
+        wanted ? bpf_link__pin(hook->link.get(), hook->pin_path.c_str()) : bpf_link__unpin(hook->link.get());
     if (error != 0)
-      return Error::system((wanted ? "pinning " : "unpinning ") + hook.pin_path +
+      return Error::system((wanted ? "pinning " : "unpinning ") + hook->pin_path +
                                " (mount -t bpf bpf /sys/fs/bpf, if nothing is mounted there)",
                            -error);
-    hook.is_pinned = wanted;
+    hook->is_pinned = wanted;
   }
   return {};
 }
@@ -276,8 +320,8 @@ Status Redirect::State::enter(size_t index) {
   const abi::gh_place_key key = key_of(places[index]);
   const abi::gh_place place{.index = static_cast<uint32_t>(index),
                             .is_closed = places[index].on_failure == OnFailure::kClosed};
-  if (bpf_map_update_elem(bpf_map__fd(skeleton->maps.gh_places), &key, &place, BPF_ANY) != 0)
-    return Error::system("gating a place");
+  bpf_map* const map = places[index].is_far ? skeleton->maps.gh_far_places : skeleton->maps.gh_places;
+  if (bpf_map_update_elem(bpf_map__fd(map), &key, &place, BPF_ANY) != 0) return Error::system("gating a place");
   is_led[index] = true;
   return {};
 }
@@ -321,7 +365,8 @@ Result<std::unique_ptr<Redirect>> Redirect::open(const Options& options) {
   for (size_t i = 0; i < options.places.size(); ++i) {
     if (options.places[i].on_failure != OnFailure::kClosed) continue;
     if (options.places[i].transport != Transport::kUnix) {
-      if (is_pinned(state->lead_tcp.pin_path)) GH_TRY(state->enter(i));
+      const Hook& leader = options.places[i].is_far ? state->lead_far4 : state->lead_tcp;
+      if (is_pinned(leader.pin_path)) GH_TRY(state->enter(i));
     } else if (state->has_unix && is_pinned(state->lead_unix.pin_path)) {
       GH_TRY(state->enter_unix(i, ""));
     }
@@ -334,24 +379,58 @@ Result<std::unique_ptr<Redirect>> Redirect::open(const Options& options) {
 void Redirect::clear_pins(const std::string& pin_folder) {
   ::unlink(tcp_pin(pin_folder).c_str());
   ::unlink(unix_pin(pin_folder).c_str());
+  for (const bool is_v4 : {true, false}) ::unlink(far_pin(pin_folder, is_v4).c_str());
 }
 
-Status Redirect::lead(size_t index, int listener) {
-  State& s = *state_;
-  GH_TRY(s.check(index, false));
+Status Redirect::State::mark_listener(int listener) const {
   int listens = 0;
   socklen_t bytes = sizeof(listens);
   if (::getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, &listens, &bytes) != 0 || listens == 0)
     return Error("redirect: not a socket that listens");
   const abi::gh_accepted nobody{};
-  if (bpf_map_update_elem(bpf_map__fd(s.skeleton->maps.gh_gate_accepted), &listener, &nobody, BPF_ANY) != 0)
+  if (bpf_map_update_elem(bpf_map__fd(skeleton->maps.gh_gate_accepted), &listener, &nobody, BPF_ANY) != 0)
     return Error::system("redirect: marking the shim's listener");
-  const auto number = static_cast<uint32_t>(index);
-  const auto value = static_cast<uint64_t>(listener);
-  if (bpf_map_update_elem(bpf_map__fd(s.skeleton->maps.gh_listeners), &number, &value, BPF_ANY) != 0)
-    return Error::system("redirect: entering the shim's listener");
+  return {};
+}
+
+Status Redirect::lead(size_t index, int listener) {
+  State& s = *state_;
+  GH_TRY(s.check(index, false));
+  if (s.places[index].is_far) {
+    GH_TRY(lead_there(index, listener));
+  } else {
+    GH_TRY(s.mark_listener(listener));
+    const auto number = static_cast<uint32_t>(index);
+    const auto value = static_cast<uint64_t>(listener);
+    if (bpf_map_update_elem(bpf_map__fd(s.skeleton->maps.gh_listeners), &number, &value, BPF_ANY) != 0)
+      return Error::system("redirect: entering the shim's listener");
+  }
   GH_TRY(s.enter(index).context("redirect"));
   return s.keep_pins().context("redirect");
+}
+
+Status Redirect::lead_there(size_t index, int listener) {
+  State& s = *state_;
+  GH_TRY(s.check(index, false));
+  GH_TRY(s.mark_listener(listener));
+  GH_ASSIGN(const FarListener found, describe_listener(listener));
+  const abi::gh_far_key key{
+      .netns_cookie = found.netns_cookie, .index = static_cast<uint32_t>(index), .unused = 0};
+  if (bpf_map_update_elem(bpf_map__fd(s.skeleton->maps.gh_far_listeners), &key, &found.port, BPF_ANY) != 0)
+    return Error::system("redirect: entering the shim's listener");
+  return {};
+}
+
+std::vector<uint32_t> Redirect::take_missed() {
+  const int map = bpf_map__fd(state_->skeleton->maps.gh_far_missed);
+  std::vector<uint32_t> pids;
+  uint64_t cookie = 0;
+  while (bpf_map_get_next_key(map, nullptr, &cookie) == 0) {
+    uint32_t pid = 0;
+    if (bpf_map_lookup_elem(map, &cookie, &pid) == 0) pids.push_back(pid);
+    if (bpf_map_delete_elem(map, &cookie) != 0) break;
+  }
+  return pids;
 }
 
 Status Redirect::lead_unix(size_t index, const std::string& shim_path) {
@@ -369,7 +448,8 @@ Status Redirect::let_go(size_t index) {
   } else {
     const abi::gh_place_key key = key_of(s.places[index]);
     const auto number = static_cast<uint32_t>(index);
-    bpf_map_delete_elem(bpf_map__fd(s.skeleton->maps.gh_places), &key);
+    bpf_map* const places = s.places[index].is_far ? s.skeleton->maps.gh_far_places : s.skeleton->maps.gh_places;
+    bpf_map_delete_elem(bpf_map__fd(places), &key);
     bpf_map_delete_elem(bpf_map__fd(s.skeleton->maps.gh_listeners), &number);
   }
   s.is_led[index] = false;
@@ -406,6 +486,15 @@ Status Redirect::announce(int socket, Transport transport, const Endpoint& clien
 
 void Redirect::forget(int socket) {
   if (const auto key = leg_key_of(socket)) bpf_map_delete_elem(bpf_map__fd(state_->skeleton->maps.gh_gate_legs), &*key);
+}
+
+Status Redirect::announce_far(int socket) {
+  abi::gh_led own{};
+  own.run = state_->run;
+  own.kind = abi::GH_LED_OWN;
+  if (bpf_map_update_elem(bpf_map__fd(state_->skeleton->maps.gh_gate_led), &socket, &own, BPF_ANY) != 0)
+    return Error::system("redirect: announcing a connection");
+  return {};
 }
 
 ProcessKey Redirect::self() const {

@@ -29,6 +29,8 @@ struct Place {
   Endpoint server{};                       // kTcp4, kTcp6: address all zero for every address; kUnix: not read
   std::string path;  // kUnix: as clients name it; its other names through links and /var/run are known as well
   OnFailure on_failure = OnFailure::kOpen;
+  // TCP, at one address: of another host. Its clients are those of this host, who connect there.
+  bool is_far = false;
 };
 
 // Who opened a connection that the shim accepted, as the kernel knew it when it was opened.
@@ -72,6 +74,11 @@ class Redirect {
   // SO_REUSEPORT listeners each is to be told: the kernel spreads clients over them. beat() before.
   Status lead(size_t index, int listener);
   Status lead_unix(size_t index, const std::string& shim_path);
+  // Also clients of a far place in the network namespace that `listener` is of, which is bound to a loopback address
+  // there (lead() does it for the first one). Any thread.
+  Status lead_there(size_t index, int listener);
+  // A process of each network namespace whose clients of a far place found no listener since the last call. Any thread.
+  [[nodiscard]] std::vector<uint32_t> take_missed();
   // No longer: clients of the place go direct, also if it is `closed`.
   Status let_go(size_t index);
 
@@ -90,6 +97,8 @@ class Redirect {
   // than its own; only an IPv6 end can tell an IPv4 client.
   Status announce(int socket, Transport transport, const Endpoint& client);
   void forget(int socket);
+  // The same where the server is on another host: it sees this host, and nothing needs to be forgotten.
+  Status announce_far(int socket);
 
   // This process, as the kernel names it.
   [[nodiscard]] ProcessKey self() const;

@@ -10,6 +10,7 @@ struct GateMaps {
   int openers = -1;
   int legs = -1;
   int accepted = -1;
+  int led = -1;
 };
 
 }  // namespace gatehouse
