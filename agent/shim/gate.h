@@ -18,6 +18,7 @@
 
 #include "agent/protocol/activity.h"
 #include "agent/protocol/framer.h"
+#include "agent/shim/result_guard.h"
 #include "agent/stream/records.h"
 
 namespace gatehouse::shim {
@@ -45,6 +46,8 @@ struct Ruling {
   std::string_view message{};
   std::string_view detail{};
   std::string_view hint{};
+  // Of a release: what the answer passes through. Null: it passes as it is.
+  std::shared_ptr<ResultGuard> guard{};
 };
 
 // How a session ends that its ends did not end themselves.
@@ -53,6 +56,7 @@ enum class End : uint8_t {
   kClientDesync,  // what the client sends is not the protocol
   kServerDesync,  // what the server sends is not the protocol
   kMemory,        // it would take more than it may
+  kGuard,         // a guard could not let the rest of an answer pass
 };
 
 // Who moves the bytes, and who judges. Called inside the gate's calls, never between them; spans are good until it
@@ -74,7 +78,8 @@ class GateHost {
   // For the record: the session as the client sees it, refusals included; offsets from the startup message on. Rows and
   // the rests of long frames come as Piece::kRows and kCut. `pieces` are what this call moved.
   virtual void on_moved(Direction direction, uint64_t offset, std::span<const Piece> pieces) = 0;
-  // A request that starts at `offset` of the client's stream was not released. Called before on_moved() with its bytes.
+  // A request that starts at `offset` of the client's stream was not released (called before on_moved() with its bytes),
+  // or the rest of its answer is withheld.
   virtual void on_refused(uint64_t offset, const Ruling& ruling) = 0;
   // Nothing more will be sent. The client gets what was sent to it before; the server's end may close at once.
   virtual void on_end(End end) = 0;
@@ -84,6 +89,8 @@ struct GateLimits {
   // A statement's frame up to this long is held until it is judged whole; a longer one is refused, unless it is one of
   // those that may stream.
   uint64_t statement_bytes_max = 16U << 20;
+  // A message of an answer that passes through a guard is held until it is whole: a row, most of all.
+  uint64_t guarded_bytes_max = 16U << 20;
 };
 
 class Gate {
@@ -118,7 +125,7 @@ class Gate {
   [[nodiscard]] bool is_terminated() const;
 
   struct Counters {
-    uint64_t judged = 0, released = 0, refused = 0, waits = 0;
+    uint64_t judged = 0, released = 0, refused = 0, waits = 0, cut = 0;
   };
   [[nodiscard]] const Counters& counters() const;
   [[nodiscard]] size_t memory_bytes() const;

@@ -56,6 +56,19 @@ class Gate::Impl final : private ActivitySink {
     uint64_t offset = 0;
     std::string answer;
   };
+  // A request whose answer passes through a guard.
+  struct Guarded {
+    uint64_t offset = 0;
+    postgres::RequestTag tag{};
+    bool awaits_description = false;
+    std::shared_ptr<ResultGuard> guard{};
+  };
+  // An answer whose rest is withheld. The client takes its statement for failed; the server is brought there.
+  struct Cut {
+    postgres::RequestTag tag{};
+    bool has_failed = false;    // at the server too
+    bool is_poisoned = false;   // what cannot but fail was sent after it
+  };
   // Bytes at hand, and how far they have been dealt with.
   struct Run {
     std::span<const std::byte> bytes{};
@@ -119,6 +132,19 @@ class Gate::Impl final : private ActivitySink {
   [[nodiscard]] bool is_ours(const Frame& frame, std::span<const std::byte> body) const;
   void after_response(Run& run, postgres::ResponseTag tag);
 
+  // gate_guard.cc
+  void guard_answer(const Ruling& ruling, postgres::RequestTag tag, std::string_view portal);
+  [[nodiscard]] Guarded* guarded();
+  // A message of an answer that is guarded, or cut. False: nothing was taken, or the gate has ended.
+  bool take_guarded(Run& run, const Frame& frame, Guarded& guarded);
+  bool take_cut(Run& run, const Frame& frame);
+  void drop_frame(Run& run, const Frame& frame);
+  void cut(Run& run, const Frame& frame, Guarded& guarded);
+  bool end_by_guard(Run& run, uint64_t offset, const Ruling& ruling);
+  void forget_answered();
+  // What comes next from the client waits for an answer that may be cut.
+  [[nodiscard]] bool holds_requests() const;
+
   GateHost& host_;
   GateLimits limits_;
   postgres::Session session_;
@@ -127,6 +153,9 @@ class Gate::Impl final : private ActivitySink {
   uint64_t time_ns_ = 0;
 
   std::vector<Refused> refused_;  // in the order of their requests
+  std::vector<Guarded> guarded_;  // likewise
+  std::optional<Cut> cut_;
+  std::string changed_;           // a guard's
   std::list<std::string> spent_;  // messages of ours that this call's pieces borrow
   std::optional<Refused> terminating_;
   std::optional<End> end_;

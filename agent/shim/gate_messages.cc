@@ -63,6 +63,11 @@ void put_field(std::string& out, char code, std::string_view value, bool is_unic
   out += '\0';
 }
 
+void put_length(std::string& message) {
+  const size_t length = message.size() - 1;
+  for (size_t i = 0; i < 4; ++i) message[1 + i] = static_cast<char>(length >> (8 * (3 - i)));
+}
+
 bool is_sqlstate(std::string_view text) {
   return text.size() == 5 &&
          std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z'); });
@@ -80,8 +85,7 @@ std::string error_response(const ErrorText& text, bool is_unicode) {
   put_field(out, 'D', text.detail, is_unicode);
   put_field(out, 'H', text.hint, is_unicode);
   out += '\0';
-  const size_t length = out.size() - 1;
-  for (size_t i = 0; i < 4; ++i) out[1 + i] = static_cast<char>(length >> (8 * (3 - i)));
+  put_length(out);
   return out;
 }
 
@@ -94,6 +98,13 @@ std::span<const std::byte> failing_request(RequestTag refused, bool is_unnamed) 
     default:
       return bytes_of(is_unnamed ? kFailingUnnamedParse : kFailingParse);
   }
+}
+
+std::string describe_request(std::string_view portal) {
+  std::string out(postgres::kHeaderSize, static_cast<char>(RequestTag::kDescribe));
+  out.append(1, 'P').append(portal).append(1, '\0');
+  put_length(out);
+  return out;
 }
 
 std::span<const std::byte> flush_request() {

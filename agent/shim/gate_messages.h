@@ -31,6 +31,8 @@ inline constexpr size_t kErrorTextBytesMax = 4096;  // below what libpq takes as
 std::span<const std::byte> failing_request(postgres::RequestTag refused, bool is_unnamed);
 
 std::span<const std::byte> flush_request();
+// Describe of a portal.
+std::string describe_request(std::string_view portal);
 std::span<const std::byte> terminate_request();
 
 }  // namespace gatehouse::shim

@@ -91,6 +91,7 @@ bool Gate::Impl::begin_request(Run& run, const Frame& frame) {
     end_on_client_desync();
     return false;
   }
+  if (holds_requests() && tag != RequestTag::kTerminate) return wait_for_answer(run);
   if (is_absorbing_ && tag != RequestTag::kSync && tag != RequestTag::kTerminate) {
     if (tag != RequestTag::kCopyData && is_full()) return wait_for_answer(run);
     take_frame(run, frame, true);
@@ -211,6 +212,10 @@ bool Gate::Impl::judge_request(Run& run, const Frame& frame) {
   } else {
     // What is only prepared changes nothing yet.
     is_state_pending_ = ruling.changes_state && tag != RequestTag::kParse;
+    if (ruling.guard != nullptr && tag != RequestTag::kParse) {
+      send_run(Direction::kRequest, run);
+      guard_answer(ruling, tag, request.portal_name);
+    }
     release(run, frame);
   }
   return true;

@@ -37,6 +37,14 @@ void Gate::Impl::take_responses(Run& run) {
       s.needs = run.rest().size() + step.hint;
       return;
     }
+    if (cut_) {
+      if (!take_cut(run, step.frame)) return;
+      continue;
+    }
+    if (Guarded* const guarded = this->guarded()) {
+      if (!take_guarded(run, step.frame, *guarded)) return;
+      continue;
+    }
     const auto tag = static_cast<ResponseTag>(step.frame.tag);
     if (tag == ResponseTag::kDataRow || tag == ResponseTag::kCopyData) {
       move_rows(kHere, run, false);
@@ -95,6 +103,7 @@ bool Gate::Impl::begin_response(Run& run, const Frame& frame) {
 void Gate::Impl::after_response(Run& run, ResponseTag tag) {
   // Requests that the server skipped, or whose error came after others, are not waited for any longer.
   while (!refused_.empty() && !session_.is_pending(refused_.front().offset)) refused_.erase(refused_.begin());
+  forget_answered();
   const bool begins_copy = tag == ResponseTag::kCopyInResponse || tag == ResponseTag::kCopyBothResponse;
   if (begins_copy && session_.is_copy_confused()) {
     // The server will take requests for rows. Which of them it reads as what can no longer be told.

@@ -216,8 +216,6 @@ class RecordSink {
   virtual void on_masked(const Masked& /*record*/) {}
   // … and only the shim holds.
   virtual void on_approval(const ApprovalStep& /*record*/) {}
-};
-
   // Only kernels tell.
   virtual void on_tls_secret(const TlsSecret& /*record*/) {}
   // Not a record: word of one that is missing.
