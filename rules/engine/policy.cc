@@ -162,11 +162,14 @@ class Loader {
               .window = {},
               .first_seen = {},
               .hold = {},
+              .limit = {},
+              .sqlstate = settings.text("sqlstate"),
               .memory_id = 0,
               .exceptions = {}};
     add_message(section, rule);
     add_memory(section, rule);
     add_hold(section, rule);
+    add_limit(section, rule);
     if (rule.mode == RuleMode::kDraft) warn(section.problem("mode", "a draft: this rule is not judged by"));
     if (rule.description.empty())
       warn(section.problem("id", "no description: nobody will know why there is this rule"));
@@ -286,6 +289,20 @@ class Loader {
     }
   }
 
+  void add_limit(const Section& section, Rule& rule) {
+    const config::Settings& settings = section.settings;
+    if (!settings.has("limit")) return;
+    if (rule.then != Action::kAlert)
+      return fail(section.problem("limit", "a rule that limits a result lets it begin: `then: alert`"));
+    if (kinds_[rule.kind].name != "statement")
+      return fail(section.problem("limit", "only statements have results that can be cut"));
+    if (rule.window || rule.first_seen)
+      return fail(section.problem("limit", "not together with a window or first_seen"));
+    const ResultLimit limit{.rows = settings.count("limit.rows"), .bytes = settings.bytes("limit.bytes")};
+    if (limit.rows == 0 && limit.bytes == 0) return fail(section.problem("limit", "a limit has `rows`, `bytes` or both"));
+    rule.limit = limit;
+  }
+
   std::vector<cel::Program> fields(const Section& section, std::string_view key, size_t kind, KeyHash& id) {
     std::vector<cel::Program> programs;
     if (!section.settings.has(key)) return programs;
@@ -361,6 +378,7 @@ class Loader {
                       .method = chosen<MaskMethod>(section, "method", kMaskMethods),
                       .unless_condition = settings.text("unless"),
                       .unless = std::move(unless),
+                      .nulls_too = settings.text("nulls") == "mask",
                       .when_unknown = chosen<WhenUnknown>(section, "when_unknown", kWhenUnknown),
                       .predicates = chosen<Predicates>(section, "predicates", kPredicates),
                       .mode = chosen<RuleMode>(section, "mode", kModes),

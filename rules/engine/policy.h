@@ -75,6 +75,12 @@ struct Hold {
   bool explain;                        // reviewers see the server's plan
 };
 
+// How much of a result a rule that does not refuse lets pass: then it is cut with an error. 0: no limit.
+struct ResultLimit {
+  uint64_t rows = 0;
+  uint64_t bytes = 0;  // of rows' messages, or of COPY's
+};
+
 struct Rule {
   std::string id;
   size_t kind;  // of the event kinds that the policy was loaded with
@@ -94,6 +100,8 @@ struct Rule {
   std::optional<Window> window;
   std::optional<FirstSeen> first_seen;
   std::optional<Hold> hold;          // if that is what it does
+  std::optional<ResultLimit> limit;  // of statements
+  std::string sqlstate;              // of its refusals
   uint64_t memory_id;                // of what window and first_seen are: state is taken over by a rule of the same
   std::vector<uint32_t> exceptions;  // of Policy::exceptions
 };
@@ -117,6 +125,7 @@ struct Mask {
   MaskMethod method;
   std::string unless_condition;
   std::optional<cel::Program> unless;  // of the events "statement"
+  bool nulls_too;  // a NULL is masked as another value would be
   WhenUnknown when_unknown;
   Predicates predicates;
   RuleMode mode;

@@ -29,6 +29,13 @@ std::optional<std::string> expect_expiry(std::string_view value) {
   if (parse_expiry(value)) return std::nullopt;
   return "a date such as 2027-01-31, or a time such as 2027-01-31T18:00:00Z";
 }
+// Class 00 is success, 01 and 02 are warnings: no client would take them for an error.
+std::optional<std::string> expect_sqlstate(std::string_view value) {
+  const auto fits = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z'); };
+  const bool is_error = value.substr(0, 2) != "00" && value.substr(0, 2) != "01" && value.substr(0, 2) != "02";
+  if (value.size() == 5 && std::ranges::all_of(value, fits) && is_error) return std::nullopt;
+  return "five digits or capital letters that are an error's, such as 42501";
+}
 // What CEL can call by its name after a dot.
 std::optional<std::string> expect_identifier(std::string_view value) {
   const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
@@ -180,6 +187,23 @@ constexpr Key kKeys[] = {
      .fallback = "false",
      .choices = kNoYes,
      .why = "Whether reviewers see the server's plan: EXPLAIN, by the catalog's connection."},
+    {.path = "rules[].limit",
+     .type = Type::kSection,
+     .why = "How much of a statement's result may pass: behind that it is cut with an error."},
+    {.path = "rules[].limit.rows",
+     .type = Type::kCount,
+     .fallback = "0",
+     .max = 1'000'000'000'000,
+     .why = "Rows; 0: any number."},
+    {.path = "rules[].limit.bytes",
+     .type = Type::kBytes,
+     .fallback = "0",
+     .max = uint64_t{1} << 40,
+     .why = "Bytes of rows; 0: any number."},
+    {.path = "rules[].sqlstate",
+     .fallback = "42501",
+     .why = "What a client's program is told by a refusal: five characters.",
+     .check = expect_sqlstate},
     {.path = "lists", .type = Type::kSections, .why = "Values with a name: `lists.NAME` in conditions."},
     {.path = "lists[].name",
      .required = true,
@@ -260,6 +284,11 @@ constexpr Key kKeys[] = {
      .max = cel::kExpressionBytesMax,
      .has_lines = true,
      .why = "Whom it does not concern: a condition on statements, in CEL."},
+    {.path = "masks[].nulls",
+     .type = Type::kChoice,
+     .fallback = "keep",
+     .choices = kNulls,
+     .why = "Whether a NULL is shown, or masked as a value would be."},
     {.path = "masks[].when_unknown",
      .type = Type::kChoice,
      .fallback = "mask",

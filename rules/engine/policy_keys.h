@@ -23,6 +23,7 @@ inline constexpr std::string_view kSeverities = "info|low|medium|high|critical";
 inline constexpr std::string_view kMeasures = "count|sum|distinct";
 inline constexpr std::string_view kMaskMethods = "redact|null|partial|hash|tokenise|bucket";
 inline constexpr std::string_view kWhenUnknown = "mask|block|allow";
+inline constexpr std::string_view kNulls = "keep|mask";
 inline constexpr std::string_view kPredicates = "allow|block";
 inline constexpr std::string_view kDetectors =
     "email|pan|iban|ssn|phone|passport|tax|jwt|pem|token|ipv4|ipv6|birth_date";

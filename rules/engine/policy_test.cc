@@ -245,6 +245,25 @@ std::string rule_with(std::string_view when) {
   return "rules:\n  - id: r\n    on: statement\n    then: alert\n    when: " + std::string(when) + "\n";
 }
 
+std::string limited_with(std::string_view keys, std::string_view on = "statement") {
+  return "rules:\n  - id: r\n    on: " + std::string(on) + "\n    when: 'true'\n    " + std::string(keys) + "\n";
+}
+
+TEST(Policy, Limits) {
+  const auto policy = load(limited_with("then: alert\n    sqlstate: 54P99\n    limit: {rows: 1000, bytes: 1MiB}"));
+  ASSERT_TRUE(policy);
+  EXPECT_EQ(policy->rules[0].limit->rows, 1000U);
+  EXPECT_EQ(policy->rules[0].limit->bytes, 1U << 20);
+  EXPECT_EQ(policy->rules[0].sqlstate, "54P99");
+  EXPECT_EQ(load(limited_with("then: block"))->rules[0].sqlstate, "42501");
+  for (const std::string_view keys :
+       {"then: block\n    limit: {rows: 1}", "then: alert\n    limit: {}", "then: alert\n    limit: {rows: 0}",
+        "then: alert\n    limit: {rows: x}", "then: block\n    sqlstate: 00000", "then: block\n    sqlstate: 4250",
+        "then: alert\n    limit: {rows: 1}\n    window: {count: 'true', over: 5m, at_least: 2}"})
+    EXPECT_FALSE(load(limited_with(keys))) << keys;
+  EXPECT_FALSE(load(limited_with("then: alert\n    limit: {rows: 1}", "connect")));
+}
+
 std::string held_with(std::string_view hold) {
   return "rules:\n  - id: r\n    on: statement\n    then: hold\n    when: 'true'\n    hold: " + std::string(hold) +
          "\n";
