@@ -177,6 +177,12 @@ constexpr std::array kSchema{
         .choices = "auto|always",
         .why = "When statements are analysed for what they do, which the record then says of each. `auto`: while there "
                "are rules."},
+    Key{.path = "rules.mask_key",
+        .max = 4096,
+        .note = "<agent.state_dir>/mask-key",
+        .why = "The file of the secret that `hash` and `tokenise` compute with: 32 bytes or 64 hexadecimal digits, for "
+               "root only. Made if there is none. Hosts with the same file give the same value the same token.",
+        .check = config::expect_absolute_path},
 
     Key{.path = "capture", .type = Type::kSection, .why = "The kernel side and its buffers."},
     Key{.path = "capture.plane",
@@ -340,6 +346,8 @@ Result<AgentConfig> from_settings(const config::Settings& settings) {
   config.collector.enrolment_token_file = settings.text("collector.enrolment_token_file");
   GH_TRY(read_databases(settings, config.databases));
   if (settings.has("rules.files")) config.rules.files = settings.texts("rules.files");
+  config.rules.mask_key =
+      settings.has("rules.mask_key") ? settings.text("rules.mask_key") : config.agent.state_dir + "/mask-key";
   config.rules.always_facts = settings.text("rules.facts") == "always";
   config.capture = read_capture(settings);
   config.spool.bytes_max = settings.bytes("spool.bytes_max");

@@ -82,6 +82,7 @@ struct AgentConfig {
   struct Rules {
     std::vector<std::string> files;  // and folders
     bool always_facts = false;
+    std::string mask_key;  // a file
   } rules;
 
   struct Capture {

@@ -100,6 +100,7 @@ void Examiner::set_policy(std::shared_ptr<const rules::Policy> policy) {
     add(judged_before_, judge_->counters());
     state = judge_->export_state();
   }
+  masks_.set_policy(policy);
   judge_ = policy == nullptr ? nullptr : std::make_unique<rules::Judge>(std::move(policy));
   import_state(state);
   findings_.clear();
@@ -127,6 +128,8 @@ void Examiner::begin(const Subject& subject, Occasion occasion, uint64_t time_un
   is_summary_made_ = false;
   is_in_doubt_ = false;
   changes_state_ = false;
+  limit_ = {};
+  limited_by_ = nullptr;
   enforcement_ = subject.enforcement;
   now_unix_ns_ = time_unix_ns;
   event_.occasion = occasion;
@@ -175,9 +178,12 @@ Examined Examiner::examine_activity(const Subject& subject, const Activity& acti
   event_.outcome = word_of(activity.outcome, kOutcomeWords);
   event_.fidelity = word_of(activity.fidelity, kFidelityWords);
   switch (activity.kind) {
-    case ActivityKind::kStatement:
+    case ActivityKind::kStatement: {
       examine_statement(subject, activity);
-      return examined();
+      Examined examined = this->examined();
+      if (stage_ == Stage::kAsked && enforcement_ == Subject::Enforcement::kInline) examined.answer = answer_plan();
+      return examined;
+    }
     case ActivityKind::kConnect:
       event_.connect.protocol_version = activity.protocol_version;
       event_.connect.options.clear();
@@ -275,6 +281,7 @@ void Examiner::examine_statement(const Subject& subject, const Activity& activit
                    .error = activity.error_message};
   const bool is_by_name = !activity.resolved_text.empty();
   ahead_.reset();
+  masks_.begin();
   examine_text(activity.text, activity, subject, is_by_name ? Part::kName : Part::kWhole);
   if (is_by_name) {
     // What EXECUTE and FETCH run is a statement as well, and what it does happens. The analyzer's answer is good for
@@ -282,6 +289,7 @@ void Examiner::examine_statement(const Subject& subject, const Activity& activit
     if (!is_summary_made_) add_to_summary();
     examine_text(activity.resolved_text, activity, subject, Part::kNamed);
   }
+  find_masks();
   if (is_asked) return;
   memory.tell(activity);
   if (activity.transaction == TransactionState::kIdle) memory.state_.on_ready('I');
@@ -296,6 +304,8 @@ void Examiner::examine_text(std::string_view text, const Activity& activity, con
   // A resolver's facts are of one analyzer's and one catalog; without a catalog there are none.
   if (analyzed.resolved != nullptr) id = ~analyzed.resolved->id;
   facts_key_ = (facts_key_ * 0x9E37'79B9'7F4A'7C15ULL) ^ id;
+  const bool has_masks = masks_.any() && judge_ != nullptr && (stage_ == Stage::kAsked || stage_ == Stage::kFinished);
+  const sql::StatementsLineage* lineage = has_masks ? trace(text, analyzed, subject, memory.state_) : nullptr;
   const size_t count = rules::statements_of(analyzed.facts);
   for (size_t i = 0; i < count; ++i) {
     // What is examined next takes the view's place. Of a single statement the summary is made if it is asked for.
@@ -309,6 +319,7 @@ void Examiner::examine_text(std::string_view text, const Activity& activity, con
     ++statements_;
     if (statements_ > 1) add_to_summary();
     judge_event();
+    if (has_masks) judge_masks(analyzed, i, lineage, subject, part);
     const bool changes = may_change_state(event_.statement.statement, event_.statement.effects);
     changes_state_ = changes_state_ || changes;
     if (part == Part::kName || activity.outcome == Outcome::kSkipped) continue;
@@ -322,11 +333,70 @@ void Examiner::examine_text(std::string_view text, const Activity& activity, con
     if (!changes || i + 1 == count || analyzed.resolved == nullptr) continue;
     if (!is_summary_made_) add_to_summary();
     analyzed.resolved = &resolver_.resolve(*analyzed.facts, *subject.catalog, state.names());
+    if (lineage != nullptr) lineage = trace(text, analyzed, subject, state);
   }
 }
 
+// Null: nothing is known of what it gives.
+const sql::StatementsLineage* Examiner::trace(std::string_view text, const rules::Analyzed& analyzed,
+                                              const Subject& subject, const sql::SessionState& state) {
+  if (!masks_.needs_lineage() || analyzed.facts == nullptr || !analyzed.facts->parsed) return nullptr;
+  static const std::shared_ptr<const sql::Catalog> kNone;
+  const auto& catalog = subject.catalog == nullptr ? kNone : *subject.catalog;
+  return &tracer_.trace(text, state.lexical(), *analyzed.facts, analyzed.resolved, catalog, state.names());
+}
+
+void Examiner::judge_masks(const rules::Analyzed& analyzed, size_t index, const sql::StatementsLineage* lineage,
+                           const Subject& subject, Part part) {
+  const bool is_known = lineage != nullptr && index < lineage->statements.size();
+  Masks::Shown shown{.lineage = is_known ? &lineage->statements[index] : nullptr,
+                     .is_replication = analyzed.facts == nullptr && event_.statement.protocol == "replication",
+                     .replaces = part == Part::kNamed};
+  if (subject.catalog != nullptr) shown.catalog = *subject.catalog;
+  masks_.add(rules::Variables(event_), shown);
+}
+
+// What masks do is found as what rules do.
+void Examiner::find_masks() {
+  if (!masks_.any() || judge_ == nullptr) return;
+  for (const Masks::Met& met : masks_.met()) {
+    const rules::Mask& mask = judge_->policy().masks[met.mask];
+    const bool is_decided = enforcement_ == Subject::Enforcement::kInline ||
+                            (enforcement_ == Subject::Enforcement::kRefused && met.blocks);
+    // What was masked of a released statement's answer the shim tells itself.
+    if (enforcement_ == Subject::Enforcement::kReleased && !met.would && !met.blocks) continue;
+    std::string& message = messages_.emplace_back();
+    if (met.blocks) message = "refused by mask " + mask.id + ": " + std::string(met.reason);
+    findings_.push_back({.rule = mask.id,
+                         .action = met.blocks ? rules::Action::kBlock : rules::Action::kMask,
+                         .would = met.would || !is_decided,
+                         .severity = met.blocks ? rules::Severity::kMedium : rules::Severity::kInfo,
+                         .message = message});
+  }
+}
+
+void Examiner::limit_by(const rules::Rule& rule) {
+  const auto lower = [](uint64_t& limit, uint64_t other) {
+    const bool is_lower = other != 0 && (limit == 0 || other < limit);
+    if (is_lower) limit = other;
+    return is_lower;
+  };
+  const bool has_fewer_rows = lower(limit_.rows, rule.limit->rows);
+  if (lower(limit_.bytes, rule.limit->bytes) || has_fewer_rows) limited_by_ = &rule;
+}
+
+std::shared_ptr<const AnswerPlan> Examiner::answer_plan() {
+  if (judge_ == nullptr) return nullptr;
+  std::shared_ptr<AnswerPlan> plan = masks_.any() ? masks_.take_plan() : nullptr;
+  if (limited_by_ == nullptr) return plan;
+  if (plan == nullptr) plan = std::make_shared<AnswerPlan>();
+  plan->policy = judge_->shared_policy();
+  plan->limit = limit_;
+  plan->limited_by = limited_by_;
+  return plan;
+}
+
 bool Examiner::is_carried_out(rules::Action action) const {
-  // Masks are not, so far.
   if (action == rules::Action::kAlert) return true;
   switch (enforcement_) {
     case Subject::Enforcement::kNone:
@@ -351,6 +421,7 @@ void Examiner::judge_event() {
     if (std::ranges::find(found_rules_, finding.rule) != found_rules_.end()) continue;
     found_rules_.push_back(finding.rule);
     const rules::Rule& rule = judge_->rule(finding);
+    if (rule.limit && !finding.would) limit_by(rule);
     std::string& message = messages_.emplace_back();
     judge_->append_message(finding, variables.values(), message);
     findings_.push_back({.rule = rule.id,
@@ -358,6 +429,7 @@ void Examiner::judge_event() {
                          .would = finding.would || !is_carried_out(finding.action),
                          .severity = rule.severity,
                          .message = message,
+                         .sqlstate = rule.sqlstate,
                          .is_in_doubt = finding.in_doubt});
   }
 }

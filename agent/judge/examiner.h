@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/judge/masks.h"
 #include "agent/protocol/activity.h"
 #include "agent/sql/analyzer.h"
 #include "agent/sql/catalog.h"
@@ -74,6 +75,7 @@ struct Found {
   bool would = false;  // recorded only
   rules::Severity severity = rules::Severity::kMedium;
   std::string_view message{};
+  std::string_view sqlstate = "42501";  // of its refusal
   bool is_in_doubt = false;
   std::span<const MaskedColumn> masked{};  // of a mask that was carried out; the examiner leaves it empty
 };
@@ -98,6 +100,8 @@ struct Examined {
   bool is_in_doubt = false;
   // It may change how later texts are read or what names in them mean.
   bool changes_state = false;
+  // Of a request that is being decided inline: what its answer passes through. Null: it passes as it is.
+  std::shared_ptr<const AnswerPlan> answer{};
 };
 
 // How an activity that ends a session was covered; for rules about disconnects.
@@ -170,6 +174,13 @@ class Examiner {
   rules::Analyzed analyze(std::string_view text, const Activity& activity, const Subject& subject,
                           const sql::SessionState& state);
   void judge_event();
+  void judge_masks(const rules::Analyzed& analyzed, size_t index, const sql::StatementsLineage* lineage,
+                   const Subject& subject, Part part);
+  const sql::StatementsLineage* trace(std::string_view text, const rules::Analyzed& analyzed, const Subject& subject,
+                                      const sql::SessionState& state);
+  void find_masks();
+  void limit_by(const rules::Rule& rule);
+  [[nodiscard]] std::shared_ptr<const AnswerPlan> answer_plan();
   void add_to_summary();
   void add_words(rules::Texts& words, std::string_view schema, std::string_view name);
   [[nodiscard]] Examined examined() const;
@@ -177,7 +188,9 @@ class Examiner {
   Options options_;
   sql::Analyzer analyzer_;
   sql::Resolver resolver_;
+  sql::LineageTracer tracer_;
   std::unique_ptr<rules::Judge> judge_;
+  Masks masks_;
   uint64_t not_parsed_ = 0;
   rules::JudgeCounters judged_before_{};  // by policies that went
 
@@ -189,6 +202,8 @@ class Examiner {
   Subject::Enforcement enforcement_ = Subject::Enforcement::kNone;
   bool is_in_doubt_ = false;
   bool changes_state_ = false;
+  rules::ResultLimit limit_{};
+  const rules::Rule* limited_by_ = nullptr;  // the first whose limit is the lowest
   std::optional<sql::SessionState> ahead_{};  // kAsked: with what the statements before this one of the text set
   uint64_t facts_key_ = 0;
   sql::Effects effects_{};

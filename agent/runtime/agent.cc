@@ -400,6 +400,7 @@ Status Agent::open_inline_path(const LiveSource& live) {
                               .boot_id = boot_id_,
                               .host = config::host_name(),
                               .always_facts = config_.rules.always_facts,
+                              .mask_key = config_.rules.mask_key,
                               .unix_minus_boottime_ns = builder_->time_base().unix_minus_boottime_ns,
                               .maps = live.begin_gate(),
                               .wake = [fd = wake_.get()] {

@@ -77,7 +77,14 @@ class InlineDesk::Session final : public shim::SessionJudge {
     learn_from(request);
     const judge::Examined examined = desk_.examiner_.examine_request(
         subject(judge::Subject::Enforcement::kInline), request, unix_ns(), purpose == shim::Purpose::kRun);
-    if (examined.decisive == nullptr && !examined.is_in_doubt) return {.changes_state = examined.changes_state};
+    if (examined.decisive == nullptr && !examined.is_in_doubt) {
+      shim::Ruling ruling{.changes_state = examined.changes_state};
+      if (examined.answer != nullptr)
+        ruling.guard = std::make_shared<ResultMasker>(
+            examined.answer, desk_.mask_keys_, desk_.queue_,
+            ResultMasker::Request{.socket = socket_, .offset = request.request_offset});
+      return ruling;
+    }
     return refusal(examined);
   }
 
@@ -113,6 +120,7 @@ class InlineDesk::Session final : public shim::SessionJudge {
     const judge::Found* const found = examined.decisive;
     const bool is_hold = found != nullptr && found->action == rules::Action::kHold;
     rule_ = found == nullptr ? kInDoubtRule : found->rule;
+    sqlstate_ = found == nullptr ? "42501" : found->sqlstate;
     if (found == nullptr)
       message_ = "refused: a rule of this host could not be evaluated for this statement";
     else
@@ -123,6 +131,7 @@ class InlineDesk::Session final : public shim::SessionJudge {
     const bool is_end = found != nullptr && found->action == rules::Action::kTerminate;
     return {.kind = is_end ? shim::Ruling::Kind::kTerminate : shim::Ruling::Kind::kRefuse,
             .rule = rule_,
+            .sqlstate = sqlstate_,
             .message = message_,
             .detail = detail_,
             .hint = hint_};
@@ -134,7 +143,7 @@ class InlineDesk::Session final : public shim::SessionJudge {
   SocketId socket_;
   std::function<void()> resume_;
   bool is_own_ = false, is_introduced_ = false, is_awaited_ = false, is_stranger_ = false;
-  std::string rule_, message_, detail_, hint_;  // of the latest refusal
+  std::string rule_, sqlstate_, message_, detail_, hint_;  // of the latest refusal
 };
 
 Result<std::unique_ptr<InlineDesk>> InlineDesk::open(Options options, CatalogBook* catalogs) {
@@ -199,6 +208,7 @@ void InlineDesk::on_mail() {
   }
   for (Letter& letter : letters) {
     if (letter.socket == 0) {
+      mask_keys_ = letter.policy == nullptr ? nullptr : derive_keys(*options_.mask_secret, *letter.policy);
       examiner_.set_policy(std::move(letter.policy));
       if (!letter.state.empty()) examiner_.import_state(letter.state);
     } else if (const auto found = sessions_.find(letter.socket); found != sessions_.end()) {

@@ -15,6 +15,7 @@
 
 #include "agent/config/agent_config.h"
 #include "agent/judge/examiner.h"
+#include "agent/runtime/result_masker.h"
 #include "agent/runtime/subjects.h"
 #include "agent/shim/record_queue.h"
 #include "agent/shim/worker.h"
@@ -37,6 +38,7 @@ class InlineDesk final : public shim::WorkerHost {
     bool always_facts = false;
     TimeBase time{};
     uint32_t own_pid = 0;                // whose connections are let through
+    std::shared_ptr<const mask::MasterKey> mask_secret;
     std::function<void(uint64_t)> beat;  // the worker lives; with the time
     std::function<void()> wake;          // the other thread has something to do
   };
@@ -73,6 +75,7 @@ class InlineDesk final : public shim::WorkerHost {
   const UniqueFd mail_;
   shim::RecordQueue queue_;
   judge::Examiner examiner_;
+  std::shared_ptr<const MaskKeys> mask_keys_;  // of the examiner's policy
   std::unordered_map<SocketId, Session*> sessions_;
   uint64_t beaten_ns_ = 0;
 

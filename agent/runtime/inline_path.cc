@@ -237,12 +237,14 @@ Result<std::unique_ptr<InlinePath>> InlinePath::open(Options options, CatalogBoo
   redirect.maps = options.maps;
   GH_ASSIGN(state->redirect, shim::Redirect::open(redirect));
 
+  GH_ASSIGN(mask::MasterKey mask_secret, open_mask_secret(options.mask_key).context("rules.mask_key"));
   InlineDesk::Options desk{.agent_id = options.agent_id,
                            .boot_id = options.boot_id,
                            .host = options.host,
                            .always_facts = options.always_facts,
                            .time = {.unix_minus_boottime_ns = options.unix_minus_boottime_ns},
                            .own_pid = static_cast<uint32_t>(::getpid()),
+                           .mask_secret = std::make_shared<const mask::MasterKey>(std::move(mask_secret)),
                            .beat = [raw = state->redirect.get()](uint64_t now_ns) { raw->beat(now_ns); },
                            .wake = options.wake};
   for (const GatedPlace& place : places) desk.databases.push_back(place.database);

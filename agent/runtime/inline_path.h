@@ -31,6 +31,7 @@ class InlinePath {
     std::vector<AgentConfig::Database> databases;  // those without a gate are passed over
     std::string agent_id, boot_id, host;
     bool always_facts = false;
+    std::string mask_key;  // file of the secret that masks compute with; made if there is none
     int64_t unix_minus_boottime_ns = 0;
     std::shared_ptr<const rules::Policy> policy;  // null: none
     std::string rules_state;                      // as Examiner::export_state()

@@ -148,6 +148,11 @@ class Catalog {
   // False: this role may lack USAGE on it, and the server then looks further.
   [[nodiscard]] bool is_usable(Oid schema, std::string_view role) const;
 
+  template <typename Visit>
+  void each_relation(const Visit& visit) const {
+    for (const auto& [oid, relation] : relations_) visit(relation);
+  }
+
   // All of that name, in whatever schema.
   [[nodiscard]] std::span<const CatalogRelation* const> relations(std::string_view name) const;
   [[nodiscard]] std::span<const CatalogFunction* const> functions(std::string_view name) const;

@@ -88,6 +88,7 @@ class Judge {
   bool import_state(std::string_view bytes);
 
   [[nodiscard]] const Policy& policy() const { return *policy_; }
+  [[nodiscard]] const std::shared_ptr<const Policy>& shared_policy() const { return policy_; }
   [[nodiscard]] const Rule& rule(const Finding& finding) const { return policy_->rules[finding.rule]; }
   [[nodiscard]] const JudgeCounters& counters() const { return counters_; }
 

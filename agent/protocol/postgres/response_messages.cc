@@ -169,7 +169,8 @@ std::optional<Column> ColumnReader::next() {
   m.table_oid = r.be<uint32_t>();
   m.attribute = r.be<uint16_t>();
   m.type_oid = r.be<uint32_t>();
-  r.take(2 + 4);  // type size, type modifier
+  r.take(2);  // type size
+  m.type_modifier = static_cast<int32_t>(r.be<uint32_t>());
   m.is_binary = r.be<uint16_t>() == 1;
   if (!r.ok()) return std::nullopt;
   left_ = r.rest();

@@ -67,6 +67,7 @@ struct Column {
   uint32_t table_oid = 0;
   uint16_t attribute = 0;  // column number within the table, 0: none
   uint32_t type_oid = 0;
+  int32_t type_modifier = -1;
   bool is_binary = false;
 };
 class ColumnReader {
