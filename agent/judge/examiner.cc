@@ -165,7 +165,8 @@ Examined Examiner::examined() const {
                     .is_in_doubt = is_in_doubt_,
                     .changes_state = changes_state_};
   for (const Found& found : findings_) {
-    if (found.would || found.action == rules::Action::kAlert) continue;
+    // What is masked goes on.
+    if (found.would || found.action <= rules::Action::kMask) continue;
     if (examined.decisive == nullptr || found.action > examined.decisive->action) examined.decisive = &found;
   }
   return examined;

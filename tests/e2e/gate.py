@@ -15,7 +15,7 @@ import socket
 import subprocess
 import time
 
-from tests.e2e import gate_hostile, gate_refusals, gate_talks
+from tests.e2e import gate_hostile, gate_masks, gate_refusals, gate_talks
 from tests.e2e.context import Failed, require
 from tests.e2e.judged import counter
 from tests.e2e.gate_talks import Way
@@ -239,6 +239,67 @@ def refusals_by_catalog(context):
             gate_refusals.run(site.outer_port, (site.server.port, ASIDE), inner, site.server,
                               list(gate_refusals.catalog_cases()), IS_FULL)
             _require_unseen(stack, site)
+
+
+def masks(context):
+    """What a mask names does not reach the client, however it is asked for; what it does not name comes unchanged."""
+    seed = int(os.environ.get("GATEHOUSE_SEED", "0")) or int(time.time())
+    print(f"    GATEHOUSE_SEED={seed}")
+    values = gate_masks.Values(seed)
+    with Site(context) as site:
+        gate_masks.fill(site.server, values)
+        stack = site.stack(_write_rules(context, gate_masks.RULES))
+        stack.agent.database_settings += (f"    catalog:\n      connection: host={ASIDE} port={site.server.port} "
+                                          "user=postgres\n      databases: [talk]\n")
+        with stack:
+            stack.agent.wait_until(lambda: counter(stack, "catalogs_loaded") >= 1, "catalogs", 90)
+            gate_masks.benign(site.server.port, site.server.port, ASIDE)
+            gate_masks.evasions(site.server.port, values, seed, 4000 if IS_FULL else 300)
+            _masks_recorded(stack, site)
+            _limits(site)
+            require(stack.agent.is_running, "the agent has ended")
+
+
+def _masks_recorded(stack, site):
+    """Columns, methods, counts and the mask, on the statement's event; whom a mask does not concern, it does not."""
+    trusted = gate_masks.Client(site.server.port, False, "trusted")
+    sql = "select id, name, email, city from customers where id <= 3 /* recorded */"
+    trusted.run(sql)
+    trusted.close()
+    client = gate_masks.Client(site.server.port, True)
+    client.run(sql)
+    client.close()
+
+    def told():
+        events = stack.collector.query('statement.text.contains("/* recorded */")')
+        return events if len(events) == 2 else None
+
+    events = stack.agent.wait_until(told, "both statements", 30)
+    by_user = {field(e, "session.user"): e for e in events}
+    require(sorted(field(by_user["postgres"], "masked")) == [
+        "public.customers.email partial 3 contact", "public.customers.name hash 3 names"], by_user["postgres"])
+    require(field(by_user["postgres"], "verdict") == "mask", by_user["postgres"])
+    require(set(field(by_user["postgres"], "findings")) == {"contact", "names", "later"}, by_user["postgres"])
+    require(field(by_user["trusted"], "masked") == ["public.customers.email partial 3 contact"], by_user["trusted"])
+
+
+def _limits(site):
+    """A result is cut with an error, and the transaction is failed at both ends."""
+    for binary in (False, True):
+        client = gate_masks.Client(site.server.port, binary)
+        got, error = client.run("select id from many")
+        require(error == "42501" and b"cut after 1000 rows" in got, (error, got[-200:]))
+        got, error = client.run("select count(*) from many")
+        require(error is None, (error, got))
+        client.run("begin")
+        _, error = client.run("select id from many")
+        require(error == "42501", error)
+        _, error = client.run("select 1")
+        require(error == "25P02", f"the transaction goes on: {error}")
+        client.run("rollback")
+        _, error = client.run("select 1")
+        require(error is None, error)
+        client.close()
 
 
 def record(context):

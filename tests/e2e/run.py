@@ -59,6 +59,7 @@ SCENARIOS = (
     ("gate-talks", gate.talks),
     ("gate-refusals", gate.refusals),
     ("gate-refusals-catalog", gate.refusals_by_catalog),
+    ("gate-masks", gate.masks),
     ("gate-record", gate.record),
     ("gate-failure", gate.failure),
     ("gate-reload", gate.reload),
