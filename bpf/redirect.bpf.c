@@ -365,26 +365,33 @@ static __always_inline struct gh_leg *leg_of_peer(struct bpf_sock_addr *ctx, con
 	return leg && leg->run == gh_run ? leg : NULL;
 }
 
-/* Why here: accept() asks the same as getpeername() does, so a server is told of its client by both. */
+/*
+ * Why here: accept() asks the same as getpeername() does, so a server is told of its client by both. A client that was
+ * led away sees the server that it asked for.
+ */
 SEC("cgroup/getpeername4")
 int peer_tcp4(struct bpf_sock_addr *ctx)
 {
+	const __u8 *shown;
 	__u8 address[16] = {};
 	const struct gh_led *led;
-	struct gh_leg *leg;
+	const struct gh_leg *leg;
+	__u16 port;
 
 	*(__u32 *)address = ctx->user_ip4;
 	led = led_of(ctx, is_loopback(address, true));
 	if (led) {
-		ctx->user_ip4 = *(const __u32 *)led->address;
-		ctx->user_port = bpf_htons(led->port);
-		return 1;
+		shown = led->address;
+		port = led->port;
+	} else {
+		leg = leg_of_peer(ctx, address);
+		if (!leg || !leg->client_is_v4)
+			return 1;
+		shown = leg->client_address;
+		port = leg->client_port;
 	}
-	leg = leg_of_peer(ctx, address);
-	if (!leg || !leg->client_is_v4)
-		return 1;
-	ctx->user_ip4 = *(__u32 *)leg->client_address;
-	ctx->user_port = bpf_htons(leg->client_port);
+	ctx->user_ip4 = *(const __u32 *)shown;
+	ctx->user_port = bpf_htons(port);
 	return 1;
 }
 
@@ -394,8 +401,9 @@ int peer_tcp6(struct bpf_sock_addr *ctx)
 	__u32 words[4] = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] };
 	bool is_v4 = !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
 	const struct gh_led *led;
-	const __u32 *client;
-	struct gh_leg *leg;
+	const struct gh_leg *leg;
+	const __u32 *shown;
+	__u16 port;
 
 	if (is_v4) {
 		words[0] = words[3];
@@ -403,33 +411,21 @@ int peer_tcp6(struct bpf_sock_addr *ctx)
 	}
 	led = led_of(ctx, is_loopback((const __u8 *)words, is_v4));
 	if (led) {
-		const __u32 *server = (const __u32 *)led->address;
-
-		ctx->user_ip6[3] = is_v4 ? server[0] : server[3];
-		if (!is_v4) {
-			ctx->user_ip6[0] = server[0];
-			ctx->user_ip6[1] = server[1];
-			ctx->user_ip6[2] = server[2];
-		}
-		ctx->user_port = bpf_htons(led->port);
-		return 1;
-	}
-	leg = leg_of_peer(ctx, (const __u8 *)words);
-	if (!leg)
-		return 1;
-	client = (const __u32 *)leg->client_address;
-	if (leg->client_is_v4) {
-		ctx->user_ip6[0] = 0;
-		ctx->user_ip6[1] = 0;
-		ctx->user_ip6[2] = bpf_htonl(0xffff);
-		ctx->user_ip6[3] = client[0];
+		shown = (const __u32 *)led->address;
+		port = led->port;
 	} else {
-		ctx->user_ip6[0] = client[0];
-		ctx->user_ip6[1] = client[1];
-		ctx->user_ip6[2] = client[2];
-		ctx->user_ip6[3] = client[3];
+		leg = leg_of_peer(ctx, (const __u8 *)words);
+		if (!leg)
+			return 1;
+		is_v4 = leg->client_is_v4;
+		shown = (const __u32 *)leg->client_address;
+		port = leg->client_port;
 	}
-	ctx->user_port = bpf_htons(leg->client_port);
+	ctx->user_ip6[0] = is_v4 ? 0 : shown[0];
+	ctx->user_ip6[1] = is_v4 ? 0 : shown[1];
+	ctx->user_ip6[2] = is_v4 ? bpf_htonl(0xffff) : shown[2];
+	ctx->user_ip6[3] = is_v4 ? shown[0] : shown[3];
+	ctx->user_port = bpf_htons(port);
 	return 1;
 }
 

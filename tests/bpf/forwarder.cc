@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -64,6 +65,38 @@ shim::Place place_at(const std::string& where, uint16_t port, shim::OnFailure on
   return place;
 }
 
+shim::Place far_place(const std::string& where, uint16_t port, shim::OnFailure on_failure) {
+  shim::Place place = place_at(where, port, on_failure);
+  place.is_far = true;
+  return place;
+}
+
+namespace {
+
+SocketAddress server_of(const shim::Place& place) {
+  SocketAddress address;
+  if (place.transport == Transport::kTcp4) {
+    auto* const in = reinterpret_cast<sockaddr_in*>(&address.storage);
+    in->sin_family = AF_INET;
+    in->sin_port = htons(place.server.port);
+    std::memcpy(&in->sin_addr, place.server.address.data(), 4);
+    address.bytes = sizeof(*in);
+  } else {
+    auto* const in = reinterpret_cast<sockaddr_in6*>(&address.storage);
+    in->sin6_family = AF_INET6;
+    in->sin6_port = htons(place.server.port);
+    std::memcpy(&in->sin6_addr, place.server.address.data(), 16);
+    address.bytes = sizeof(*in);
+  }
+  return address;
+}
+
+const char* loopback_of(const shim::Place& place) {
+  return place.transport == Transport::kTcp4 ? "127.0.0.1" : "::1";
+}
+
+}  // namespace
+
 Forwarder::Forwarder(shim::Redirect& redirect, const std::vector<shim::Place>& places, const std::string& unix_folder)
     : redirect_(redirect) {
   redirect_.beat(boottime_ns());
@@ -80,11 +113,11 @@ Forwarder::Forwarder(shim::Redirect& redirect, const std::vector<shim::Place>& p
       listeners_.push_back(listening(path));
       led = redirect_.lead_unix(i, path);
     } else {
-      listeners_.push_back(listening(places[i].transport == Transport::kTcp4 ? "127.0.0.1" : "::1"));
+      listeners_.push_back(listening(loopback_of(places[i])));
       led = redirect_.lead(i, listeners_.back().get());
     }
     EXPECT_TRUE(led) << led.error().message();
-    acceptors_.emplace_back([this, fd = listeners_.back().get(), path = places[i].path] { accept_from(fd, path); });
+    acceptors_.emplace_back([this, fd = listeners_.back().get(), place = places[i]] { accept_from(fd, place); });
   }
 }
 
@@ -111,24 +144,43 @@ std::vector<Forwarded> Forwarder::sessions() {
   return sessions_;
 }
 
-void Forwarder::accept_from(int listener, std::string server_path) {
+void Forwarder::listen_there(const shim::Place& place, size_t index, int netns) {
+  std::thread([&] {
+    EXPECT_EQ(::setns(netns, CLONE_NEWNET), 0);
+    listeners_.push_back(listening(loopback_of(place)));
+  }).join();
+  const Status led = redirect_.lead_there(index, listeners_.back().get());
+  EXPECT_TRUE(led) << led.error().message();
+  acceptors_.emplace_back([this, fd = listeners_.back().get(), place] { accept_from(fd, place); });
+}
+
+void Forwarder::accept_from(int listener, shim::Place place) {
   while (!is_ending_) {
     UniqueFd client(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
     if (!client.valid()) continue;
     const Forwarded session{.opener = redirect_.take_opener(client.get()),
                             .client = peer_of(client.get()),
-                            .asked_for = local_of(client.get())};
+                            .asked_for = place.is_far ? text_of(server_of(place)) : local_of(client.get())};
     const std::scoped_lock lock(mutex_);
     sessions_.push_back(session);
     ++forwarding_;
-    std::thread([this, server_path, fd = client.release()] {
-      forward(UniqueFd(fd), server_path);
+    std::thread([this, place, fd = client.release()] {
+      forward(UniqueFd(fd), place);
       --forwarding_;
     }).detach();
   }
 }
 
-UniqueFd Forwarder::reach_server(int client, const std::string& server_path) {
+UniqueFd Forwarder::reach_far(const shim::Place& place) {
+  const SocketAddress server = server_of(place);
+  UniqueFd up(::socket(server.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!redirect_.announce_far(up.get())) return {};
+  return ::connect(up.get(), server.generic(), server.bytes) == 0 ? std::move(up) : UniqueFd();
+}
+
+UniqueFd Forwarder::reach_server(int client, const shim::Place& place) {
+  const std::string& server_path = place.path;
+  if (place.is_far) return reach_far(place);
   SocketAddress server, peer;
   server.bytes = peer.bytes = sizeof(server.storage);
   ::getsockname(client, reinterpret_cast<sockaddr*>(&server.storage), &server.bytes);
@@ -160,8 +212,9 @@ UniqueFd Forwarder::reach_server(int client, const std::string& server_path) {
   return {};
 }
 
-void Forwarder::forward(UniqueFd client, const std::string& server_path) {
-  const UniqueFd server = reach_server(client.get(), server_path);
+void Forwarder::forward(UniqueFd client, const shim::Place& place) {
+  const std::string& server_path = place.path;
+  const UniqueFd server = reach_server(client.get(), place);
   if (!server.valid()) return;
   const int on = 1;
   if (server_path.empty()) setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));

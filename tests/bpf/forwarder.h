@@ -18,9 +18,12 @@ namespace gatehouse::capture::test {
 // A place that is gated: as listening() names it.
 shim::Place place_at(const std::string& where, uint16_t port, shim::OnFailure on_failure = shim::OnFailure::kOpen);
 
+// A place of another host.
+shim::Place far_place(const std::string& where, uint16_t port, shim::OnFailure on_failure = shim::OnFailure::kOpen);
+
 struct Forwarded {
   shim::Opener opener;
-  std::string client, asked_for;  // the accepted socket's peer and its own address
+  std::string client, asked_for;  // the accepted socket's peer and its own address; asked_for of a far place: its own
 };
 
 class Forwarder {
@@ -35,11 +38,14 @@ class Forwarder {
   void play_dead();
   void revive();
   std::vector<Forwarded> sessions();
+  // Takes clients of the far `place` in a network namespace, too.
+  void listen_there(const shim::Place& place, size_t index, int netns);
 
  private:
-  void accept_from(int listener, std::string server_path);
-  void forward(UniqueFd client, const std::string& server_path);
-  UniqueFd reach_server(int client, const std::string& server_path);
+  void accept_from(int listener, shim::Place place);
+  void forward(UniqueFd client, const shim::Place& place);
+  UniqueFd reach_server(int client, const shim::Place& place);
+  UniqueFd reach_far(const shim::Place& place);
 
   shim::Redirect& redirect_;
   std::atomic<bool> is_beating_{true}, is_ending_{false};

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -40,6 +42,26 @@ std::string read_all(int fd) {
   return text;
 }
 
+// The first bytes with the SYN.
+int open_with(int fd, const SocketAddress& to, const std::string& hello) {
+  return ::sendto(fd, hello.data(), hello.size(), MSG_FASTOPEN, to.generic(), to.bytes) < 0 ? errno : 0;
+}
+
+int open_then(int fd, const SocketAddress& to, const std::string& hello, const VisitOptions& options) {
+  if (!options.is_prompt) ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+  if (::connect(fd, to.generic(), to.bytes) != 0) {
+    if (errno != EINPROGRESS) return errno;
+    pollfd done{.fd = fd, .events = POLLOUT, .revents = 0};
+    if (::poll(&done, 1, 5000) != 1) return ETIMEDOUT;
+    int error = 0;
+    socklen_t bytes = sizeof(error);
+    ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
+    if (error != 0) return error;
+  }
+  if (!options.is_prompt) ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  return ::write(fd, hello.data(), hello.size()) < 0 ? errno : 0;
+}
+
 // Lines: error, local, peer, what the server said.
 std::string go(const std::string& where, uint16_t port, const VisitOptions& options) {
   if (options.netns >= 0 && ::setns(options.netns, CLONE_NEWNET) != 0) return std::to_string(errno) + "\n\n\n";
@@ -52,12 +74,20 @@ std::string go(const std::string& where, uint16_t port, const VisitOptions& opti
     const linger reset{.l_onoff = 1, .l_linger = 0};
     setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    const SocketAddress from = address_of(where, options.from_port);
+    const SocketAddress from = address_of(options.local.empty() ? where : options.local, options.from_port);
     if (::bind(fd.get(), from.generic(), from.bytes) != 0) return std::to_string(errno) + "\n\n\n";
   }
-  if (::connect(fd.get(), to.generic(), to.bytes) != 0) return std::to_string(errno) + "\n\n\n";
+  if (options.from_port == 0 && !options.local.empty()) {
+    const SocketAddress from = address_of(options.local);
+    if (::bind(fd.get(), from.generic(), from.bytes) != 0) return std::to_string(errno) + "\n\n\n";
+  }
+  if (!options.device.empty() && ::setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, options.device.data(),
+                                              static_cast<socklen_t>(options.device.size())) != 0)
+    return std::to_string(errno) + "\n\n\n";
   const std::string hello = startup();
-  if (::write(fd.get(), hello.data(), hello.size()) < 0) return std::to_string(errno) + "\n\n\n";
+  if (const int error = options.is_fast ? open_with(fd.get(), to, hello) : open_then(fd.get(), to, hello, options);
+      error != 0)
+    return std::to_string(error) + "\n\n\n";
   std::array<char, kReplyBytesMax> reply{};
   const ssize_t bytes = ::read(fd.get(), reply.data(), reply.size());
   return "0\n" + local_of(fd.get()) + "\n" + peer_of(fd.get()) + "\n" +
@@ -170,8 +200,11 @@ UniqueFd listening(const std::string& where, uint16_t port) {
   return fd;
 }
 
-void Host::listen_at(const std::string& where, uint16_t port) {
-  listeners_.push_back(listening(where, port));
+void Host::listen_at(const std::string& where, uint16_t port, int netns) {
+  std::thread([&] {
+    EXPECT_TRUE(netns < 0 || ::setns(netns, CLONE_NEWNET) == 0);
+    listeners_.push_back(listening(where, port));
+  }).join();
   threads_.emplace_back([this, fd = listeners_.back().get()] { serve(fd); });
 }
 

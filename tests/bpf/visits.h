@@ -39,6 +39,10 @@ struct VisitOptions {
   std::string folder;      // where it goes first: relative paths
   uint32_t uid = 0;
   int netns = -1;
+  std::string local;      // bound to this address
+  std::string device;     // SO_BINDTODEVICE
+  bool is_fast = false;   // the first bytes go with the SYN (sendto with MSG_FASTOPEN)
+  bool is_prompt = true;  // false: connect() does not wait
 };
 // Connects, says a startup message, and hears the server out. In a process of its own.
 Visit visit(const std::string& where, uint16_t port = 0, const VisitOptions& options = {});
@@ -50,7 +54,8 @@ class Host {
   ~Host();
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
-  void listen_at(const std::string& where, uint16_t port = 0);
+  // `netns`: a network namespace's descriptor; -1: this one.
+  void listen_at(const std::string& where, uint16_t port = 0, int netns = -1);
   std::atomic<uint64_t> accepted{0};
   // Of the last that came by a Unix socket.
   std::atomic<pid_t> last_pid{0};
