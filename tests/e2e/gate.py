@@ -253,7 +253,8 @@ def masks(context):
                                           "user=postgres\n      databases: [talk]\n")
         with stack:
             stack.agent.wait_until(lambda: counter(stack, "catalogs_loaded") >= 1, "catalogs", 90)
-            gate_masks.benign(site.server.port, site.server.port, ASIDE)
+            gate_masks.benign(site.server.port, ASIDE)
+            gate_masks.self_test(site.server.port, ASIDE, values, seed, 300)
             gate_masks.evasions(site.server.port, values, seed, 4000 if IS_FULL else 300)
             _masks_recorded(stack, site)
             _limits(site)
@@ -271,11 +272,10 @@ def _masks_recorded(stack, site):
     client.close()
 
     def told():
-        events = stack.collector.query('statement.text.contains("/* recorded */")')
-        return events if len(events) == 2 else None
+        return stack.collector.query('statement.text.contains("/* recorded */")')
 
-    events = stack.agent.wait_until(told, "both statements", 30)
-    by_user = {field(e, "session.user"): e for e in events}
+    stack.agent.wait_until(lambda: len(told()) == 2, "both statements", 30)
+    by_user = {field(e, "session.user"): e for e in told()}
     require(sorted(field(by_user["postgres"], "masked")) == [
         "public.customers.email partial 3 contact", "public.customers.name hash 3 names"], by_user["postgres"])
     require(field(by_user["postgres"], "verdict") == "mask", by_user["postgres"])

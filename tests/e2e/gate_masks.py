@@ -225,8 +225,8 @@ def generated(seed, count):
 class Client:
     """A session that keeps all that it gets. Errors are results."""
 
-    def __init__(self, port, binary, user="postgres"):
-        self.connection = psycopg.connect(host="127.0.0.1", port=port, user=user, dbname="talk", autocommit=True,
+    def __init__(self, port, binary, user="postgres", host="127.0.0.1"):
+        self.connection = psycopg.connect(host=host, port=port, user=user, dbname="talk", autocommit=True,
                                           sslmode="disable")
         self.binary = binary
         self.notices = []
@@ -285,15 +285,28 @@ def fill(server, values):
                 "refresh materialized view stored", database="talk")
 
 
+def self_test(port, host, values, seed, count):
+    """Asked directly, most of them show it: the oracle has eyes."""
+    client = Client(port, False, host=host)
+    client.connection.autocommit = True
+    queries = [q for q in generated(seed, count) if q.startswith(("select", "with", "table", "copy customers to stdout"))
+               and " into " not in q and "lo_from" not in q]
+    shown = sum(bool(values.found_in(client.run(sql)[0])) for sql in queries)
+    client.close()
+    require(shown > 0.7 * len(queries), f"only {shown} of {len(queries)} queries show anything without a mask")
+    print(f"    masks: without the shim {shown} of {len(queries)} queries show a masked value")
+
+
 def evasions(port, values, seed, count):
     """Every query, in text and in binary: nothing shows."""
-    leaks, asked, refused, lost = [], 0, 0, 0
+    leaks, asked, refused, failed, lost = [], 0, 0, 0, 0
     for binary in (False, True):
         client = Client(port, binary)
         for sql in generated(seed, count):
             got, error = client.run(sql)
             asked += 1
             refused += error == "42501"
+            failed += error not in (None, "42501")
             found = values.found_in(got)
             if found:
                 leaks.append((("binary" if binary else "text"), sql, found[:2], got[:120]))
@@ -302,24 +315,19 @@ def evasions(port, values, seed, count):
                 client = Client(port, binary)
         client.close()
     require(not leaks, f"{len(leaks)} of {asked} queries show what is masked: " + "; ".join(map(str, leaks[:8])))
-    print(f"    masks: {asked} queries, none shows a masked value; {refused} refused, {lost} sessions ended")
+    print(f"    masks: {asked} queries, none shows a masked value; {refused} refused, "
+          f"{failed} failed, {lost} sessions ended")
 
 
-def benign(port, direct_port, direct_host):
+def benign(port, direct_host):
     """What touches no masked column comes as it is."""
     harmed = []
     for binary in (False, True):
-        client, other = Client(port, binary), Client(port, binary)
-        other.close()
-        direct = psycopg.connect(host=direct_host, port=direct_port, user="postgres", dbname="talk", autocommit=True,
-                                 sslmode="disable")
-        reference = Client.__new__(Client)
-        reference.connection, reference.binary, reference.notices = direct, binary, []
-        for sql in BENIGN:
-            got, want = client.run(sql), reference.run(sql)
-            if got != want:
-                harmed.append((sql, want, got))
-        client.close()
-        direct.close()
+        answers = []
+        for host in (direct_host, "127.0.0.1"):
+            client = Client(port, binary, host=host)
+            answers.append([client.run(sql) for sql in BENIGN])
+            client.close()
+        harmed += [each for each in zip(BENIGN, *answers) if each[1] != each[2]]
     require(not harmed, f"{len(harmed)} of {2 * len(BENIGN)} harmless answers were changed: {harmed[:4]}")
     print(f"    masks: {2 * len(BENIGN)} harmless answers unchanged")
