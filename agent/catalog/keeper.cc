@@ -16,8 +16,8 @@ namespace gatehouse::catalog {
 namespace {
 
 constexpr std::chrono::seconds kLoadMax{30};
-// DDL comes in bursts, and what a migration does is looked at once.
-constexpr std::chrono::milliseconds kPauseMin{500};
+// DDL comes in bursts; but what is judged inline waits for the look that follows it.
+constexpr std::chrono::milliseconds kPauseMin{100};
 
 struct Read {
   std::string mark;
@@ -71,14 +71,23 @@ std::shared_ptr<const Catalogs> CatalogKeeper::current() const {
   return catalogs_;
 }
 
-void CatalogKeeper::ask_refresh(std::string_view database) {
+uint64_t CatalogKeeper::ask_refresh(std::string_view database) {
+  uint64_t asking = 0;
   {
     const std::lock_guard lock(mutex_);
     const auto found = databases_.find(database);
-    if (found == databases_.end()) return;
+    if (found == databases_.end()) return 0;
     found->second.is_asked = is_asked_ = true;
+    asking = ++found->second.askings;
   }
   wake_.notify_one();
+  return asking;
+}
+
+bool CatalogKeeper::has_looked(std::string_view database, uint64_t asking) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = databases_.find(database);
+  return found == databases_.end() || found->second.looked >= asking;
 }
 
 std::vector<CatalogStatus> CatalogKeeper::status() const {
@@ -103,18 +112,20 @@ void CatalogKeeper::run() {
       if (is_stopping()) return;
       if (!is_round && !database.is_asked) continue;
       database.is_asked = false;
+      const uint64_t asking = database.askings;
       lock.unlock();
-      look_at(name, database);
+      const bool is_seen = look_at(name, database);
       lock.lock();
+      if (is_seen) database.looked = asking;
     }
     wake_.wait_for(lock, kPauseMin, [this] { return is_stopping(); });
   }
 }
 
-void CatalogKeeper::look_at(const std::string& name, Database& database) {
+bool CatalogKeeper::look_at(const std::string& name, Database& database) {
   const Clock::time_point start = Clock::now();
   auto result = read(source_, name, database.change_mark, [this] { return is_stopping(); });
-  if (is_stopping()) return;
+  if (is_stopping()) return false;
   const std::lock_guard lock(mutex_);
   CatalogStatus& status = database.status;
   status.took = since(start);
@@ -123,18 +134,19 @@ void CatalogKeeper::look_at(const std::string& name, Database& database) {
       log::warn("catalog", "a catalogue cannot be read; what was read before stays in use",
                 {{"database", name}, {"reason", result.error().message()}});
     status.error = result.error().message();
-    return;
+    return false;
   }
   status.error.clear();
   status.loaded_at = Clock::now();
   database.change_mark = std::move(result->mark);
-  if (!result->catalog) return;
+  if (!result->catalog) return true;
   if (!status.is_loaded) log::info("catalog", "read", {{"database", name}});
   describe(*result->catalog, status);
   Catalogs next = *catalogs_;
   next[name] = std::move(result->catalog);
   catalogs_ = std::make_shared<const Catalogs>(std::move(next));
   version_.fetch_add(1, std::memory_order_release);
+  return true;
 }
 
 CatalogStatus try_catalog(const CatalogSource& source, const std::string& database) {

@@ -57,8 +57,11 @@ class CatalogKeeper {
   // Any thread. Never null; a database that could not be loaded yet is not in it, one that fails later keeps the last
   // that was read, and status() says so.
   [[nodiscard]] std::shared_ptr<const Catalogs> current() const;
-  // DDL was seen: look soon. Any thread, returns at once; what is asked while a load runs leads to one more.
-  void ask_refresh(std::string_view database);
+  // DDL was seen: look soon. Any thread, returns at once; what is asked while a load runs leads to one more. The number
+  // of this asking, for has_looked(); 0: it keeps no such database.
+  uint64_t ask_refresh(std::string_view database);
+  // A look that began after that asking has ended well: current() has all that was committed by then. Any thread.
+  [[nodiscard]] bool has_looked(std::string_view database, uint64_t asking) const;
   [[nodiscard]] std::vector<CatalogStatus> status() const;
 
  private:
@@ -67,9 +70,11 @@ class CatalogKeeper {
     CatalogStatus status;
     std::string change_mark;  // of the server's catalogues when they were read last
     bool is_asked = true;
+    uint64_t askings = 0, looked = 0;  // how often it was asked, and as of which of them it is known
   };
   void run();
-  void look_at(const std::string& name, Database& database);
+  // False: it could not be read.
+  bool look_at(const std::string& name, Database& database);
   [[nodiscard]] bool is_stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
   const CatalogSource source_;

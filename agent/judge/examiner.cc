@@ -70,6 +70,17 @@ bool may_change_state(const sql::Statement* statement, Effects reached) {
          (statement != nullptr && (!statement->session_changes.empty() || statement->effects.has_any(kChanges)));
 }
 
+// A new table, index or sequence hides nothing that is known under another name; all else may.
+bool may_change_meaning(const rules::StatementView& statement) {
+  constexpr Effects kDefines{Effect::kCreate, Effect::kAlter, Effect::kDrop};
+  if (!statement.effects.has_any(kDefines)) return false;
+  if (statement.effects.has(Effect::kAlter)) return true;
+  constexpr std::string_view kPlain[] = {"table", "index", "sequence", "role", "database", "tablespace"};
+  return std::ranges::any_of(statement.objects, [&](const rules::ObjectView& object) {
+    return object.uses.has_any(kDefines) && std::ranges::find(kPlain, object.kind) == std::end(kPlain);
+  });
+}
+
 void add(rules::JudgeCounters& sum, const rules::JudgeCounters& counters) {
   sum.events += counters.events;
   sum.evaluations += counters.evaluations;
@@ -127,7 +138,7 @@ void Examiner::begin(const Subject& subject, Occasion occasion, uint64_t time_un
   statements_ = 0;
   is_summary_made_ = false;
   is_in_doubt_ = false;
-  changes_state_ = false;
+  changes_state_ = changes_meaning_ = false;
   limit_ = {};
   limited_by_ = nullptr;
   enforcement_ = subject.enforcement;
@@ -163,7 +174,8 @@ Examined Examiner::examined() const {
                     .facts = facts_key_,
                     .effects = effects_,
                     .is_in_doubt = is_in_doubt_,
-                    .changes_state = changes_state_};
+                    .changes_state = changes_state_,
+                    .changes_meaning = changes_meaning_};
   for (const Found& found : findings_) {
     // What is masked goes on.
     if (found.would || found.action <= rules::Action::kMask) continue;
@@ -182,6 +194,7 @@ Examined Examiner::examine_activity(const Subject& subject, const Activity& acti
     case ActivityKind::kStatement: {
       examine_statement(subject, activity);
       Examined examined = this->examined();
+      examined.touches_masked = masks_.has_touched();
       if (stage_ == Stage::kAsked && enforcement_ == Subject::Enforcement::kInline) examined.answer = answer_plan();
       return examined;
     }
@@ -305,7 +318,7 @@ void Examiner::examine_text(std::string_view text, const Activity& activity, con
   // A resolver's facts are of one analyzer's and one catalog; without a catalog there are none.
   if (analyzed.resolved != nullptr) id = ~analyzed.resolved->id;
   facts_key_ = (facts_key_ * 0x9E37'79B9'7F4A'7C15ULL) ^ id;
-  const bool has_masks = masks_.any() && judge_ != nullptr && (stage_ == Stage::kAsked || stage_ == Stage::kFinished);
+  const bool has_masks = masks_.any() && judge_ != nullptr && stage_ != Stage::kAnswered;
   const sql::StatementsLineage* lineage = has_masks ? trace(text, analyzed, subject, memory.state_) : nullptr;
   const size_t count = rules::statements_of(analyzed.facts);
   for (size_t i = 0; i < count; ++i) {
@@ -323,6 +336,13 @@ void Examiner::examine_text(std::string_view text, const Activity& activity, con
     if (has_masks) judge_masks(analyzed, i, lineage, subject, part);
     const bool changes = may_change_state(event_.statement.statement, event_.statement.effects);
     changes_state_ = changes_state_ || changes;
+    changes_meaning_ = changes_meaning_ || may_change_meaning(event_.statement);
+    // Of what it defines the catalog has nothing: those behind it in the text are judged without one.
+    if (is_asked && changes_meaning_) {
+      if (!is_summary_made_) add_to_summary();
+      analyzed.resolved = nullptr;
+      lineage = nullptr;
+    }
     if (part == Part::kName || activity.outcome == Outcome::kSkipped) continue;
     // What is only asked for changes a copy, and that is of use to the statements behind it alone.
     if (is_asked && (!changes || i + 1 == count)) continue;
@@ -351,6 +371,7 @@ void Examiner::judge_masks(const rules::Analyzed& analyzed, size_t index, const 
                            const Subject& subject, Part part) {
   const bool is_known = lineage != nullptr && index < lineage->statements.size();
   Masks::Shown shown{.lineage = is_known ? &lineage->statements[index] : nullptr,
+                     .objects = event_.statement.objects,
                      .is_replication = analyzed.facts == nullptr && event_.statement.protocol == "replication",
                      .replaces = part == Part::kNamed};
   if (subject.catalog != nullptr) shown.catalog = *subject.catalog;
@@ -359,7 +380,7 @@ void Examiner::judge_masks(const rules::Analyzed& analyzed, size_t index, const 
 
 // What masks do is found as what rules do.
 void Examiner::find_masks() {
-  if (!masks_.any() || judge_ == nullptr) return;
+  if (!masks_.any() || judge_ == nullptr || stage_ == Stage::kPrepared || stage_ == Stage::kAnswered) return;
   for (const Masks::Met& met : masks_.met()) {
     const rules::Mask& mask = judge_->policy().masks[met.mask];
     const bool is_decided = enforcement_ == Subject::Enforcement::kInline ||

@@ -100,6 +100,10 @@ struct Examined {
   bool is_in_doubt = false;
   // It may change how later texts are read or what names in them mean.
   bool changes_state = false;
+  // It may change what names that a catalog knows mean, or what runs behind them.
+  bool changes_meaning = false;
+  // It touches what a mask hides, or may.
+  bool touches_masked = false;
   // Of a request that is being decided inline: what its answer passes through. Null: it passes as it is.
   std::shared_ptr<const AnswerPlan> answer{};
 };
@@ -202,6 +206,7 @@ class Examiner {
   Subject::Enforcement enforcement_ = Subject::Enforcement::kNone;
   bool is_in_doubt_ = false;
   bool changes_state_ = false;
+  bool changes_meaning_ = false;
   rules::ResultLimit limit_{};
   const rules::Rule* limited_by_ = nullptr;  // the first whose limit is the lowest
   std::optional<sql::SessionState> ahead_{};  // kAsked: with what the statements before this one of the text set

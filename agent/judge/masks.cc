@@ -193,6 +193,20 @@ void Masks::look_for_leaks(const Used& used, const sql::Lineage& lineage) {
   }
 }
 
+// Another name, another schema, another table in its place: a mask is about names.
+void Masks::look_for_renames(const Used& used, std::span<const rules::ObjectView> objects) {
+  if (policy_->masks[used.mask].when_unknown == WhenUnknown::kAllow) return;
+  for (const rules::ObjectView& object : objects) {
+    if (!object.uses.has(sql::Effect::kAlter)) continue;
+    const bool is_met = std::ranges::any_of(used.columns, [&](const Pattern& pattern) {
+      if (object.kind == "schema") return pattern.schema != "*" && fits(pattern.schema, object.name);
+      return pattern.table != "*" && fits(pattern.table, object.name) &&
+             (object.schema.empty() || fits(pattern.schema, object.schema));
+    });
+    if (is_met) return meet(used, true, "it would change a table that has masked columns");
+  }
+}
+
 void Masks::add(const rules::Variables& variables, const Shown& shown) {
   bool is_any = false;
   for (Used& used : used_) {
@@ -223,6 +237,7 @@ void Masks::add(const rules::Variables& variables, const Shown& shown) {
     // What it runs is told next.
     if (!is_handle) add_columns(used, shown.lineage, result);
     if (shown.lineage != nullptr) look_for_leaks(used, *shown.lineage);
+    look_for_renames(used, shown.objects);
   }
   if (shown.catalog != nullptr && is_any && needs_lineage_ &&
       (ids_ == nullptr || ids_version_ != shown.catalog->version())) {
@@ -235,6 +250,10 @@ void Masks::add(const rules::Variables& variables, const Shown& shown) {
   }
   if (is_handle) handles_.push_back(results_.size());
   results_.push_back(std::move(result));
+}
+
+bool Masks::has_touched() const {
+  return std::ranges::any_of(results_, [](const MaskedResult& r) { return r.has_masked; });
 }
 
 std::shared_ptr<AnswerPlan> Masks::take_plan() {

@@ -80,6 +80,7 @@ class Masks {
   struct Shown {
     const sql::Lineage* lineage = nullptr;
     std::shared_ptr<const sql::Catalog> catalog;
+    std::span<const rules::ObjectView> objects;
     bool is_replication = false;
     bool replaces = false;
   };
@@ -93,6 +94,8 @@ class Masks {
     std::string_view reason{};  // of a block
   };
   [[nodiscard]] std::span<const Met> met() const { return met_; }
+  // One of them touches what a mask that is carried out hides.
+  [[nodiscard]] bool has_touched() const;
   // Null: the answer passes as it is. Good for as long as somebody holds it.
   [[nodiscard]] std::shared_ptr<AnswerPlan> take_plan();
 
@@ -111,6 +114,7 @@ class Masks {
   void meet(const Used& used, bool blocks, std::string_view reason);
   void add_columns(const Used& used, const sql::Lineage* lineage, MaskedResult& result);
   void look_for_leaks(const Used& used, const sql::Lineage& lineage);
+  void look_for_renames(const Used& used, std::span<const rules::ObjectView> objects);
   void put(const Used& used, const sql::OutputColumn& from, bool touches, MaskedOutput& to);
 
   std::shared_ptr<const rules::Policy> policy_;

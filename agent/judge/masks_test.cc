@@ -112,7 +112,8 @@ TEST_F(MasksTest, WhatCannotBeMasked) {
   using testing::HasSubstr;
   for (const char* text : {"INSERT INTO plain SELECT * FROM people", "CREATE TABLE x AS SELECT email FROM people",
                            "COPY people TO '/tmp/x'", "SELECT set_config('a.b', email, false) FROM people",
-                           "UPDATE plain SET city = email FROM people"})
+                           "UPDATE plain SET city = email FROM people", "ALTER TABLE people RENAME email TO e",
+                           "ALTER TABLE public.people SET SCHEMA other", "ALTER SCHEMA public RENAME TO p"})
     EXPECT_THAT(made_of(text), HasSubstr("BLOCK: refused by mask m")) << text;
   EXPECT_THAT(made_of("START_REPLICATION SLOT s", {}, StatementProtocol::kReplication), HasSubstr("BLOCK"));
   EXPECT_THAT(made_of("UPDATE people SET email = 'x' || email"), testing::Not(HasSubstr("BLOCK")))
@@ -130,6 +131,13 @@ TEST_F(MasksTest, Doubt) {
   catalog = nullptr;
   examiner.set_policy(policy_of(""));
   EXPECT_EQ(made_of("SELECT * FROM people"), "w*") << "without a catalog";
+}
+
+TEST_F(MasksTest, WhatATextDefinesForItself) {
+  examiner.set_policy(policy_of(""));
+  EXPECT_EQ(made_of("CREATE TABLE x (a int); SELECT city FROM people"), "-");
+  EXPECT_EQ(made_of("CREATE RULE r AS ON UPDATE TO plain DO ALSO SELECT * FROM people; UPDATE plain SET id = '1'"),
+            " */w*");
 }
 
 TEST_F(MasksTest, Predicates) {

@@ -38,8 +38,14 @@ void CatalogBook::turn_to(CatalogPage& page, std::string_view label, std::string
   page.catalog = found == catalogs->end() ? nullptr : found->second;
 }
 
-void CatalogBook::on_schema_changed(std::string_view label, std::string_view database) {
-  if (catalog::CatalogKeeper* const keeper = find(label)) keeper->ask_refresh(database);
+uint64_t CatalogBook::on_schema_changed(std::string_view label, std::string_view database) {
+  catalog::CatalogKeeper* const keeper = find(label);
+  return keeper == nullptr ? 0 : keeper->ask_refresh(database);
+}
+
+bool CatalogBook::has_looked(std::string_view label, std::string_view database, uint64_t asking) const {
+  const catalog::CatalogKeeper* const keeper = find(label);
+  return keeper == nullptr || keeper->has_looked(database, asking);
 }
 
 std::vector<catalog::CatalogStatus> CatalogBook::status() const {

@@ -32,7 +32,9 @@ class CatalogBook {
   // `label`: of a databases[] entry. `database`: what the session is connected to.
   void turn_to(CatalogPage& page, std::string_view label, std::string_view database) const;
   // A statement has changed what it tells.
-  void on_schema_changed(std::string_view label, std::string_view database);
+  // Any thread. Its number, for has_looked(); 0: it is nobody's catalog.
+  uint64_t on_schema_changed(std::string_view label, std::string_view database);
+  [[nodiscard]] bool has_looked(std::string_view label, std::string_view database, uint64_t asking) const;
   [[nodiscard]] bool empty() const { return keepers_.empty(); }
   [[nodiscard]] std::vector<catalog::CatalogStatus> status() const;
 

@@ -16,6 +16,8 @@ namespace {
 // What the recorder may be behind; then nothing more is read from clients and servers.
 constexpr size_t kQueueBytesMax = 64U << 20;
 constexpr uint64_t kBeatEveryNs = 50'000'000;
+// A catalog takes a tenth of a second to read, and half a second in a large database.
+constexpr uint64_t kCatalogWaitNsMax = 3'000'000'000;
 constexpr std::string_view kInDoubtRule = "gatehouse.in-doubt";
 constexpr std::string_view kUnknownClientRule = "gatehouse.unknown-client";
 
@@ -74,10 +76,22 @@ class InlineDesk::Session final : public shim::SessionJudge {
       return {.kind = shim::Ruling::Kind::kWait};
     }
     if (is_stranger_) return stranger();
+    if (const Change* const change = desk_.change_of(facts_); change != nullptr && !is_redefining_) {
+      if (request.start_ns < change->give_up_ns) {
+        if (!std::exchange(is_awaiting_catalog_, true)) desk_.awaiting_.push_back(socket_);
+        return {.kind = shim::Ruling::Kind::kWait};
+      }
+      is_catalog_old_ = true;
+    } else {
+      is_catalog_old_ = is_redefining_;
+    }
     learn_from(request);
     const judge::Examined examined = desk_.examiner_.examine_request(
         subject(judge::Subject::Enforcement::kInline), request, unix_ns(), purpose == shim::Purpose::kRun);
+    has_touched_masked_ = has_touched_masked_ || examined.touches_masked;
     if (examined.decisive == nullptr && !examined.is_in_doubt) {
+      // What it defines is for itself alone until its transaction ends, and no catalog has it.
+      if (examined.changes_meaning && purpose == shim::Purpose::kRun) is_redefining_ = true;
       shim::Ruling ruling{.changes_state = examined.changes_state};
       if (examined.answer != nullptr)
         ruling.guard = std::make_shared<ResultMasker>(
@@ -88,9 +102,20 @@ class InlineDesk::Session final : public shim::SessionJudge {
     return refusal(examined);
   }
 
+  [[nodiscard]] bool redacts() const override { return has_touched_masked_; }
+  bool redact(postgres::ResponseTag tag, std::span<const std::byte> body, std::string& out) override {
+    return hide_message(tag, body, out);
+  }
+
   void on_activity(const Activity& activity) override {
     learn_from(activity);
     if (is_own_ || desk_.examiner_.is_idle()) return;
+    const bool is_answer = activity.kind == ActivityKind::kStatement && activity.outcome != Outcome::kSkipped;
+    const bool is_end = activity.kind == ActivityKind::kDisconnect;
+    if (is_redefining_ && (is_end || (is_answer && activity.transaction == TransactionState::kIdle))) {
+      is_redefining_ = false;
+      desk_.note_change(facts_, boottime_ns());
+    }
     desk_.examiner_.note(subject(judge::Subject::Enforcement::kNone), activity);
   }
 
@@ -105,9 +130,15 @@ class InlineDesk::Session final : public shim::SessionJudge {
   }
   judge::Subject subject(judge::Subject::Enforcement enforcement) {
     if (desk_.catalogs_ != nullptr) desk_.catalogs_->turn_to(subject_.page, facts_.database_label, facts_.database);
+    if (is_catalog_old_) subject_.page = {};
     judge::Subject subject = subject_of(subject_, facts_, desk_.options_.agent_id, desk_.options_.host);
     subject.enforcement = enforcement;
     return subject;
+  }
+  friend class InlineDesk;
+  void on_catalog() {
+    is_awaiting_catalog_ = false;
+    resume_();
   }
   // Rules about actors would find nothing.
   shim::Ruling stranger() {
@@ -143,6 +174,9 @@ class InlineDesk::Session final : public shim::SessionJudge {
   SocketId socket_;
   std::function<void()> resume_;
   bool is_own_ = false, is_introduced_ = false, is_awaited_ = false, is_stranger_ = false;
+  bool is_awaiting_catalog_ = false, is_catalog_old_ = false;
+  bool is_redefining_ = false;  // its open transaction has changed what names mean
+  bool has_touched_masked_ = false;  // something that it has asked for, or prepared, touches what a mask hides
   std::string rule_, sqlstate_, message_, detail_, hint_;  // of the latest refusal
 };
 
@@ -217,7 +251,35 @@ void InlineDesk::on_mail() {
   }
 }
 
+const InlineDesk::Change* InlineDesk::change_of(const SessionFacts& facts) {
+  if (changes_.empty()) [[likely]]
+    return nullptr;
+  std::erase_if(changes_,
+                [&](const Change& c) { return catalogs_->has_looked(c.label, c.database, c.asking); });
+  const auto found = std::ranges::find_if(changes_, [&](const Change& c) {
+    return c.label == facts.database_label && c.database == facts.database;
+  });
+  return found == changes_.end() ? nullptr : &*found;
+}
+
+void InlineDesk::note_change(const SessionFacts& facts, uint64_t now_ns) {
+  if (catalogs_ == nullptr) return;
+  const uint64_t asking = catalogs_->on_schema_changed(facts.database_label, facts.database);
+  if (asking == 0) return;
+  std::erase_if(changes_,
+                [&](const Change& c) { return c.label == facts.database_label && c.database == facts.database; });
+  changes_.push_back({.label = facts.database_label,
+                      .database = facts.database,
+                      .asking = asking,
+                      .give_up_ns = now_ns + kCatalogWaitNsMax});
+}
+
 void InlineDesk::on_turn(uint64_t now_boottime_ns) {
+  if (!awaiting_.empty()) {
+    const std::vector<SocketId> awaiting = std::exchange(awaiting_, {});
+    for (const SocketId socket : awaiting)
+      if (const auto found = sessions_.find(socket); found != sessions_.end()) found->second->on_catalog();
+  }
   if (now_boottime_ns < beaten_ns_ + kBeatEveryNs) return;
   beaten_ns_ = now_boottime_ns;
   options_.beat(now_boottime_ns);

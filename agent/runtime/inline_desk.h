@@ -67,8 +67,18 @@ class InlineDesk final : public shim::WorkerHost {
     std::shared_ptr<const rules::Policy> policy{};
     std::string state{};
   };
+  // What a database's names mean was changed by a statement that was let through: who is judged by its catalog waits
+  // until that has been read again, or `give_up_ns`, from when on nothing is known of it until it has.
+  struct Change {
+    std::string label, database;
+    uint64_t asking = 0;
+    uint64_t give_up_ns = 0;
+  };
   InlineDesk(Options options, CatalogBook* catalogs, UniqueFd mail);
   void post(Letter letter);
+  // Null: the catalog is as new as what was let through.
+  [[nodiscard]] const Change* change_of(const SessionFacts& facts);
+  void note_change(const SessionFacts& facts, uint64_t now_ns);
 
   const Options options_;
   CatalogBook* const catalogs_;
@@ -77,6 +87,8 @@ class InlineDesk final : public shim::WorkerHost {
   judge::Examiner examiner_;
   std::shared_ptr<const MaskKeys> mask_keys_;  // of the examiner's policy
   std::unordered_map<SocketId, Session*> sessions_;
+  std::vector<Change> changes_;
+  std::vector<SocketId> awaiting_;  // a catalog
   uint64_t beaten_ns_ = 0;
 
   std::mutex mutex_;

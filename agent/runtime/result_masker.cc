@@ -100,6 +100,19 @@ std::shared_ptr<const MaskKeys> derive_keys(const mask::MasterKey& secret, const
   return keys;
 }
 
+bool hide_message(ResponseTag tag, std::span<const std::byte> body, std::string& out) {
+  if (is_servers_own(body)) return false;
+  const auto fields = postgres::decode_error(body, postgres::Body::kWhole);
+  const std::string sqlstate(fields ? fields->sqlstate : std::string_view("XX000"));
+  const std::string severity(fields && !fields->severity.empty() ? fields->severity : std::string_view("ERROR"));
+  std::string message = shim::error_response(
+      {.severity = severity, .sqlstate = sqlstate, .message = "this message is masked (SQLSTATE " + sqlstate + ")"},
+      true);
+  message.front() = static_cast<char>(tag);
+  out += message;
+  return true;
+}
+
 ResultMasker::ResultMasker(std::shared_ptr<const judge::AnswerPlan> plan, std::shared_ptr<const MaskKeys> keys,
                            RecordSink& records, const Request& request)
     : plan_(std::move(plan)), keys_(std::move(keys)), records_(records), request_(request) {}
@@ -112,11 +125,12 @@ const judge::MaskedResult* ResultMasker::result() const {
 MaskedOutput ResultMasker::output(size_t index, size_t count, const postgres::Column* column) const {
   const judge::MaskedResult* const known = result();
   MaskedOutput output;
-  if (known == nullptr) {
-    // Whatever masks there are.
+  const bool is_other = known != nullptr && known->are_columns_known && known->columns.size() != count;
+  if (known == nullptr || is_other) {
+    // A result that nobody asked for, such as that of a table's rule: whatever masks there are.
     for (const uint32_t mask : plan_->active)
       if (!plan_->policy->masks[mask].columns.empty()) output = {.mask = mask, .whole = true, .source = {}};
-  } else if (known->are_columns_known && known->columns.size() == count) {
+  } else if (known->are_columns_known) {
     output = known->columns[index];
   } else {
     output = known->every;
@@ -296,18 +310,7 @@ Passage ResultMasker::redact(ResponseTag tag, std::span<const std::byte> body, s
   for (const uint32_t mask : plan_->detect)
     for (const std::string& word : plan_->policy->masks[mask].detect)
       if (const auto detector = mask::detector_of(word)) policy.what.add(*detector);
-  if (policy.has_masked_columns && !is_servers_own(body)) {
-    // Whoever wrote it may have put anything into it.
-    const auto fields = postgres::decode_error(body, postgres::Body::kWhole);
-    const std::string sqlstate(fields ? fields->sqlstate : std::string_view("XX000"));
-    const std::string severity(fields && !fields->severity.empty() ? fields->severity : std::string_view("ERROR"));
-    std::string message = shim::error_response(
-        {.severity = severity, .sqlstate = sqlstate, .message = "this message is masked (SQLSTATE " + sqlstate + ")"},
-        true);
-    message.front() = static_cast<char>(tag);
-    out += message;
-    return Passage::kChanged;
-  }
+  if (policy.has_masked_columns && hide_message(tag, body, out)) return Passage::kChanged;
   return mask::redact_message(static_cast<char>(tag), body, policy, out) ? Passage::kChanged : Passage::kAsIs;
 }
 

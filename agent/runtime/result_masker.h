@@ -29,6 +29,10 @@ struct MaskKeys {
 Result<mask::MasterKey> open_mask_secret(const std::string& path);
 std::shared_ptr<const MaskKeys> derive_keys(const mask::MasterKey& secret, const rules::Policy& policy);
 
+// An error or notice that may tell of masked values becomes one that does not, and keeps its SQLSTATE and severity.
+// False: it cannot tell, by its class.
+bool hide_message(postgres::ResponseTag tag, std::span<const std::byte> body, std::string& out);
+
 class ResultMasker final : public shim::ResultGuard {
  public:
   struct Request {

@@ -81,6 +81,13 @@ class GateHost {
   // A request that starts at `offset` of the client's stream was not released (called before on_moved() with its bytes),
   // or the rest of its answer is withheld.
   virtual void on_refused(uint64_t offset, const Ruling& ruling) = 0;
+  // Errors and notices that belong to no guarded request may tell what a guard hides, since the server reads more than it
+  // is asked to run: it plans what is bound, and looks at constraints at the end of a transaction. True: redact() is to
+  // see each, whole; where that gives true, what it appended goes in its place.
+  [[nodiscard]] virtual bool redacts() const { return false; }
+  virtual bool redact(postgres::ResponseTag /*tag*/, std::span<const std::byte> /*body*/, std::string& /*out*/) {
+    return false;
+  }
   // Nothing more will be sent. The client gets what was sent to it before; the server's end may close at once.
   virtual void on_end(End end) = 0;
 };

@@ -129,6 +129,7 @@ class Gate::Impl final : private ActivitySink {
   // gate_response.cc
   void take_responses(Run& run);
   bool begin_response(Run& run, const Frame& frame);
+  bool redact(Run& run, const Frame& frame);
   [[nodiscard]] bool is_ours(const Frame& frame, std::span<const std::byte> body) const;
   void after_response(Run& run, postgres::ResponseTag tag);
 

@@ -67,7 +67,10 @@ bool Gate::Impl::begin_response(Run& run, const Frame& frame) {
   Side& s = side(kHere);
   const auto tag = static_cast<ResponseTag>(frame.tag);
   // What is decoded of it is decoded at once.
-  const size_t kept = frame.header_size + std::min<size_t>(frame.body_size, kResponseBodyBytesMax);
+  const bool is_message = tag == ResponseTag::kErrorResponse || tag == ResponseTag::kNoticeResponse;
+  const bool is_redacted = is_message && host_.redacts() && !guarded();
+  const size_t wanted = is_redacted ? limits_.guarded_bytes_max : kResponseBodyBytesMax;
+  const size_t kept = frame.header_size + std::min<size_t>(frame.body_size, wanted);
   if (run.rest().size() < kept) {
     s.needs = kept;
     return false;
@@ -82,6 +85,9 @@ bool Gate::Impl::begin_response(Run& run, const Frame& frame) {
     std::string answer = std::move(refused_.front().answer);
     refused_.erase(refused_.begin());
     tell_client(std::move(answer));
+  } else if (is_redacted && redact(run, frame)) {
+    after_response(run, tag);
+    return !end_;
   } else if (!is_error && !is_asynchronous(tag) && !refused_.empty() &&
              session_.answers_next() == refused_.front().offset) {
     // What cannot but fail has not.
@@ -98,6 +104,16 @@ bool Gate::Impl::begin_response(Run& run, const Frame& frame) {
   }
   after_response(run, tag);
   return !end_;
+}
+
+// False: it goes on as it came.
+bool Gate::Impl::redact(Run& run, const Frame& frame) {
+  const auto body = run.rest().subspan(frame.header_size, std::min<size_t>(frame.body_size, limits_.guarded_bytes_max));
+  changed_.clear();
+  if (!host_.redact(static_cast<ResponseTag>(frame.tag), body, changed_)) return false;
+  drop_frame(run, frame);
+  tell_client(changed_);
+  return true;
 }
 
 void Gate::Impl::after_response(Run& run, ResponseTag tag) {

@@ -57,6 +57,10 @@ class Session final : public GateHost, public LegOwner {
   void send(Direction direction, std::span<const std::byte> bytes) override;
   void on_moved(Direction direction, uint64_t offset, std::span<const Piece> pieces) override;
   void on_refused(uint64_t offset, const Ruling& ruling) override;
+  [[nodiscard]] bool redacts() const override { return judge_->redacts(); }
+  bool redact(postgres::ResponseTag tag, std::span<const std::byte> body, std::string& out) override {
+    return judge_->redact(tag, body, out);
+  }
   void on_end(End end) override;
 
  private:

@@ -50,6 +50,11 @@ class SessionJudge {
   virtual ~SessionJudge() = default;
   virtual Ruling judge(const Activity& request, Purpose purpose) = 0;
   virtual void on_activity(const Activity& activity) = 0;
+  // As GateHost's.
+  [[nodiscard]] virtual bool redacts() const { return false; }
+  virtual bool redact(postgres::ResponseTag /*tag*/, std::span<const std::byte> /*body*/, std::string& /*out*/) {
+    return false;
+  }
 };
 
 struct Accepted {

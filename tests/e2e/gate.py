@@ -256,6 +256,7 @@ def masks(context):
             gate_masks.benign(site.server.port, ASIDE)
             gate_masks.self_test(site.server.port, ASIDE, values, seed, 300)
             gate_masks.evasions(site.server.port, values, seed, 4000 if IS_FULL else 300)
+            gate_masks.planned(site.server.port, values)
             _masks_recorded(stack, site)
             _limits(site)
             require(stack.agent.is_running, "the agent has ended")
