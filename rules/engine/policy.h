@@ -26,7 +26,7 @@ enum class Action : uint8_t { kAlert, kMask, kHold, kBlock, kTerminate };
 enum class RuleMode : uint8_t { kDraft, kDryRun, kActive };
 enum class Severity : uint8_t { kInfo, kLow, kMedium, kHigh, kCritical };
 enum class Measure : uint8_t { kCount, kSum, kDistinct };
-enum class MaskMethod : uint8_t { kRedact, kNull, kPartial, kHash, kTokenise };
+enum class MaskMethod : uint8_t { kRedact, kNull, kPartial, kHash, kTokenise, kBucket };
 enum class WhenUnknown : uint8_t { kMask, kBlock, kAllow };
 enum class Predicates : uint8_t { kAllow, kBlock };
 

@@ -50,7 +50,7 @@ std::optional<std::string> expect_column(std::string_view value) {
 std::optional<std::string> expect_detector(std::string_view value) {
   for (size_t i = 0; !choice(kDetectors, i).empty(); ++i)
     if (choice(kDetectors, i) == value) return std::nullopt;
-  return "one of email, pan, iban";
+  return "one of email, pan, iban, ssn, phone, passport, tax, jwt, pem, token, ipv4, ipv6, birth_date";
 }
 
 constexpr Key kKeys[] = {
@@ -209,7 +209,8 @@ constexpr Key kKeys[] = {
     {.path = "masks[].detect",
      .type = Type::kTexts,
      .max = 64,
-     .why = "What is masked wherever it is found: email, pan, iban.",
+     .why = "What is masked wherever it is found: email, pan, iban, ssn, phone, passport, tax, jwt, pem, token, ipv4, ipv6, "
+            "birth_date.",
      .check = expect_detector},
     {.path = "masks[].method",
      .type = Type::kChoice,

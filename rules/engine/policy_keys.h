@@ -21,10 +21,11 @@ inline constexpr std::string_view kActions = "alert|mask|hold|block|terminate";
 inline constexpr std::string_view kModes = "draft|dry-run|active";
 inline constexpr std::string_view kSeverities = "info|low|medium|high|critical";
 inline constexpr std::string_view kMeasures = "count|sum|distinct";
-inline constexpr std::string_view kMaskMethods = "redact|null|partial|hash|tokenise";
+inline constexpr std::string_view kMaskMethods = "redact|null|partial|hash|tokenise|bucket";
 inline constexpr std::string_view kWhenUnknown = "mask|block|allow";
 inline constexpr std::string_view kPredicates = "allow|block";
-inline constexpr std::string_view kDetectors = "email|pan|iban";
+inline constexpr std::string_view kDetectors =
+    "email|pan|iban|ssn|phone|passport|tax|jwt|pem|token|ipv4|ipv6|birth_date";
 
 // "5m", "90s", "1h30m", "7d": of CEL, and days. At least a second and at most a year.
 std::optional<uint64_t> parse_span(std::string_view text);
