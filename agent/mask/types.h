@@ -64,8 +64,8 @@ enum class Kind : uint8_t {
   kTid,
   kSnapshot,
   kVoid,
-  kArray,   // int2vector and oidvector in binary, too
-  kVector,  // int2vector, oidvector in text: numbers between blanks
+  kArray,
+  kVector,  // int2vector, oidvector: numbers between blanks in text, an array in binary
   kComposite,
   kRecord,  // composite of no declared type: fields tell their types in binary only
   kRange,
