@@ -15,8 +15,8 @@ __extension__ using uint128 = unsigned __int128;
 // What begins a key or a word, three bytes each; '?' is any capital letter. Eight sets, one bit each: a vector look
 // takes any first byte of a set with any second and third one of the same set, so alike ones stand together.
 constexpr std::array<std::string_view, 8> kLiterals = {
-    "AKI ASI ABI ACC AIz Acc", "ghp gho ghu ghs ghr git glp", "xox xap sk_ rk_ sk- shp", "ya2 eyJ",
-    "--B P<?",                 "npm hf_ hvs hoo",             "SG. NRA PMA PAS Pas pas", "dop dck lin pyp rub"};
+    "AKI ASI ABI ACC AIz Acc", "ghp gho ghu ghs ghr git glp", "xox xap sk_ rk_ sk- shp", "ya2 eyJ", "--B P<?",
+    "npm hf_ hvs hoo",         "SG. NRA PMA PAS Pas pas",     "dop dck lin pyp rub"};
 
 struct Tables {
   std::array<std::array<uint8_t, 256>, 3> sets{};  // by place, by byte: the sets it may stand in
@@ -129,8 +129,8 @@ __attribute__((target("avx2"))) void classify_avx2(const char* text, size_t bloc
       const char* at = text + size_t{part} * 32;
       const __m256i bytes = load(at);
       block.digit |= bits_of(within(bytes, '0', 10), part);
-      block.separator |= bits_of(
-          _mm256_or_si256(within(bytes, '-', 3), _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(' '))), part);
+      block.separator |=
+          bits_of(_mm256_or_si256(within(bytes, '-', 3), _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(' '))), part);
       block.at |= bits_of(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('@')), part);
       block.colon |= bits_of(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(':')), part);
       block.upper |= bits_of(within(bytes, 'A', 26), part);

@@ -32,11 +32,11 @@ Classify classify_by(Instructions instructions);
 
 // Where a look is worth it.
 struct Triggers {
-  uint64_t run = 0;      // seven digits and separators begin
-  uint64_t at = 0;       // @
+  uint64_t run = 0;  // seven digits and separators begin
+  uint64_t at = 0;   // @
   uint64_t literal = 0;
-  uint64_t colons = 0;   // :: or three colons near each other
-  uint64_t mixed = 0;    // letters and digits in the order of identity numbers
+  uint64_t colons = 0;      // :: or three colons near each other
+  uint64_t mixed = 0;       // letters and digits in the order of identity numbers
   bool run_at_end = false;  // run's last bit belongs to a run that goes on: carried to the next block
 
   [[nodiscard]] uint64_t any() const { return run | at | literal | colons | mixed; }

@@ -113,7 +113,7 @@ bool is_card(Digits digits) {
   if (first > range->last) return false;
   const bool is_visa = range->first == 400000 && (digits.size() == 13 || digits.size() == 19);
   if (!is_visa && (digits.size() < range->length_min || digits.size() > range->length_max)) return false;
-  return luhn(digits) && !all_same(digits.subspan(6));
+  return luhn(digits);
 }
 
 size_t iban_length(char first, char second) {
@@ -327,8 +327,8 @@ bool is_rut(Digits digits, char check) {
 bool is_codice_fiscale(std::string_view text) {
   static constexpr std::string_view kForm = "LLLLLLDDLDDLDDDL";
   // Values of digits and letters at odd places.
-  static constexpr uint8_t kOdd[] = {1,  0,  5,  7,  9,  13, 15, 17, 19, 21, 2,  4,  18,
-                                     20, 11, 3,  6,  8,  12, 14, 16, 10, 22, 25, 24, 23};
+  static constexpr uint8_t kOdd[] = {1,  0,  5, 7, 9, 13, 15, 17, 19, 21, 2,  4,  18,
+                                     20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23};
   unsigned sum = 0;
   for (size_t i = 0; i < kForm.size(); ++i) {
     const char c = text[i];

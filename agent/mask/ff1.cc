@@ -98,8 +98,14 @@ class Ff1 {
     }
     d_ = 4 * ((b_ + 3) / 4) + 4;
     // P, which is the same in each round, is encrypted once.
-    p_ = {std::byte{1}, std::byte{2}, std::byte{1}, std::byte{0}, static_cast<std::byte>(radix >> 8),
-          static_cast<std::byte>(radix), std::byte{10}, static_cast<std::byte>(u_)};
+    p_ = {std::byte{1},
+          std::byte{2},
+          std::byte{1},
+          std::byte{0},
+          static_cast<std::byte>(radix >> 8),
+          static_cast<std::byte>(radix),
+          std::byte{10},
+          static_cast<std::byte>(u_)};
     store_be(n, std::span{p_}.subspan(8, 4));
     store_be(tweak.size(), std::span{p_}.subspan(12, 4));
     cipher_(p_);
@@ -184,8 +190,7 @@ class Ff1 {
       first = 1 - first;
     }
     std::copy_n(halves[first].begin(), counts[first], numerals.begin());
-    std::copy_n(halves[1 - first].begin(), counts[1 - first],
-                numerals.begin() + static_cast<ptrdiff_t>(counts[first]));
+    std::copy_n(halves[1 - first].begin(), counts[1 - first], numerals.begin() + static_cast<ptrdiff_t>(counts[first]));
   }
 
   // half ± y modulo radix^m, numeral by numeral.

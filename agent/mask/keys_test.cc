@@ -105,7 +105,8 @@ TEST(MaskKeys, FilesHoldBytesOrDigits) {
   EXPECT_EQ(a->derive("m").hmac(0, {}), c->derive("m").hmac(0, {}));
   EXPECT_EQ(a->derive("m").hmac(0, {}), b->derive("m").hmac(0, {}));
   EXPECT_NE(a->derive("m").hmac(0, {}), a->derive("n").hmac(0, {}));
-  for (const std::string bad : {"", "short", "000102030405060708090a0b0c0d0e0f101112131415161718191a1B1C1D1E1", "33 bytes are one too many, are they"})
+  for (const std::string bad : {"", "short", "000102030405060708090a0b0c0d0e0f101112131415161718191a1B1C1D1E1",
+                                "33 bytes are one too many, are they"})
     EXPECT_FALSE(MasterKey::parse(bad)) << bad;
   EXPECT_FALSE(MasterKey::parse(std::string(64, 'g')));
 }

@@ -122,18 +122,39 @@ bool may_have(std::string_view bytes, DetectorSet what) {
 DetectorSet expected_by(std::string_view column_name) {
   std::string name;
   for (const char c : column_name.substr(0, 64)) name.push_back(is_upper(c) ? static_cast<char>(c + 32) : c);
-  static constexpr std::pair<std::string_view, Detector> kWords[] = {
-      {"email", Detector::kEmail},       {"e_mail", Detector::kEmail},     {"card", Detector::kPan},
-      {"ccnum", Detector::kPan},         {"iban", Detector::kIban},        {"ssn", Detector::kSsn},
-      {"social_sec", Detector::kSsn},    {"phone", Detector::kPhone},      {"mobile", Detector::kPhone},
-      {"telefon", Detector::kPhone},     {"fax", Detector::kPhone},        {"passport", Detector::kPassport},
-      {"reisepass", Detector::kPassport}, {"pasaporte", Detector::kPassport}, {"tax_id", Detector::kTax},
-      {"taxid", Detector::kTax},         {"tax_no", Detector::kTax},       {"tax_num", Detector::kTax},
-      {"steuer", Detector::kTax},        {"national_id", Detector::kTax},  {"nationalid", Detector::kTax},
-      {"cpf", Detector::kTax},           {"cnpj", Detector::kTax},         {"pesel", Detector::kTax},
-      {"bsn", Detector::kTax},           {"tckn", Detector::kTax},         {"personnummer", Detector::kTax},
-      {"aadhaar", Detector::kTax},       {"birth", Detector::kBirthDate},  {"dob", Detector::kBirthDate},
-      {"geburt", Detector::kBirthDate},  {"naissance", Detector::kBirthDate}, {"nacimiento", Detector::kBirthDate}};
+  static constexpr std::pair<std::string_view, Detector> kWords[] = {{"email", Detector::kEmail},
+                                                                     {"e_mail", Detector::kEmail},
+                                                                     {"card", Detector::kPan},
+                                                                     {"ccnum", Detector::kPan},
+                                                                     {"iban", Detector::kIban},
+                                                                     {"ssn", Detector::kSsn},
+                                                                     {"social_sec", Detector::kSsn},
+                                                                     {"phone", Detector::kPhone},
+                                                                     {"mobile", Detector::kPhone},
+                                                                     {"telefon", Detector::kPhone},
+                                                                     {"fax", Detector::kPhone},
+                                                                     {"passport", Detector::kPassport},
+                                                                     {"reisepass", Detector::kPassport},
+                                                                     {"pasaporte", Detector::kPassport},
+                                                                     {"tax_id", Detector::kTax},
+                                                                     {"taxid", Detector::kTax},
+                                                                     {"tax_no", Detector::kTax},
+                                                                     {"tax_num", Detector::kTax},
+                                                                     {"steuer", Detector::kTax},
+                                                                     {"national_id", Detector::kTax},
+                                                                     {"nationalid", Detector::kTax},
+                                                                     {"cpf", Detector::kTax},
+                                                                     {"cnpj", Detector::kTax},
+                                                                     {"pesel", Detector::kTax},
+                                                                     {"bsn", Detector::kTax},
+                                                                     {"tckn", Detector::kTax},
+                                                                     {"personnummer", Detector::kTax},
+                                                                     {"aadhaar", Detector::kTax},
+                                                                     {"birth", Detector::kBirthDate},
+                                                                     {"dob", Detector::kBirthDate},
+                                                                     {"geburt", Detector::kBirthDate},
+                                                                     {"naissance", Detector::kBirthDate},
+                                                                     {"nacimiento", Detector::kBirthDate}};
   DetectorSet expected;
   for (const auto& [word, detector] : kWords)
     if (name.find(word) != std::string::npos) expected.add(detector);

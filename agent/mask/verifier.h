@@ -75,6 +75,7 @@ class Verifier {
   size_t tax_formed(size_t index);
   size_t passport(size_t index);
   bool iban(size_t begin);
+  bool iban_before(size_t begin);
   [[nodiscard]] bool is_birth(size_t begin) const;
   bool key(size_t at);
   bool jwt(size_t at);

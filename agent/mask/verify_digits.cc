@@ -14,10 +14,10 @@ namespace {
 constexpr size_t kContextBytes = 40;
 
 constexpr std::string_view kSocialWords[] = {"ssn", "social sec", "soc sec"};
-constexpr std::string_view kPassportWords[] = {"passport", "passeport", "reisepass", "pasaporte", "passaporto",
-                                               "paspoort"};
-constexpr std::string_view kBirthWords[] = {"born", "birth", "dob", "geb", "n\xc3\xa9", "nacid", "nacim", "nato il",
-                                            "naissance"};
+constexpr std::string_view kPassportWords[] = {"passport",  "passeport",  "reisepass",
+                                               "pasaporte", "passaporto", "paspoort"};
+constexpr std::string_view kBirthWords[] = {"born",  "birth", "dob",     "geb",      "n\xc3\xa9",
+                                            "nacid", "nacim", "nato il", "naissance"};
 
 bool is_word(char c) {
   return is_alnum(c) || c == '_';
@@ -73,7 +73,8 @@ bool Verifier::has_form(size_t index, std::string_view sizes, std::string_view s
 }
 
 Verifier::Number Verifier::number(size_t index, size_t groups) const {
-  Number number{.begin = groups_[index].begin, .end = groups_[index + groups - 1].begin + groups_[index + groups - 1].size};
+  Number number{.begin = groups_[index].begin,
+                .end = groups_[index + groups - 1].begin + groups_[index + groups - 1].size};
   for (size_t i = number.begin; i < number.end && number.count < kDigitsMax; ++i)
     if (is_digit(text_[i])) number.digits[number.count++] = static_cast<uint8_t>(text_[i] - '0');
   return number;
@@ -111,9 +112,26 @@ bool Verifier::has_context(size_t begin, std::span<const std::string_view> words
   return std::ranges::any_of(words, [&](std::string_view word) { return view.find(word) != std::string_view::npos; });
 }
 
+// "GB29 NWBK 6016…", "NL91ABNA04…": the run is what stands behind the letters of the bank.
+bool Verifier::iban_before(size_t begin) {
+  size_t at = begin;
+  while (at > end_ && begin - at < 32 && (is_upper(text_[at - 1]) || is_digit(text_[at - 1]) || text_[at - 1] == ' ')) {
+    --at;
+    const bool begins_word = at == 0 || !is_word(text_[at - 1]);
+    if (begins_word && begin - at >= 4 && is_digit(text_[at + 2]) && is_digit(text_[at + 3]) &&
+        iban_length(text_[at], text_[at + 1]) > 0 && iban(at))
+      return true;
+  }
+  return false;
+}
+
 size_t Verifier::group(size_t index) {
   const Group& group = groups_[index];
   if (group.begin < end_) return 1;
+  if (index == 0 && wants(Detector::kIban) && group.begin >= 5) {
+    const char last = text_[group.begin - 1] == ' ' ? text_[group.begin - 2] : text_[group.begin - 1];
+    if ((is_upper(last) || is_digit(last)) && iban_before(group.begin)) return kGroupsMax;
+  }
   if (index == 0 && is_word(before(group.begin))) return with_letters(index);
   size_t taken = 0;
   if (group.size >= 12 || group.size == 4) taken = card(index);
@@ -139,8 +157,8 @@ size_t Verifier::with_letters(size_t index) {
       return add(begin - 2, end, Detector::kTax, 80) ? 1 : 0;
   }
   if (is_word(two)) return 0;
-  const bool is_nie = (one == 'X' || one == 'Y' || one == 'Z') && first.size == 7 && is_upper(at(end)) &&
-                      !is_word(at(end + 1));
+  const bool is_nie =
+      (one == 'X' || one == 'Y' || one == 'Z') && first.size == 7 && is_upper(at(end)) && !is_word(at(end + 1));
   if (is_nie && wants(Detector::kTax)) {
     std::array<uint8_t, 8> digits{static_cast<uint8_t>(one - 'X')};
     std::ranges::copy(number(index, 1).view(), digits.begin() + 1);
@@ -188,7 +206,8 @@ size_t Verifier::card(size_t index) {
     if ((separator != ' ' && separator != '-') || is_part_of_hex(begin)) return 0;
     const size_t last = index + groups - 1;
     // Cards of nineteen digits have three more.
-    if (groups == 4 && last + 1 < group_count_ && groups_[last + 1].size == 3 && groups_[last + 1].before == separator) {
+    if (groups == 4 && last + 1 < group_count_ && groups_[last + 1].size == 3 &&
+        groups_[last + 1].before == separator) {
       const Number longer = number(index, groups + 1);
       if (ends_clean(last + 1) && is_card(longer.view()))
         return add(longer.begin, longer.end, Detector::kPan, 99) ? groups + 1 : 0;
@@ -226,7 +245,8 @@ size_t Verifier::address(size_t index) {
   }
   const Group& last = groups_[index + 3];
   const size_t begin = groups_[index].begin, end = last.begin + last.size;
-  if (index > 0 ? groups_[index].before == '.' || groups_[index].before == '-' : is_word(before(begin)) || before(begin) == '.')
+  if (index > 0 ? groups_[index].before == '.' || groups_[index].before == '-'
+                : is_word(before(begin)) || before(begin) == '.')
     return 0;
   if (is_word(at(end)) || (at(end) == '.' && is_alnum(at(end + 1))) || (at(end) == '-' && is_digit(at(end + 1))))
     return 0;

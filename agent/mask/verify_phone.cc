@@ -9,21 +9,20 @@
 namespace gatehouse::mask {
 namespace {
 
-constexpr std::string_view kPhoneWords[] = {"phone", "tel", "mobil", "cell", "fax", "call", "whatsapp", "sms",
-                                            "handy"};
+constexpr std::string_view kPhoneWords[] = {"phone", "tel", "mobil", "cell", "fax", "call", "whatsapp", "sms", "handy"};
 
 // Calling codes with how many digits follow, at least and at most. Codes that are not here: six to twelve.
 struct Code {
   uint16_t code;
   uint8_t min, max;
 };
-constexpr Code kCodes[] = {{1, 10, 10},  {7, 10, 10},  {20, 8, 10},  {27, 9, 9},   {30, 10, 10}, {31, 9, 9},
-                           {32, 8, 9},   {33, 9, 9},   {34, 9, 9},   {36, 8, 9},   {39, 6, 11},  {40, 9, 9},
-                           {41, 9, 9},   {43, 5, 13},  {44, 9, 10},  {45, 8, 8},   {46, 7, 9},   {47, 8, 8},
-                           {48, 9, 9},   {49, 6, 11},  {51, 8, 9},   {52, 10, 10}, {54, 10, 11}, {55, 10, 11},
-                           {56, 9, 9},   {57, 10, 10}, {58, 10, 10}, {60, 7, 10},  {61, 9, 9},   {62, 8, 11},
-                           {63, 8, 10},  {64, 8, 10},  {65, 8, 8},   {66, 8, 9},   {81, 9, 10},  {82, 8, 10},
-                           {84, 9, 10},  {86, 10, 11}, {90, 10, 10}, {91, 10, 10}, {92, 9, 10},  {98, 10, 10}};
+constexpr Code kCodes[] = {{1, 10, 10}, {7, 10, 10},  {20, 8, 10},  {27, 9, 9},   {30, 10, 10}, {31, 9, 9},
+                           {32, 8, 9},  {33, 9, 9},   {34, 9, 9},   {36, 8, 9},   {39, 6, 11},  {40, 9, 9},
+                           {41, 9, 9},  {43, 5, 13},  {44, 9, 10},  {45, 8, 8},   {46, 7, 9},   {47, 8, 8},
+                           {48, 9, 9},  {49, 6, 11},  {51, 8, 9},   {52, 10, 10}, {54, 10, 11}, {55, 10, 11},
+                           {56, 9, 9},  {57, 10, 10}, {58, 10, 10}, {60, 7, 10},  {61, 9, 9},   {62, 8, 11},
+                           {63, 8, 10}, {64, 8, 10},  {65, 8, 8},   {66, 8, 9},   {81, 9, 10},  {82, 8, 10},
+                           {84, 9, 10}, {86, 10, 11}, {90, 10, 10}, {91, 10, 10}, {92, 9, 10},  {98, 10, 10}};
 
 bool is_code_plausible(std::span<const uint8_t> digits) {
   if (digits.size() < 8 || digits.size() > 15 || digits[0] == 0) return false;
@@ -38,7 +37,9 @@ bool is_code_plausible(std::span<const uint8_t> digits) {
   }
   // Three digits: those of 2xx, 3xx, 4xx, 5xx, 6xx, 8xx, 9xx that are given out.
   const size_t rest = digits.size() - 3;
-  static constexpr std::string_view kTens = "21222324252627282935373842505967688085879697" "99";
+  static constexpr std::string_view kTens =
+      "21222324252627282935373842505967688085879697"
+      "99";
   for (size_t i = 0; i + 1 < kTens.size(); i += 2)
     if (kTens[i] - '0' == digits[0] && kTens[i + 1] - '0' == digits[1]) return rest >= 5 && rest <= 12;
   return false;
@@ -65,7 +66,8 @@ size_t Verifier::phone_international(size_t index) {
   } else if (index == 0 && (before(begin) == ')' || before(begin) == ' ')) {
     // "+49 (0)30 1234567", "+1 (555) 123-4567": the run is what stands behind the bracket.
     size_t at = begin;
-    while (at > end_ && begin - at < 14 && std::string_view{"0123456789 ()-./"}.find(text_[at - 1]) != std::string_view::npos)
+    while (at > end_ && begin - at < 14 &&
+           std::string_view{"0123456789 ()-./"}.find(text_[at - 1]) != std::string_view::npos)
       --at;
     if (before(at) != '+' || at == begin) return 0;
     begin = at - 1;
@@ -120,13 +122,14 @@ size_t Verifier::phone_national(size_t index) {
     if (groups_[index + 1].before == '/' || !is_nanp(number(index, 3 + skip).view().subspan(skip))) continue;
     return found(3 + skip, groups_[index + 1].before == ' ' ? 70 : 85);
   }
-  const bool is_behind_bracket = index == 0 && first.begin >= 4 &&
-                                 (before(first.begin) == ')' || (before(first.begin) == ' ' && text_[first.begin - 2] == ')'));
+  const bool is_behind_bracket =
+      index == 0 && first.begin >= 4 &&
+      (before(first.begin) == ')' || (before(first.begin) == ' ' && text_[first.begin - 2] == ')'));
   if (is_behind_bracket && (has_form(index, "34", "*") || has_form(index, "44", "*") || has_form(index, "54", "*"))) {
     size_t open = text_.rfind('(', first.begin);
     const size_t close = text_.rfind(')', first.begin);
-    if (open != std::string_view::npos && close > open && close - open <= 4 && open >= end_ && !is_alnum(before(open)) &&
-        ends_clean(index + 1)) {
+    if (open != std::string_view::npos && close > open && close - open <= 4 && open >= end_ &&
+        !is_alnum(before(open)) && ends_clean(index + 1)) {
       const std::string_view area = text_.substr(open + 1, close - open - 1);
       const bool is_area = (area.size() == 3) == (first.size == 3) && area.size() >= 2 &&
                            std::ranges::all_of(area, is_digit) && area[0] != '0' &&
@@ -145,7 +148,8 @@ size_t Verifier::phone_national(size_t index) {
     if (has_form(index, "344", "  ") || has_form(index, "433", "  ")) return found(3, 80);
     if (has_form(index, "244", "--") || has_form(index, "344", "--")) return found(3, 80);
     const bool is_german = first.size >= 3 && first.size <= 5 && index + 1 < group_count_ &&
-                           groups_[index + 1].size >= 5 && groups_[index + 1].size <= 8 && groups_[index + 1].before != '.';
+                           groups_[index + 1].size >= 5 && groups_[index + 1].size <= 8 &&
+                           groups_[index + 1].before != '.';
     if (is_german) return found(2, has_slash ? 80 : 60);
   }
   const bool is_one_piece = first.size >= 9 && first.size <= 11;

@@ -11,10 +11,10 @@
 namespace gatehouse::mask {
 namespace {
 
-constexpr std::string_view kTaxWords[] = {"tax",   "steuer", "idnr",  "tin",      "vat",   "cpf",   "cnpj",  "nif",
-                                          "pesel", "bsn",    "insz",  "nrn",      "inn",   "sin",   "tckn",  "t.c.",
-                                          "cuit",  "cuil",   "tfn",   "national", "fiscal", "ident", "aadhaar", "my number",
-                                          "person"};
+constexpr std::string_view kTaxWords[] = {"tax",   "steuer",  "idnr",      "tin",   "vat", "cpf",      "cnpj",
+                                          "nif",   "pesel",   "bsn",       "insz",  "nrn", "inn",      "sin",
+                                          "tckn",  "t.c.",    "cuit",      "cuil",  "tfn", "national", "fiscal",
+                                          "ident", "aadhaar", "my number", "person"};
 
 bool is_word(char c) {
   return is_alnum(c) || c == '_';
@@ -27,13 +27,13 @@ struct Plain {
   uint8_t confidence;
 };
 constexpr Plain kPlain[] = {
-    {15, is_nir, false, 95},         {13, is_ahv, false, 95},          {13, is_south_african, true, 90},
-    {13, is_rrn, true, 90},          {14, is_cnpj, true, 95},          {12, is_aadhaar, true, 85},
-    {12, is_my_number, true, 80},    {12, is_inn, true, 90},           {11, is_cpf, true, 95},
-    {11, is_steuer_id, true, 90},    {11, is_pesel, true, 90},         {11, is_belgian, true, 90},
-    {11, is_fodselsnummer, true, 95}, {11, is_tckn, true, 95},         {11, is_cuit, true, 90},
-    {10, is_personnummer, true, 85}, {10, is_inn, true, 80},           {9, is_bsn, true, 80},
-    {9, is_nif_pt, true, 75},        {9, is_tfn, true, 75},
+    {15, is_nir, false, 95},          {13, is_ahv, false, 95},  {13, is_south_african, true, 90},
+    {13, is_rrn, true, 90},           {14, is_cnpj, true, 95},  {12, is_aadhaar, true, 85},
+    {12, is_my_number, true, 80},     {12, is_inn, true, 90},   {11, is_cpf, true, 95},
+    {11, is_steuer_id, true, 90},     {11, is_pesel, true, 90}, {11, is_belgian, true, 90},
+    {11, is_fodselsnummer, true, 95}, {11, is_tckn, true, 95},  {11, is_cuit, true, 90},
+    {10, is_personnummer, true, 85},  {10, is_inn, true, 80},   {9, is_bsn, true, 80},
+    {9, is_nif_pt, true, 75},         {9, is_tfn, true, 75},
 };
 
 // Sizes of groups, what stands between them, and what they are.
@@ -84,8 +84,7 @@ size_t Verifier::tax_plain(size_t index) {
                ? 2
                : 0;
   }
-  if (group.size == 18 &&
-      is_chinese(digits.view().first(17), static_cast<char>('0' + digits.digits[17])))
+  if (group.size == 18 && is_chinese(digits.view().first(17), static_cast<char>('0' + digits.digits[17])))
     return add(digits.begin, digits.end, Detector::kTax, 95) ? 1 : 0;
   bool asked = false, has_word = expected_.has(Detector::kTax);
   for (const Plain& plain : kPlain) {
@@ -135,8 +134,8 @@ size_t Verifier::tax_formed(size_t index) {
     const bool has_letters = before(digits.begin) == ' ' && is_upper(text_[begin]) && is_upper(text_[begin + 1]) &&
                              at(digits.end) == ' ' && is_upper(at(digits.end + 1)) && !is_word(at(digits.end + 2)) &&
                              !is_word(before(begin));
-    const std::array<char, 9> letters = {text_[begin], text_[begin + 1], '0', '0', '0', '0', '0', '0',
-                                         at(digits.end + 1)};
+    const std::array<char, 9> letters = {text_[begin], text_[begin + 1],  '0', '0', '0', '0', '0',
+                                         '0',          at(digits.end + 1)};
     if (has_letters && is_nino({letters.data(), letters.size()}))
       return add(begin, digits.end + 2, Detector::kTax, 90) ? 3 : 0;
   }

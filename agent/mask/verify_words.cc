@@ -35,12 +35,18 @@ bool is_base64url(char c) {
 enum class Letters : uint8_t { kUpperDigits, kAlnum, kWord, kBase64Url, kHex, kBase64 };
 bool belongs(Letters letters, char c) {
   switch (letters) {
-    case Letters::kUpperDigits: return is_upper(c) || is_digit(c);
-    case Letters::kAlnum: return is_alnum(c);
-    case Letters::kWord: return is_word(c);
-    case Letters::kBase64Url: return is_base64url(c);
-    case Letters::kHex: return hex_value(c) >= 0;
-    case Letters::kBase64: return is_alnum(c) || c == '+' || c == '/' || c == '=';
+    case Letters::kUpperDigits:
+      return is_upper(c) || is_digit(c);
+    case Letters::kAlnum:
+      return is_alnum(c);
+    case Letters::kWord:
+      return is_word(c);
+    case Letters::kBase64Url:
+      return is_base64url(c);
+    case Letters::kHex:
+      return hex_value(c) >= 0;
+    case Letters::kBase64:
+      return is_alnum(c) || c == '+' || c == '/' || c == '=';
   }
   return false;
 }
@@ -52,47 +58,33 @@ struct Key {
 };
 // As their makers document them.
 constexpr Key kKeys[] = {
-    {"AKIA", Letters::kUpperDigits, 16, 16},          // Amazon Web Services
-    {"ASIA", Letters::kUpperDigits, 16, 16},
-    {"ABIA", Letters::kUpperDigits, 16, 16},
-    {"ACCA", Letters::kUpperDigits, 16, 16},
-    {"AIza", Letters::kBase64Url, 35, 35},            // Google Cloud
-    {"ya29.", Letters::kBase64Url, 20, 2048},
-    {"AccountKey=", Letters::kBase64, 86, 88},        // Azure storage
-    {"ghp_", Letters::kAlnum, 36, 255},               // GitHub
-    {"gho_", Letters::kAlnum, 36, 255},
-    {"ghu_", Letters::kAlnum, 36, 255},
-    {"ghs_", Letters::kAlnum, 36, 255},
-    {"ghr_", Letters::kAlnum, 36, 255},
-    {"github_pat_", Letters::kWord, 50, 255},
-    {"glpat-", Letters::kBase64Url, 20, 255},         // GitLab
-    {"xoxb-", Letters::kBase64Url, 20, 255},          // Slack
-    {"xoxa-", Letters::kBase64Url, 20, 255},
-    {"xoxp-", Letters::kBase64Url, 20, 255},
-    {"xoxr-", Letters::kBase64Url, 20, 255},
-    {"xoxs-", Letters::kBase64Url, 20, 255},
-    {"xapp-", Letters::kBase64Url, 20, 255},
-    {"sk_live_", Letters::kAlnum, 16, 255},           // Stripe
-    {"sk_test_", Letters::kAlnum, 16, 255},
-    {"rk_live_", Letters::kAlnum, 16, 255},
-    {"rk_test_", Letters::kAlnum, 16, 255},
-    {"sk-ant-", Letters::kBase64Url, 20, 255},        // Anthropic
-    {"sk-proj-", Letters::kBase64Url, 20, 255},       // OpenAI
-    {"sk-", Letters::kAlnum, 32, 255},
-    {"shpat_", Letters::kHex, 32, 32},                // Shopify
-    {"shpss_", Letters::kHex, 32, 32},
-    {"shpca_", Letters::kHex, 32, 32},
-    {"shppa_", Letters::kHex, 32, 32},
-    {"npm_", Letters::kAlnum, 36, 36},                // npm
-    {"hf_", Letters::kAlnum, 30, 64},                 // Hugging Face
-    {"hvs.", Letters::kBase64Url, 24, 255},           // Vault
-    {"NRAK-", Letters::kUpperDigits, 27, 27},         // New Relic
-    {"PMAK-", Letters::kBase64Url, 59, 59},           // Postman
-    {"dop_v1_", Letters::kHex, 64, 64},               // DigitalOcean
-    {"dckr_pat_", Letters::kBase64Url, 27, 27},       // Docker
-    {"lin_api_", Letters::kAlnum, 40, 40},            // Linear
-    {"pypi-", Letters::kBase64Url, 50, 512},          // PyPI
-    {"rubygems_", Letters::kHex, 48, 48},             // RubyGems
+    {"AKIA", Letters::kUpperDigits, 16, 16},  // Amazon Web Services
+    {"ASIA", Letters::kUpperDigits, 16, 16},    {"ABIA", Letters::kUpperDigits, 16, 16},
+    {"ACCA", Letters::kUpperDigits, 16, 16},    {"AIza", Letters::kBase64Url, 35, 35},      // Google Cloud
+    {"ya29.", Letters::kBase64Url, 20, 2048},   {"AccountKey=", Letters::kBase64, 86, 88},  // Azure storage
+    {"ghp_", Letters::kAlnum, 36, 255},                                                     // GitHub
+    {"gho_", Letters::kAlnum, 36, 255},         {"ghu_", Letters::kAlnum, 36, 255},
+    {"ghs_", Letters::kAlnum, 36, 255},         {"ghr_", Letters::kAlnum, 36, 255},
+    {"github_pat_", Letters::kWord, 50, 255},   {"glpat-", Letters::kBase64Url, 20, 255},  // GitLab
+    {"xoxb-", Letters::kBase64Url, 20, 255},                                               // Slack
+    {"xoxa-", Letters::kBase64Url, 20, 255},    {"xoxp-", Letters::kBase64Url, 20, 255},
+    {"xoxr-", Letters::kBase64Url, 20, 255},    {"xoxs-", Letters::kBase64Url, 20, 255},
+    {"xapp-", Letters::kBase64Url, 20, 255},    {"sk_live_", Letters::kAlnum, 16, 255},  // Stripe
+    {"sk_test_", Letters::kAlnum, 16, 255},     {"rk_live_", Letters::kAlnum, 16, 255},
+    {"rk_test_", Letters::kAlnum, 16, 255},     {"sk-ant-", Letters::kBase64Url, 20, 255},  // Anthropic
+    {"sk-proj-", Letters::kBase64Url, 20, 255},                                             // OpenAI
+    {"sk-", Letters::kAlnum, 32, 255},          {"shpat_", Letters::kHex, 32, 32},          // Shopify
+    {"shpss_", Letters::kHex, 32, 32},          {"shpca_", Letters::kHex, 32, 32},
+    {"shppa_", Letters::kHex, 32, 32},          {"npm_", Letters::kAlnum, 36, 36},  // npm
+    {"hf_", Letters::kAlnum, 30, 64},                                               // Hugging Face
+    {"hvs.", Letters::kBase64Url, 24, 255},                                         // Vault
+    {"NRAK-", Letters::kUpperDigits, 27, 27},                                       // New Relic
+    {"PMAK-", Letters::kBase64Url, 59, 59},                                         // Postman
+    {"dop_v1_", Letters::kHex, 64, 64},                                             // DigitalOcean
+    {"dckr_pat_", Letters::kBase64Url, 27, 27},                                     // Docker
+    {"lin_api_", Letters::kAlnum, 40, 40},                                          // Linear
+    {"pypi-", Letters::kBase64Url, 50, 512},                                        // PyPI
+    {"rubygems_", Letters::kHex, 48, 48},                                           // RubyGems
 };
 
 }  // namespace
@@ -269,17 +261,17 @@ void Verifier::literal(size_t begin) {
   if ((rest[0] | 0x20) == 'p' && (rest[1] | 0x20) == 'a') {
     // A word for passport: a number of letters and digits behind it, which no run of digits shows.
     if (!wants(Detector::kPassport)) return;
-    static constexpr std::string_view kWords[] = {"passport", "passeport", "pasaporte", "passaporto", "pass-nr",
-                                                  "pass nr",  "pass no",   "passnummer"};
+    static constexpr std::string_view kWords[] = {"passport", "passeport", "pasaporte", "passaporto",
+                                                  "pass-nr",  "pass nr",   "pass no",   "passnummer"};
     const auto says = [&](std::string_view word) {
-      return rest.size() > word.size() &&
-             std::ranges::equal(rest.substr(0, word.size()), word, [](char a, char b) {
+      return rest.size() > word.size() && std::ranges::equal(rest.substr(0, word.size()), word, [](char a, char b) {
                return (is_upper(a) ? static_cast<char>(a + 32) : a) == b;
              });
     };
     const auto* word = std::ranges::find_if(kWords, says);
-    if (word == std::end(kWords)) return;
-    size_t at = begin + word->size();
+    const bool is_german = begin >= 4 && text_.substr(begin - 4, 8) == "isepass ";
+    if (word == std::end(kWords) && !is_german) return;
+    size_t at = begin + (is_german ? 4 : word->size());
     for (const size_t stop = std::min(text_.size(), at + 24); at < stop; ++at) {
       size_t end = at, digits = 0;
       while (end < text_.size() && (is_upper(text_[end]) || is_digit(text_[end]))) digits += is_digit(text_[end++]);
