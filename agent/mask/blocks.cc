@@ -57,7 +57,8 @@ uint64_t literals(const char* text) {
 
 void classify_portable(const char* text, size_t blocks, Block* out) {
   for (size_t k = 0; k < blocks; ++k, text += kBlockBytes) {
-    Block block{.literal = literals(text)};
+    Block block{};
+    block.literal = literals(text);
     for (size_t i = 0; i < kBlockBytes; ++i) {
       const char c = text[i];
       block.digit |= uint64_t{c >= '0' && c <= '9'} << i;
@@ -79,7 +80,7 @@ void classify_sse2(const char* text, size_t blocks, Block* out) {
     return _mm_cmplt_epi8(moved, _mm_set1_epi8(static_cast<char>(count ^ '\x80')));
   };
   for (size_t k = 0; k < blocks; ++k, text += kBlockBytes) {
-    Block block;
+    Block block{};
     for (unsigned part = 0; part < 4; ++part) {
       const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text + size_t{part} * 16));
       const auto bits = [part](__m128i found) {
@@ -124,7 +125,7 @@ __attribute__((target("avx2"))) void classify_avx2(const char* text, size_t bloc
   const __m256i high0 = table_of(kTables.high[0]), high1 = table_of(kTables.high[1]), high2 = table_of(kTables.high[2]);
   const __m256i zero = _mm256_setzero_si256();
   for (size_t k = 0; k < blocks; ++k, text += kBlockBytes) {
-    Block block;
+    Block block{};
     for (unsigned part = 0; part < 2; ++part) {
       const char* at = text + size_t{part} * 32;
       const __m256i bytes = load(at);

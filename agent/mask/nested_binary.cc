@@ -125,7 +125,8 @@ Done ValueMasker::array_binary(const Type& type, const Wish& wish, std::string_v
 }
 
 // fields:i32 {type:oid size:i32 bytes}[fields]
-Done ValueMasker::row_binary(const Type& type, const Wish& wish, std::string_view value, std::string& out, unsigned depth) {
+Done ValueMasker::row_binary(const Type& type, const Wish& wish, std::string_view value, std::string& out,
+                             unsigned depth) {
   const size_t begin = out.size();
   const auto refuse = [&] {
     out.resize(begin);

@@ -13,11 +13,12 @@ namespace {
 
 constexpr size_t kContextBytes = 40;
 
-constexpr std::string_view kSocialWords[] = {"ssn", "social sec", "soc sec"};
-constexpr std::string_view kPassportWords[] = {"passport",  "passeport",  "reisepass",
-                                               "pasaporte", "passaporto", "paspoort"};
-constexpr std::string_view kBirthWords[] = {"born",  "birth", "dob",     "geb",      "n\xc3\xa9",
-                                            "nacid", "nacim", "nato il", "naissance"};
+constexpr std::string_view kSocial[] = {"ssn", "social sec", "soc sec"};
+constexpr std::string_view kPassports[] = {"passport", "passeport", "reisepass", "pasaporte", "passaporto", "paspoort"};
+constexpr std::string_view kBirth[] = {"born",  "birth", "dob",     "geb",      "n\xc3\xa9",
+                                       "nacid", "nacim", "nato il", "naissance"};
+
+constexpr Words kSocialWords(kSocial), kPassportWords(kPassports), kBirthWords(kBirth);
 
 bool is_word(char c) {
   return is_alnum(c) || c == '_';
@@ -35,11 +36,14 @@ size_t Verifier::read_groups(size_t begin) {
   while (at < text_.size() && group_count_ < kGroupsMax) {
     size_t end = at;
     while (end < text_.size() && is_digit(text_[end])) ++end;
-    groups_[group_count_++] = {at, static_cast<uint32_t>(end - at), separator};
+    groups_[group_count_++] = {.begin = at, .size = static_cast<uint32_t>(end - at), .before = separator};
     at = end;
     if (at + 1 >= text_.size() || !is_separator(text_[at]) || !is_digit(text_[at + 1])) break;
     separator = text_[at++];
   }
+  uint32_t shape = 0;
+  for (size_t i = group_count_; i-- > 0;)
+    groups_[i].shape = shape = shape << 4 | std::min<uint32_t>(groups_[i].size, 15);
   return at;
 }
 
@@ -60,14 +64,10 @@ void Verifier::run(size_t begin) {
   }
 }
 
-bool Verifier::has_form(size_t index, std::string_view sizes, std::string_view separators) const {
-  if (index + sizes.size() > group_count_) return false;
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    const Group& group = groups_[index + i];
-    if (group.size != static_cast<unsigned>(sizes[i] - '0')) return false;
-    if (i == 0) continue;
-    const char wanted = separators[std::min(i, separators.size()) - 1];
-    if (wanted == '*' ? group.before != groups_[index + 1].before : group.before != wanted) return false;
+bool Verifier::has_separators(size_t index, const Form& form) const {
+  for (size_t i = 1; i < form.groups; ++i) {
+    const char wanted = form.separators[i - 1], is = groups_[index + i].before;
+    if (wanted == '*' ? is != groups_[index + 1].before : is != wanted) return false;
   }
   return true;
 }
@@ -103,13 +103,13 @@ bool Verifier::is_part_of_hex(size_t begin) const {
   return std::ranges::all_of(text_.substr(begin - 5, 4), [](char c) { return hex_value(c) >= 0; });
 }
 
-bool Verifier::has_context(size_t begin, std::span<const std::string_view> words) const {
+bool Verifier::has_context(size_t begin, const Words& words) const {
   const size_t from = begin > kContextBytes ? begin - kContextBytes : 0;
   std::array<char, kContextBytes> window;
+  // Capital letters become small ones; what else this bit changes begins no word.
   for (size_t i = from; i < begin; ++i)
-    window[i - from] = is_upper(text_[i]) ? static_cast<char>(text_[i] + 32) : text_[i];
-  const std::string_view view(window.data(), begin - from);
-  return std::ranges::any_of(words, [&](std::string_view word) { return view.find(word) != std::string_view::npos; });
+    window[i - from] = static_cast<signed char>(text_[i]) < 0 ? text_[i] : static_cast<char>(text_[i] | 0x20);
+  return words.stand_in({window.data(), begin - from});
 }
 
 // "GB29 NWBK 6016…", "NL91ABNA04…": the run is what stands behind the letters of the bank.
@@ -199,8 +199,9 @@ size_t Verifier::card(size_t index) {
     const size_t end = begin + groups_[index].size;
     if (is_word(at(end)) || at(end) == '@' || (at(end) == '.' && is_digit(at(end + 1)))) return 0;
   } else {
-    for (const auto& [sizes, separators] : {std::pair{"4444", "***"}, {"465", "**"}, {"464", "**"}})
-      if (groups == 0 && has_form(index, sizes, separators)) groups = std::string_view(sizes).size();
+    static constexpr Form kForms[] = {{"4444", "***"}, {"465", "**"}, {"464", "**"}};
+    for (const Form& form : kForms)
+      if (groups == 0 && has_form(index, form)) groups = form.groups;
     if (groups == 0) return 0;
     const char separator = groups_[index + 1].before;
     if ((separator != ' ' && separator != '-') || is_part_of_hex(begin)) return 0;
@@ -222,7 +223,8 @@ size_t Verifier::card(size_t index) {
 
 size_t Verifier::social(size_t index) {
   if (!wants(Detector::kSsn)) return 0;
-  const bool is_formed = has_form(index, "324", "**");
+  static constexpr Form kForm("324", "**");
+  const bool is_formed = has_form(index, kForm);
   const bool is_plain = groups_[index].size == 9;
   if (!is_formed && !is_plain) return 0;
   const size_t groups = is_formed ? 3 : 1;
@@ -281,7 +283,8 @@ bool Verifier::is_birth(size_t begin) const {
 }
 
 size_t Verifier::date(size_t index) {
-  const bool is_year_first = has_form(index, "422", "**");
+  static constexpr Form kForm("422", "**");
+  const bool is_year_first = has_form(index, kForm);
   if (!is_year_first) {
     if (index + 3 > group_count_ || groups_[index].size > 2 || groups_[index + 1].size > 2 ||
         groups_[index + 2].size != 4 || groups_[index + 1].before != groups_[index + 2].before)
@@ -300,6 +303,9 @@ size_t Verifier::date(size_t index) {
   if (!is_date(other, middle, year) && (is_year_first || !is_date(middle, other, year))) return 0;
   const size_t begin = groups_[index].begin, end = groups_[index + 2].begin + groups_[index + 2].size;
   if (index > 0 && groups_[index].before != ' ') return 0;
+  // With a time behind it, it is when something happened, unless the column says otherwise.
+  const bool has_time = (at(end) == ' ' || at(end) == 'T') && is_digit(at(end + 1)) && at(end + 3) == ':';
+  if (has_time && !expected_.has(Detector::kBirthDate)) return 0;
   return is_birth(begin) && add(begin, end, Detector::kBirthDate, 75) ? 3 : 0;
 }
 

@@ -269,7 +269,7 @@ void Verifier::literal(size_t begin) {
              });
     };
     const auto* word = std::ranges::find_if(kWords, says);
-    const bool is_german = begin >= 4 && text_.substr(begin - 4, 8) == "isepass ";
+    const bool is_german = begin >= 4 && text_.substr(begin - 4, 9) == "eisepass ";
     if (word == std::end(kWords) && !is_german) return;
     size_t at = begin + (is_german ? 4 : word->size());
     for (const size_t stop = std::min(text_.size(), at + 24); at < stop; ++at) {
