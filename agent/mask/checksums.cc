@@ -123,18 +123,21 @@ size_t iban_length(char first, char second) {
 
 bool is_iban(std::string_view text) {
   if (text.size() < 15 || text.size() != iban_length(text[0], text[1])) return false;
-  unsigned rest = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[(i + 4) % text.size()];
-    if (is_digit(c)) {
-      rest = (rest * 10 + static_cast<unsigned>(c - '0')) % 97;
-    } else if (is_upper(c)) {
-      rest = (rest * 100 + static_cast<unsigned>(c - 'A' + 10)) % 97;
-    } else {
-      return false;
+  // Country and check digits stand at the end of the number; it is reduced only where it would not fit.
+  uint64_t rest = 0;
+  bool is_sound = true;
+  for (const std::string_view part : {text.substr(4), text.substr(0, 4)}) {
+    for (const char c : part) {
+      if (is_digit(c)) {
+        rest = rest * 10 + static_cast<unsigned>(c - '0');
+      } else {
+        is_sound = is_sound && is_upper(c);
+        rest = rest * 100 + static_cast<unsigned>(c - 'A' + 10);
+      }
+      if (rest > uint64_t{1} << 56) rest %= 97;
     }
   }
-  return rest == 1;
+  return is_sound && rest % 97 == 1;
 }
 
 bool is_ssn(Digits nine) {

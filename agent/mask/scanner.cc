@@ -34,6 +34,21 @@ Triggers wanted(Triggers triggers, DetectorSet what) {
 template <typename Visit>
 void each_block(std::string_view text, DetectorSet what, Visit visit) {
   static const Classify classify = classify_by(instructions());
+  if (text.size() <= kBlockBytes) {
+    // Most values are this short.
+    std::array<char, kBlockBytes + kLookAhead> one{};
+    std::memcpy(one.data(), text.data(), text.size());
+    Block block;
+    classify(one.data(), 1, &block);
+    // No form has fewer than four digits but those that the other bits tell.
+    const bool has_colons = (block.colon & (block.colon - 1)) != 0;
+    if ((block.at | block.literal) == 0 && !has_colons && std::popcount(block.digit) < 4) return;
+    const Triggers all = triggers_of({}, block, {});
+    Triggers triggers = wanted(all, what);
+    triggers.run &= ~(all.run << 1);
+    if (triggers.any() != 0) visit(0, triggers);
+    return;
+  }
   std::array<Block, kBatchBlocks + 2> blocks;  // [0]: the one before; behind the last: the one after
   blocks[0] = {};
   // What does not fill a block, or has too little behind it, is looked at in a copy with zeros behind.

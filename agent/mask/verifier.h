@@ -102,6 +102,7 @@ class Verifier {
   // Each: how many groups it took, 0 for none.
   size_t group(size_t index);
   size_t with_letters(size_t index);
+  [[nodiscard]] size_t timestamp(size_t index) const;
   size_t card(size_t index);
   size_t social(size_t index);
   size_t phone(size_t index);

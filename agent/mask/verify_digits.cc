@@ -2,7 +2,9 @@
 // A run is groups of digits with one separator between each two. Every group is asked whether a number begins there.
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <span>
+#include <utility>
 
 #include "agent/mask/act.h"
 #include "agent/mask/checksums.h"
@@ -18,11 +20,37 @@ constexpr std::string_view kPassports[] = {"passport", "passeport", "reisepass",
 constexpr std::string_view kBirth[] = {"born",  "birth", "dob",     "geb",      "n\xc3\xa9",
                                        "nacid", "nacim", "nato il", "naissance"};
 
+constexpr std::string_view kVersions[] = {"version", "Version", "release", "Release", " v"};
+constexpr Words kVersionWords(kVersions);
 constexpr Words kSocialWords(kSocial), kPassportWords(kPassports), kBirthWords(kBirth);
 
 bool is_word(char c) {
   return is_alnum(c) || c == '_';
 }
+// Whether any number of several groups begins with groups of these sizes.
+struct Beginnings {
+  std::array<uint16_t, 16> second{};  // by the size of the first: a bit for each size of the second
+};
+constexpr Beginnings kBeginnings = [] {
+  Beginnings all;
+  const auto add = [&all](size_t first, size_t second) {
+    all.second[first] = static_cast<uint16_t>(all.second[first] | 1u << second);
+  };
+  // Cards, social security, telephone, tax: the forms of this folder.
+  for (const auto& [first, second] : std::initializer_list<std::pair<size_t, size_t>>{
+           {4, 4}, {4, 6}, {3, 2}, {3, 3}, {1, 3}, {3, 4}, {5, 4}, {2, 2}, {5, 6}, {4, 3}, {2, 4},
+           {2, 3}, {1, 2}, {6, 4}, {6, 7}, {6, 3}, {2, 8}, {2, 7}, {4, 2}, {1, 1}, {1, 2}, {2, 1}})
+    add(first, second);
+  // Addresses of IPv4; telephone numbers of Germany.
+  for (size_t first = 1; first <= 3; ++first)
+    for (size_t second = 1; second <= 3; ++second) add(first, second);
+  for (size_t first = 3; first <= 5; ++first)
+    for (size_t second = 5; second <= 8; ++second) add(first, second);
+  return all;
+}();
+// Of one piece, so many digits may be a number.
+constexpr size_t kPieceMin = 7;
+
 bool is_separator(char c) {
   return c == ' ' || c == '-' || c == '.' || c == '/';
 }
@@ -133,6 +161,12 @@ size_t Verifier::group(size_t index) {
     if ((is_upper(last) || is_digit(last)) && iban_before(group.begin)) return kGroupsMax;
   }
   if (index == 0 && is_word(before(group.begin))) return with_letters(index);
+  if (const size_t taken = timestamp(index)) return taken;
+  if (group.size < kPieceMin) {
+    const char c = index == 0 ? before(group.begin) : '\0';
+    const bool may_be_called = c == '+' || text_.substr(group.begin, 2) == "00";
+    if (!may_be_called && (kBeginnings.second[group.size] >> (group.shape >> 4 & 15) & 1) == 0) return 1;
+  }
   size_t taken = 0;
   if (group.size >= 12 || group.size == 4) taken = card(index);
   if (taken == 0 && group.size <= 3) taken = address(index);
@@ -142,6 +176,16 @@ size_t Verifier::group(size_t index) {
   if (taken == 0 && wants(Detector::kBirthDate)) taken = date(index);
   if (taken == 0 && wants(Detector::kPassport)) taken = passport(index);
   return taken;
+}
+
+// "2024-05-06 07:08": the commonest of all runs, and nothing but a time.
+size_t Verifier::timestamp(size_t index) const {
+  static constexpr Form kForm("4222", "--");
+  const Group& first = groups_[index];
+  if ((first.shape & kForm.mask) != kForm.shape || expected_.has(Detector::kBirthDate)) return 0;
+  if (groups_[index + 1].before != '-' || groups_[index + 2].before != '-' || groups_[index + 3].before != ' ')
+    return 0;
+  return at(groups_[index + 3].begin + 2) == ':' ? 4 : 0;
 }
 
 // Letters stand directly before the first group.
@@ -252,11 +296,8 @@ size_t Verifier::address(size_t index) {
     return 0;
   if (is_word(at(end)) || (at(end) == '.' && is_alnum(at(end + 1))) || (at(end) == '-' && is_digit(at(end + 1))))
     return 0;
-  static constexpr std::string_view kVersions[] = {"version", "release", " v"};
   const size_t near = begin > 10 ? begin - 10 : 0;
-  std::string_view left = text_.substr(near, begin - near);
-  if (std::ranges::any_of(kVersions, [&](std::string_view word) { return left.find(word) != std::string_view::npos; }))
-    return 0;
+  if (kVersionWords.stand_in(text_.substr(near, begin - near))) return 0;
   return add(begin, end, Detector::kIpv4, 85) ? 4 : 0;
 }
 

@@ -26,6 +26,15 @@ constexpr Code kCodes[] = {{1, 10, 10}, {7, 10, 10},  {20, 8, 10},  {27, 9, 9}, 
                            {63, 8, 10}, {64, 8, 10},  {65, 8, 8},   {66, 8, 9},   {81, 9, 10},  {82, 8, 10},
                            {84, 9, 10}, {86, 10, 11}, {90, 10, 10}, {91, 10, 10}, {92, 9, 10},  {98, 10, 10}};
 
+struct ByCode {
+  std::array<Code, 100> of{};
+};
+constexpr ByCode kByCode = [] {
+  ByCode by;
+  for (const Code& code : kCodes) by.of[code.code] = code;
+  return by;
+}();
+
 constexpr Form kNorthAmerica("334", "**"), kNorthAmericaWithOne("1334", "***"), kThreeFour("34", "*"),
     kFourFour("44", "*"), kFiveFour("54", "*"), kFrance("22222", "****"), kFiveSix("56", " "), kLondon("344", "  "),
     kFourThreeThree("433", "  "), kTokyo("244", "--"), kJapanMobile("344", "--");
@@ -35,11 +44,11 @@ bool is_code_plausible(std::span<const uint8_t> digits) {
   unsigned code = 0;
   for (size_t size = 1; size <= 2; ++size) {
     code = code * 10 + digits[size - 1];
-    const auto* found = std::ranges::find(kCodes, code, &Code::code);
-    if (found == std::end(kCodes)) continue;
+    const Code& found = kByCode.of[code];
+    if (found.code == 0) continue;
     const size_t rest = digits.size() - size;
     if (digits[size] == 0 && code != 39) return false;
-    return rest >= found->min && rest <= found->max;
+    return rest >= found.min && rest <= found.max;
   }
   // Three digits: those of 2xx, 3xx, 4xx, 5xx, 6xx, 8xx, 9xx that are given out.
   const size_t rest = digits.size() - 3;

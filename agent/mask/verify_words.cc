@@ -22,11 +22,27 @@ bool is_word(char c) {
 bool is_beyond_ascii(char c) {
   return static_cast<unsigned char>(c) >= 0x80;
 }
+
+// What may stand before and behind an @.
+struct MailLetters {
+  std::array<uint8_t, 256> of{};
+};
+constexpr uint8_t kLocal = 1, kDomain = 2;
+constexpr MailLetters kMailLetters = [] {
+  MailLetters letters;
+  for (unsigned i = 0; i < 256; ++i) {
+    const char c = static_cast<char>(i);
+    const bool is_both = is_alnum(c) || c == '.' || c == '-' || i >= 0x80;
+    const bool is_first = is_both || c == '_' || c == '%' || c == '+';
+    letters.of[i] = static_cast<uint8_t>((is_first ? kLocal : 0) | (is_both ? kDomain : 0));
+  }
+  return letters;
+}();
 bool is_local(char c) {
-  return is_alnum(c) || c == '.' || c == '_' || c == '%' || c == '+' || c == '-' || is_beyond_ascii(c);
+  return (kMailLetters.of[static_cast<unsigned char>(c)] & kLocal) != 0;
 }
 bool is_domain(char c) {
-  return is_alnum(c) || c == '.' || c == '-' || is_beyond_ascii(c);
+  return (kMailLetters.of[static_cast<unsigned char>(c)] & kDomain) != 0;
 }
 bool is_base64url(char c) {
   return is_alnum(c) || c == '_' || c == '-';
@@ -107,7 +123,7 @@ void Verifier::email(size_t at_sign) {
   const std::string_view domain = text_.substr(at_sign + 1, end - at_sign - 1);
   const size_t dot = domain.rfind('.');
   if (dot == std::string_view::npos || dot == 0 || domain.size() - dot < 3) return;
-  if (domain.find("..") != std::string_view::npos || at(end) == '@') return;
+  if (domain[0] == '.' || at(end) == '@') return;
   const std::string_view top = domain.substr(dot + 1);
   if (!std::ranges::all_of(top, [](char c) { return is_letter(c) || is_beyond_ascii(c); }) && !top.starts_with("xn--"))
     return;
