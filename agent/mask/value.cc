@@ -72,12 +72,6 @@ size_t characters(std::string_view text) {
       std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
-void append_upper_hex(std::string& out, uint64_t number) {
-  std::array<char, 16> hex;
-  const auto end = std::to_chars(hex.data(), hex.data() + hex.size(), number, 16).ptr;
-  for (const char* c = hex.data(); c != end; ++c) out.push_back(is_lower(*c) ? static_cast<char>(*c - 32) : *c);
-}
-
 // Money is written as the locale has it: its sign, separators and currency stay, digits become 0 (or one leading
 // digit is kept).
 void append_money(const Act& act, std::string_view value, std::string& out) {
@@ -212,100 +206,6 @@ Done ValueMasker::binary(const Type& type, const Wish& wish, std::string_view va
   }
 }
 
-// Made of a value of the type that has nothing in it.
-Done ValueMasker::redacted(const Type& type, bool is_binary, std::string& out) {
-  const Act act{};
-  const Wish wish{.act = &act, .whole = true};
-  if (!is_binary) {
-    switch (type.kind) {
-      case Kind::kArray:
-        return text(type, wish, "{}", out);
-      case Kind::kComposite:
-      case Kind::kRecord:
-        return Done::kNull;
-      case Kind::kVector:
-      case Kind::kBit:
-      case Kind::kVarbit:
-      case Kind::kText:
-      case Kind::kBpchar:
-      case Kind::kEnum:
-      case Kind::kBytea:
-      case Kind::kRange:
-        return text(type, wish, "", out);
-      case Kind::kMoney:
-        return Done::kNull;
-      case Kind::kJson:
-      case Kind::kJsonb:
-        out += "null";
-        return Done::kChanged;
-      case Kind::kUuid:
-        return text(type, wish, "00000000-0000-0000-0000-000000000000", out);
-      case Kind::kMacaddr:
-        return text(type, wish, "00:00:00:00:00:00", out);
-      case Kind::kMacaddr8:
-        return text(type, wish, "00:00:00:00:00:00:00:00", out);
-      case Kind::kInet:
-      case Kind::kCidr:
-        return text(type, wish, "0.0.0.0/32", out);
-      case Kind::kLsn:
-        return text(type, wish, "0/0", out);
-      case Kind::kDate:
-        return text(type, wish, "2000-01-01", out);
-      case Kind::kTime:
-        return text(type, wish, "00:00:00", out);
-      case Kind::kTimeTz:
-        return text(type, wish, "00:00:00+00", out);
-      case Kind::kTimestamp:
-        return text(type, wish, "2000-01-01 00:00:00", out);
-      case Kind::kTimestampTz:
-        return text(type, wish, "2000-01-01 00:00:00+00", out);
-      default:
-        return text(type, wish, "0", out);
-    }
-  }
-  // Each fixed size is tried; a type that takes none of them is known by its own empty form.
-  switch (type.kind) {
-    case Kind::kJson:
-      out += "null";
-      return Done::kChanged;
-    case Kind::kJsonb:
-      out += std::string_view("\1null");
-      return Done::kChanged;
-    case Kind::kInet:
-    case Kind::kCidr:
-      out += type.kind == Kind::kInet ? "\2\x20\0\4\0\0\0\0"sv : "\2\x20\1\4\0\0\0\0"sv;
-      return Done::kChanged;
-    case Kind::kBit:
-    case Kind::kVarbit:
-    case Kind::kMultirange:
-      append_be<int32_t>(out, 0);
-      return Done::kChanged;
-    case Kind::kArray:
-    case Kind::kVector:
-      append_be<int32_t>(out, 0);
-      append_be<int32_t>(out, 0);
-      append_be(out, type.of);
-      return Done::kChanged;
-    case Kind::kRange:
-      out.push_back(1);
-      return Done::kChanged;
-    case Kind::kText:
-    case Kind::kBpchar:
-    case Kind::kEnum:
-    case Kind::kBytea:
-      return binary(type, wish, "", out);
-    case Kind::kRecord:
-    case Kind::kComposite:
-      return Done::kNull;
-    default:
-      break;
-  }
-  static constexpr std::string_view kZeros = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"sv;
-  for (const size_t size : {8u, 4u, 2u, 12u, 16u, 6u})
-    if (binary(type, wish, kZeros.substr(0, size), out) == Done::kChanged) return Done::kChanged;
-  return Done::kNull;
-}
-
 // Cuts or pads what stands in `out` from `begin` to what varchar(n) and char(n) hold.
 void ValueMasker::fit(const Type& type, size_t begin, std::string& out) {
   const bool bounded = type.typmod > kTypmodBase && (type.oid == kVarcharOid || type.kind == Kind::kBpchar);
@@ -382,72 +282,6 @@ Done ValueMasker::number_text(const Type& type, const Act& act, std::string_view
   }
 }
 
-Done ValueMasker::octets_text(const Type& type, const Act& act, std::string_view value, std::string& out) {
-  std::array<unsigned char, 16> bytes{};
-  switch (type.kind) {
-    case Kind::kUuid:
-    case Kind::kMacaddr:
-    case Kind::kMacaddr8: {
-      const size_t count = type.kind == Kind::kUuid ? 16 : type.kind == Kind::kMacaddr ? 6 : 8;
-      size_t nibbles = 0;
-      for (const char c : value) {
-        const int nibble = hex_value(c);
-        if (nibble < 0) continue;
-        if (nibbles == 2 * count) return Done::kNull;
-        bytes[nibbles / 2] = static_cast<unsigned char>(bytes[nibbles / 2] << 4 | nibble);
-        ++nibbles;
-      }
-      if (nibbles != 2 * count) return Done::kNull;
-      if (type.kind == Kind::kUuid) {
-        mask_uuid(act, bytes);
-      } else {
-        mask_mac(act, std::span{bytes}.first(count));
-      }
-      for (size_t i = 0; i < count; ++i) {
-        if (type.kind != Kind::kUuid && i > 0) out.push_back(':');
-        if (type.kind == Kind::kUuid && (i == 4 || i == 6 || i == 8 || i == 10)) out.push_back('-');
-        out.push_back(kHexDigits[bytes[i] >> 4]);
-        out.push_back(kHexDigits[bytes[i] & 15]);
-      }
-      return Done::kChanged;
-    }
-    case Kind::kInet:
-    case Kind::kCidr: {
-      auto network = parse_network(value, type.kind == Kind::kCidr);
-      if (!network) return Done::kNull;
-      mask_network(act, *network);
-      append_network(*network, out);
-      return Done::kChanged;
-    }
-    case Kind::kLsn: {
-      uint32_t high = 0, low = 0;
-      const size_t slash = value.find('/');
-      if (slash == std::string_view::npos ||
-          std::from_chars(value.data(), value.data() + slash, high, 16).ec != std::errc{} ||
-          std::from_chars(value.data() + slash + 1, value.data() + value.size(), low, 16).ec != std::errc{})
-        return Done::kNull;
-      const uint64_t masked = mask_unsigned(act, uint64_t{high} << 32 | low, UINT64_MAX);
-      append_upper_hex(out, masked >> 32);
-      out.push_back('/');
-      append_upper_hex(out, masked & 0xffffffff);
-      return Done::kChanged;
-    }
-    case Kind::kBit:
-    case Kind::kVarbit: {
-      std::vector<unsigned char> bits((value.size() + 7) / 8, 0);
-      for (size_t i = 0; i < value.size(); ++i) {
-        if (value[i] != '0' && value[i] != '1') return Done::kNull;
-        if (value[i] == '1') bits[i / 8] = static_cast<unsigned char>(bits[i / 8] | 0x80 >> i % 8);
-      }
-      mask_bits(act, bits, value.size());
-      for (size_t i = 0; i < value.size(); ++i) out.push_back((bits[i / 8] << i % 8 & 0x80) != 0 ? '1' : '0');
-      return Done::kChanged;
-    }
-    default:
-      return Done::kNull;
-  }
-}
-
 Done ValueMasker::scalar_text(const Type& type, const Act& act, std::string_view value, std::string& out) {
   switch (type.kind) {
     case Kind::kText:
@@ -494,51 +328,6 @@ Done ValueMasker::scalar_text(const Type& type, const Act& act, std::string_view
     return Done::kChanged;
   }
   return octets_text(type, act, value, out);
-}
-
-Done ValueMasker::octets_binary(const Type& type, const Act& act, std::string_view value, std::string& out) {
-  std::array<unsigned char, 16> bytes{};
-  switch (type.kind) {
-    case Kind::kUuid:
-    case Kind::kMacaddr:
-    case Kind::kMacaddr8: {
-      const size_t count = type.kind == Kind::kUuid ? 16 : type.kind == Kind::kMacaddr ? 6 : 8;
-      if (value.size() != count) return Done::kNull;
-      std::ranges::copy(value, bytes.begin());
-      if (type.kind == Kind::kUuid) {
-        mask_uuid(act, bytes);
-      } else {
-        mask_mac(act, std::span{bytes}.first(count));
-      }
-      out.append(reinterpret_cast<const char*>(bytes.data()), count);
-      return Done::kChanged;
-    }
-    case Kind::kInet:
-    case Kind::kCidr: {
-      // family:u8 (2, 3) bits:u8 is_cidr:u8 bytes:u8 address
-      const size_t count = value.size() < 4 ? 0 : static_cast<unsigned char>(value[3]);
-      if (value.size() != 4 + count || (count != 4 && count != 16)) return Done::kNull;
-      Network network{.is_v6 = count == 16, .is_cidr = value[2] != 0, .bits = static_cast<uint8_t>(value[1])};
-      std::copy_n(value.begin() + 4, count, network.address.begin());
-      mask_network(act, network);
-      out += value.substr(0, 4);
-      out.append(reinterpret_cast<const char*>(network.address.data()), count);
-      return Done::kChanged;
-    }
-    case Kind::kBit:
-    case Kind::kVarbit: {
-      if (value.size() < 4) return Done::kNull;
-      const auto count = load_be<uint32_t>(value);
-      if (value.size() - 4 != (size_t{count} + 7) / 8) return Done::kNull;
-      std::vector<unsigned char> bits(value.begin() + 4, value.end());
-      mask_bits(act, bits, count);
-      out += value.substr(0, 4);
-      out.append(reinterpret_cast<const char*>(bits.data()), bits.size());
-      return Done::kChanged;
-    }
-    default:
-      return Done::kNull;
-  }
 }
 
 Done ValueMasker::scalar_binary(const Type& type, const Act& act, std::string_view value, std::string& out) {

@@ -62,11 +62,12 @@ class Verifier {
   [[nodiscard]] size_t end() const { return end_; }
 
  private:
+  // Not set before it is read from the text: most texts have none, and there is room for many.
   struct Group {
-    size_t begin = 0;
-    uint32_t size = 0;
-    uint32_t shape = 0;  // sizes of it and the next seven, four bits each, the first lowest; 15: more than 14
-    char before = 0;     // the separator; 0: the first
+    size_t begin;
+    uint32_t size;
+    uint32_t shape;  // sizes of it and the next seven, four bits each, the first lowest; 15: more than 14
+    char before;     // the separator; 0: the first
   };
   static constexpr size_t kGroupsMax = 64;
   // Groups that one number has at most.
@@ -126,7 +127,7 @@ class Verifier {
   DetectorSet what_, expected_;
   std::vector<Found>& found_;
   size_t end_ = 0;
-  std::array<Group, kGroupsMax> groups_{};
+  std::array<Group, kGroupsMax> groups_;
   size_t group_count_ = 0;
 };
 

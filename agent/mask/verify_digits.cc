@@ -64,7 +64,7 @@ size_t Verifier::read_groups(size_t begin) {
   while (at < text_.size() && group_count_ < kGroupsMax) {
     size_t end = at;
     while (end < text_.size() && is_digit(text_[end])) ++end;
-    groups_[group_count_++] = {.begin = at, .size = static_cast<uint32_t>(end - at), .before = separator};
+    groups_[group_count_++] = {at, static_cast<uint32_t>(end - at), 0, separator};
     at = end;
     if (at + 1 >= text_.size() || !is_separator(text_[at]) || !is_digit(text_[at + 1])) break;
     separator = text_[at++];

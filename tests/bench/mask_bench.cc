@@ -35,10 +35,12 @@ constexpr const char* kPatterns[] = {
     R"(\b\d{3}-\d{2}-\d{4}\b)",
     R"(\+\d[\d ()-]{7,16}\d|\(\d{3}\) ?\d{3}-\d{4}|\b\d{3}[-.]\d{3}[-.]\d{4}\b)",
     R"((?:passport|reisepass|passeport)[^A-Z0-9]{1,16}[A-Z0-9]{7,10})",
-    R"(\b(?:\d{3}\.\d{3}\.\d{3}-\d{2}|[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z]|\d{8}[A-Z]|[A-Z]{2}\d{6}[A-D]|\d{6}-\d{4})\b)",
+    R"(\b(?:\d{3}\.\d{3}\.\d{3}-\d{2}|[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z]|\d{8}[A-Z]|[A-Z]{2}\d{6}[A-D]|)"
+    R"(\d{6}-\d{4})\b)",
     R"(\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)",
     R"(-----BEGIN [A-Z ]*PRIVATE KEY-----)",
-    R"(\b(?:A[KS]IA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{36}|xox[abprs]-[\w-]{20,}|[sr]k_live_\w{16,}|AIza[\w-]{35}|sk-[\w-]{20,})\b)",
+    R"(\b(?:A[KS]IA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{36}|xox[abprs]-[\w-]{20,}|[sr]k_live_\w{16,}|)"
+    R"(AIza[\w-]{35}|sk-[\w-]{20,})\b)",
     R"(\b(?:\d{1,3}\.){3}\d{1,3}\b)",
     R"(\b(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}\b|\b[23][0-9a-fA-F]{3}:[0-9a-fA-F:]*::[0-9a-fA-F:]+)",
     R"((?:born|birth|dob)[^0-9]{1,16}\d{4}-\d{2}-\d{2})",
