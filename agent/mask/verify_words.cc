@@ -13,7 +13,7 @@ namespace gatehouse::mask {
 namespace {
 
 constexpr size_t kLocalPartMax = 64, kDomainMax = 253;  // RFC 5321
-constexpr size_t kPemMax = 16'384;
+constexpr size_t kPemMax = 16'384, kPemTitleMax = 72;
 constexpr size_t kTokenMax = 4096;
 
 bool is_word(char c) {
@@ -195,8 +195,8 @@ bool Verifier::private_key(size_t dashes) {
   const size_t begin = dashes - 3;
   if (!text_.substr(begin).starts_with("-----BEGIN ")) return false;
   const std::string_view window = text_.substr(begin, kPemMax);
-  const size_t title = window.find("PRIVATE KEY", 11);
-  if (title == std::string_view::npos || title > 60) return false;
+  const size_t title = window.substr(0, kPemTitleMax).find("PRIVATE KEY", 11);
+  if (title == std::string_view::npos) return false;
   static constexpr std::string_view kEnd = "-----END";
   const size_t footer = window.find(kEnd, title);
   size_t end = 0;
