@@ -15,8 +15,8 @@ __extension__ using uint128 = unsigned __int128;
 // What begins a key or a word, three bytes each; '?' is any capital letter. Eight sets, one bit each: a vector look
 // takes any first byte of a set with any second and third one of the same set, so alike ones stand together.
 constexpr std::array<std::string_view, 8> kLiterals = {
-    "AKI ASI ABI ACC AIz Acc", "ghp gho ghu ghs ghr git glp", "xox xap sk_ rk_ sk- shp", "ya2 eyJ",
-    "--B P<?",                 "npm hf_ hvs hoo",             "SG. NRA PMA PAS Pas pas", "dop dck lin pyp rub"};
+    "AKI ASI ABI ACC AIz Acc", "ghp gho ghu ghs ghr git glp", "xox xap sk_ rk_ sk- shp", "ya2 eyJ", "--B P<?",
+    "npm hf_ hvs hoo",         "SG. NRA PMA PAS Pas pas",     "dop dck lin pyp rub"};
 
 struct Tables {
   std::array<std::array<uint8_t, 256>, 3> sets{};  // by place, by byte: the sets it may stand in
@@ -57,7 +57,8 @@ uint64_t literals(const char* text) {
 
 void classify_portable(const char* text, size_t blocks, Block* out) {
   for (size_t k = 0; k < blocks; ++k, text += kBlockBytes) {
-    Block block{.literal = literals(text)};
+    Block block{};
+    block.literal = literals(text);
     for (size_t i = 0; i < kBlockBytes; ++i) {
       const char c = text[i];
       block.digit |= uint64_t{c >= '0' && c <= '9'} << i;
@@ -79,7 +80,7 @@ void classify_sse2(const char* text, size_t blocks, Block* out) {
     return _mm_cmplt_epi8(moved, _mm_set1_epi8(static_cast<char>(count ^ '\x80')));
   };
   for (size_t k = 0; k < blocks; ++k, text += kBlockBytes) {
-    Block block;
+    Block block{};
     for (unsigned part = 0; part < 4; ++part) {
       const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text + size_t{part} * 16));
       const auto bits = [part](__m128i found) {
@@ -124,13 +125,13 @@ __attribute__((target("avx2"))) void classify_avx2(const char* text, size_t bloc
   const __m256i high0 = table_of(kTables.high[0]), high1 = table_of(kTables.high[1]), high2 = table_of(kTables.high[2]);
   const __m256i zero = _mm256_setzero_si256();
   for (size_t k = 0; k < blocks; ++k, text += kBlockBytes) {
-    Block block;
+    Block block{};
     for (unsigned part = 0; part < 2; ++part) {
       const char* at = text + size_t{part} * 32;
       const __m256i bytes = load(at);
       block.digit |= bits_of(within(bytes, '0', 10), part);
-      block.separator |= bits_of(
-          _mm256_or_si256(within(bytes, '-', 3), _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(' '))), part);
+      block.separator |=
+          bits_of(_mm256_or_si256(within(bytes, '-', 3), _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(' '))), part);
       block.at |= bits_of(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('@')), part);
       block.colon |= bits_of(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(':')), part);
       block.upper |= bits_of(within(bytes, 'A', 26), part);

@@ -8,14 +8,14 @@
 
 namespace gatehouse::mask {
 
-// One bit per byte, the first byte lowest.
+// One bit per byte, the first byte lowest. Many are made and few are read, so they begin with no value.
 struct Block {
-  uint64_t digit = 0;
-  uint64_t separator = 0;  // what stands between groups of digits: blank - . /
-  uint64_t at = 0;         // @
-  uint64_t colon = 0;
-  uint64_t upper = 0;    // A to Z
-  uint64_t literal = 0;  // three bytes from here may begin one of the words and keys that are known by their beginning
+  uint64_t digit;
+  uint64_t separator;  // what stands between groups of digits: blank - . /
+  uint64_t at;         // @
+  uint64_t colon;
+  uint64_t upper;    // A to Z
+  uint64_t literal;  // three bytes from here may begin one of the words and keys that are known by their beginning
 };
 inline constexpr size_t kBlockBytes = 64;
 // Bytes behind the last block that are read.
@@ -32,11 +32,11 @@ Classify classify_by(Instructions instructions);
 
 // Where a look is worth it.
 struct Triggers {
-  uint64_t run = 0;      // seven digits and separators begin
-  uint64_t at = 0;       // @
+  uint64_t run = 0;  // seven digits and separators begin
+  uint64_t at = 0;   // @
   uint64_t literal = 0;
-  uint64_t colons = 0;   // :: or three colons near each other
-  uint64_t mixed = 0;    // letters and digits in the order of identity numbers
+  uint64_t colons = 0;      // :: or three colons near each other
+  uint64_t mixed = 0;       // letters and digits in the order of identity numbers
   bool run_at_end = false;  // run's last bit belongs to a run that goes on: carried to the next block
 
   [[nodiscard]] uint64_t any() const { return run | at | literal | colons | mixed; }

@@ -31,17 +31,17 @@ bool is_itin(Digits nine);
 bool is_date(unsigned day, unsigned month, unsigned year);
 
 // Numbers of people and taxpayers of one length, without separators. `count` digits; what each has is said there.
-bool is_cpf(Digits eleven);         // Brazil
-bool is_cnpj(Digits fourteen);      // Brazil
-bool is_steuer_id(Digits eleven);   // Germany
-bool is_nir(Digits fifteen);        // France
-bool is_bsn(Digits nine);           // Netherlands
-bool is_pesel(Digits eleven);       // Poland
-bool is_belgian(Digits eleven);     // Belgium
-bool is_personnummer(Digits ten);   // Sweden
+bool is_cpf(Digits eleven);            // Brazil
+bool is_cnpj(Digits fourteen);         // Brazil
+bool is_steuer_id(Digits eleven);      // Germany
+bool is_nir(Digits fifteen);           // France
+bool is_bsn(Digits nine);              // Netherlands
+bool is_pesel(Digits eleven);          // Poland
+bool is_belgian(Digits eleven);        // Belgium
+bool is_personnummer(Digits ten);      // Sweden
 bool is_fodselsnummer(Digits eleven);  // Norway
 bool is_chinese(Digits seventeen, char check);
-bool is_rrn(Digits thirteen);       // Korea
+bool is_rrn(Digits thirteen);  // Korea
 bool is_south_african(Digits thirteen);
 bool is_cuit(Digits eleven);        // Argentina
 bool is_tckn(Digits eleven);        // Turkey
@@ -52,13 +52,13 @@ bool is_aadhaar(Digits twelve);     // India
 bool is_my_number(Digits twelve);   // Japan
 bool is_inn(Digits ten_or_twelve);  // Russia
 
-bool is_dni(Digits eight, char letter);                // Spain; for NIE the first digit is X, Y or Z as 0, 1, 2
-bool is_hetu(Digits nine, char check);                 // Finland: date and serial
-bool is_rut(Digits seven_or_eight, char check);        // Chile
-bool is_codice_fiscale(std::string_view sixteen);      // Italy
-bool is_curp(std::string_view eighteen);               // Mexico
-bool is_nino(std::string_view nine);                   // United Kingdom: format and prefixes, it has no checksum
-bool is_indian_pan(std::string_view ten);              // India: format and kind of holder
+bool is_dni(Digits eight, char letter);            // Spain; for NIE the first digit is X, Y or Z as 0, 1, 2
+bool is_hetu(Digits nine, char check);             // Finland: date and serial
+bool is_rut(Digits seven_or_eight, char check);    // Chile
+bool is_codice_fiscale(std::string_view sixteen);  // Italy
+bool is_curp(std::string_view eighteen);           // Mexico
+bool is_nino(std::string_view nine);               // United Kingdom: format and prefixes, it has no checksum
+bool is_indian_pan(std::string_view ten);          // India: format and kind of holder
 bool is_german_vat(Digits nine);
 
 }  // namespace gatehouse::mask

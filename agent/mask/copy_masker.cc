@@ -31,8 +31,8 @@ Embedding embedding_of(std::string_view encoding) {
   if (name.starts_with("SJIS") || name.starts_with("SHIFTJIS") || name == "MSKANJI" || name == "WIN932" ||
       name == "WINDOWS932")
     return Embedding::kShiftJis;
-  static constexpr std::array<std::string_view, 12> kPairs = {"BIG5",     "GBK",    "UHC",   "GB18030",
-                                                              "JOHAB",    "WIN950", "WIN936", "WIN949",
+  static constexpr std::array<std::string_view, 12> kPairs = {"BIG5",       "GBK",        "UHC",        "GB18030",
+                                                              "JOHAB",      "WIN950",     "WIN936",     "WIN949",
                                                               "WINDOWS950", "WINDOWS936", "WINDOWS949", "MSKOREAN"};
   return std::ranges::find(kPairs, name) != kPairs.end() ? Embedding::kPairs : Embedding::kNone;
 }
@@ -61,8 +61,8 @@ struct CopyMasker::Impl {
   CopyOptions options;
   Embedding embedding;
   Columns columns;
-  std::string held{};     // the beginning of a row
-  size_t searched = 0;    // of held: no end of the row in there
+  std::string held{};      // the beginning of a row
+  size_t searched = 0;     // of held: no end of the row in there
   bool in_quotes = false;  // at `searched`
   bool header_is_due;
   bool wants_signature = true, has_ended = false;

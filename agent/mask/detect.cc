@@ -115,10 +115,9 @@ Done ValueMasker::detect_text(const Type& type, const Wish& wish, std::string_vi
     return done;
   }
   if (is_nested(type.kind)) {
-    const Done done = value.find('\\') == std::string_view::npos && !may_have(value, detects_)
-                          ? Done::kUnchanged
-                          : type.kind == Kind::kArray ? array_text(type, wish, value, out, depth)
-                                                      : row_text(type, wish, value, out, depth);
+    const Done done = value.find('\\') == std::string_view::npos && !may_have(value, detects_) ? Done::kUnchanged
+                      : type.kind == Kind::kArray ? array_text(type, wish, value, out, depth)
+                                                  : row_text(type, wish, value, out, depth);
     return done;
   }
   if (is_address(type.kind) || is_dated(type.kind) || is_number(type.kind)) {
@@ -141,9 +140,12 @@ Done ValueMasker::detect_text(const Type& type, const Wish& wish, std::string_vi
     case Kind::kTsquery: {
       std::string masked;
       // Lexemes are sorted: what is changed in place would not be.
-      return spans(value, detects_, wish.expected, masked) == Done::kUnchanged ? Done::kUnchanged : Done::kChanged;
+      if (spans(value, detects_, wish.expected, masked) == Done::kUnchanged) return Done::kUnchanged;
+      const Act act{};
+      return scalar_text(type, act, value, out);
     }
-    default: return Done::kUnchanged;
+    default:
+      return Done::kUnchanged;
   }
 }
 
@@ -166,10 +168,13 @@ Done ValueMasker::detect_binary(const Type& type, const Wish& wish, std::string_
     return act == nullptr ? Done::kUnchanged : binary(type, {.act = act}, value, out, depth);
   }
   switch (type.kind) {
-    case Kind::kArray: return array_binary(type, wish, value, out, depth);
+    case Kind::kArray:
+      return array_binary(type, wish, value, out, depth);
     case Kind::kComposite:
-    case Kind::kRecord: return row_binary(wish, value, out, depth);
-    case Kind::kJson: return detect_text(type, wish, value, out, depth);
+    case Kind::kRecord:
+      return row_binary(type, wish, value, out, depth);
+    case Kind::kJson:
+      return detect_text(type, wish, value, out, depth);
     case Kind::kJsonb: {
       if (value.empty() || !may_have(value, detects_)) return Done::kUnchanged;
       out.push_back(value[0]);
@@ -179,14 +184,16 @@ Done ValueMasker::detect_binary(const Type& type, const Wish& wish, std::string_
     }
     case Kind::kText:
     case Kind::kBpchar:
-    case Kind::kXml: return detect_text(type, wish, value, out, depth);
-    case Kind::kBytea: return spans(value, detects_, wish.expected, out);
+    case Kind::kXml:
+      return detect_text(type, wish, value, out, depth);
+    case Kind::kBytea:
+      return spans(value, detects_, wish.expected, out);
     case Kind::kTsvector:
     case Kind::kTsquery: {
       std::string masked;
       if (spans(value, detects_, wish.expected, masked) == Done::kUnchanged) return Done::kUnchanged;
-      append_be<int32_t>(out, 0);
-      return Done::kChanged;
+      const Act act{};
+      return scalar_binary(type, act, value, out);
     }
     case Kind::kUnknown:
     case Kind::kLooks: {
@@ -194,7 +201,8 @@ Done ValueMasker::detect_binary(const Type& type, const Wish& wish, std::string_
       std::string masked;
       return spans(value, detects_, wish.expected, masked) == Done::kUnchanged ? Done::kUnchanged : Done::kNull;
     }
-    default: return Done::kUnchanged;
+    default:
+      return Done::kUnchanged;
   }
 }
 
@@ -229,9 +237,9 @@ Done ValueMasker::looks(const Wish& wish, std::string_view value, std::string& o
   }
   if (is_uuid_like()) return octets_text({.kind = Kind::kUuid}, *wish.act, value, out);
   if (is_date_like()) {
-    const Kind kind = value.size() == 10 ? Kind::kDate
+    const Kind kind = value.size() == 10                                        ? Kind::kDate
                       : value.find_first_of("+-", 10) == std::string_view::npos ? Kind::kTimestamp
-                                                                               : Kind::kTimestampTz;
+                                                                                : Kind::kTimestampTz;
     const size_t begin = out.size();
     if (scalar_text({.kind = kind}, *wish.act, value, out) == Done::kChanged) return Done::kChanged;
     out.resize(begin);

@@ -23,7 +23,8 @@ double share_at_least(double hits, double of) {
 Discovery::Discovery(DiscoveryLimits limits) : limits_(limits) {}
 
 uint32_t Discovery::column(const ColumnKey& key, std::string_view name) {
-  const auto at = std::ranges::lower_bound(order_, key, {}, [this](uint32_t i) -> const ColumnKey& { return columns_[i].key; });
+  const auto at =
+      std::ranges::lower_bound(order_, key, {}, [this](uint32_t i) -> const ColumnKey& { return columns_[i].key; });
   if (at != order_.end() && columns_[*at].key == key) return *at;
   if (columns_.size() >= limits_.columns) {
     ++columns_dropped_;
@@ -39,7 +40,8 @@ void Discovery::see(uint32_t number, std::string_view text) {
   if (number >= columns_.size()) return;
   Column& column = columns_[number];
   const uint64_t seen = column.seen++;
-  if (column.sampled >= limits_.values_per_column && (seen % kSparse != 0 || column.sampled >= limits_.sampled_max)) return;
+  if (column.sampled >= limits_.values_per_column && (seen % kSparse != 0 || column.sampled >= limits_.sampled_max))
+    return;
   ++column.sampled;
   const std::string_view looked_at = text.substr(0, limits_.value_bytes);
   found_.clear();

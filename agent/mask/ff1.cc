@@ -26,10 +26,8 @@ constexpr size_t kStreamBytesMax = kHalfBytesMax + 4 + 16;
 // radix^count, or 0 if it does not fit.
 constexpr uint64_t power(uint64_t radix, size_t count) {
   uint64_t product = 1;
-  for (; count > 0; --count) {
-    if (product > (uint64_t{1} << 63) / radix) return 0;
-    product *= radix;
-  }
+  for (; count > 0; --count)
+    if (__builtin_mul_overflow(product, radix, &product) || product > uint64_t{1} << 63) return 0;
   return product;
 }
 
@@ -98,8 +96,14 @@ class Ff1 {
     }
     d_ = 4 * ((b_ + 3) / 4) + 4;
     // P, which is the same in each round, is encrypted once.
-    p_ = {std::byte{1}, std::byte{2}, std::byte{1}, std::byte{0}, static_cast<std::byte>(radix >> 8),
-          static_cast<std::byte>(radix), std::byte{10}, static_cast<std::byte>(u_)};
+    p_ = {std::byte{1},
+          std::byte{2},
+          std::byte{1},
+          std::byte{0},
+          static_cast<std::byte>(radix >> 8),
+          static_cast<std::byte>(radix),
+          std::byte{10},
+          static_cast<std::byte>(u_)};
     store_be(n, std::span{p_}.subspan(8, 4));
     store_be(tweak.size(), std::span{p_}.subspan(12, 4));
     cipher_(p_);
@@ -184,8 +188,7 @@ class Ff1 {
       first = 1 - first;
     }
     std::copy_n(halves[first].begin(), counts[first], numerals.begin());
-    std::copy_n(halves[1 - first].begin(), counts[1 - first],
-                numerals.begin() + static_cast<ptrdiff_t>(counts[first]));
+    std::copy_n(halves[1 - first].begin(), counts[1 - first], numerals.begin() + static_cast<ptrdiff_t>(counts[first]));
   }
 
   // half ± y modulo radix^m, numeral by numeral.
@@ -216,6 +219,83 @@ class Ff1 {
   std::array<std::byte, kStreamBytesMax> s_{};
 };
 
+uint64_t load_be64(const std::byte* bytes) {
+  uint64_t value = 0;
+  std::memcpy(&value, bytes, sizeof value);
+  return std::endian::native == std::endian::little ? __builtin_bswap64(value) : value;
+}
+void store_be64(std::byte* bytes, uint64_t value) {
+  if (std::endian::native == std::endian::little) value = __builtin_bswap64(value);
+  std::memcpy(bytes, &value, sizeof value);
+}
+
+// Where halves fit in a word and Q is one block, which is nearly always: the same steps, with numbers instead of
+// strings of bytes. The radix is a constant, so that nothing is divided by a variable but y. False: not so.
+template <unsigned kRadix>
+bool encrypt_quick(const MaskKey& key, std::span<const std::byte> tweak, std::span<uint16_t> numerals) {
+  const size_t n = numerals.size(), u = n / 2, v = n - u;
+  const uint64_t modulus_v = power(kRadix, v);
+  if (modulus_v == 0) return false;
+  const uint64_t modulus_u = v == u ? modulus_v : modulus_v / kRadix;
+  const size_t b = (static_cast<size_t>(std::bit_width(modulus_v - 1)) + 7) / 8;
+  if (tweak.size() + 1 + b > 16) return false;
+  Block p = {std::byte{1},
+             std::byte{2},
+             std::byte{1},
+             std::byte{0},
+             static_cast<std::byte>(kRadix >> 8),
+             static_cast<std::byte>(kRadix),
+             std::byte{10},
+             static_cast<std::byte>(u)};
+  store_be64(p.data() + 8, uint64_t{n} << 32 | tweak.size());
+  key.encrypt(p);
+  uint64_t a = 0, c = 0;
+  for (size_t i = 0; i < u; ++i) a = a * kRadix + numerals[i];
+  for (size_t i = u; i < n; ++i) c = c * kRadix + numerals[i];
+  // Q's first half in one word and its second in another; the half of b bytes ends it.
+  Block fixed{};
+  std::memcpy(fixed.data(), tweak.data(), tweak.size());
+  const bool is_long = b > 4;  // d is 12, else 8
+  for (unsigned round = 0; round < kRounds; ++round) {
+    Block q = fixed;
+    if (b == 8) {
+      store_be64(q.data() + 8, c);
+    } else {
+      store_be64(q.data() + 8, load_be64(q.data() + 8) | c);
+    }
+    q[15 - b] = static_cast<std::byte>(round);
+    for (size_t i = 0; i < 16; ++i) q[i] ^= p[i];
+    key.encrypt(q);
+    const uint64_t modulus = round % 2 == 0 ? modulus_u : modulus_v;
+    const uint64_t high = load_be64(q.data());
+    uint64_t rest = high % modulus;
+    if (is_long)
+      rest = static_cast<uint64_t>((static_cast<uint128>(rest) << 32 | load_be64(q.data() + 8) >> 32) % modulus);
+    const uint64_t sum = a >= modulus - rest ? a - (modulus - rest) : a + rest;
+    a = c;
+    c = sum;
+  }
+  for (size_t i = u; i-- > 0; a /= kRadix) numerals[i] = static_cast<uint16_t>(a % kRadix);
+  for (size_t i = n; i-- > u; c /= kRadix) numerals[i] = static_cast<uint16_t>(c % kRadix);
+  return true;
+}
+
+bool encrypt_quickly(const MaskKey& key, unsigned radix, std::span<const std::byte> tweak,
+                     std::span<uint16_t> numerals) {
+  switch (radix) {
+    case 2:
+      return encrypt_quick<2>(key, tweak, numerals);
+    case 10:
+      return encrypt_quick<10>(key, tweak, numerals);
+    case 16:
+      return encrypt_quick<16>(key, tweak, numerals);
+    case 26:
+      return encrypt_quick<26>(key, tweak, numerals);
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 bool ff1_takes(unsigned radix, size_t count) {
@@ -226,6 +306,8 @@ bool ff1_takes(unsigned radix, size_t count) {
 }
 
 void ff1_encrypt(const MaskKey& key, unsigned radix, std::span<const std::byte> tweak, std::span<uint16_t> numerals) {
+  GH_CHECK(ff1_takes(radix, numerals.size()) && tweak.size() <= kTweakBytesMax);
+  if (encrypt_quickly(key, radix, tweak, numerals)) return;
   const auto cipher = [&key](Block& block) { key.encrypt(block); };
   Ff1(cipher, radix, tweak, numerals.size()).run(numerals, true);
 }

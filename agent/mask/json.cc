@@ -105,13 +105,19 @@ size_t end_of_string(std::string_view text, size_t at) {
 std::string_view empty_like(std::string_view value) {
   const auto first = std::ranges::find_if_not(value, is_space);
   switch (first == value.end() ? ' ' : *first) {
-    case '{': return "{}";
-    case '[': return "[]";
-    case '"': return "\"***\"";
+    case '{':
+      return "{}";
+    case '[':
+      return "[]";
+    case '"':
+      return "\"***\"";
     case 't':
-    case 'f': return "false";
-    case 'n': return "null";
-    default: return "0";
+    case 'f':
+      return "false";
+    case 'n':
+      return "null";
+    default:
+      return "0";
   }
 }
 
@@ -150,7 +156,8 @@ Done ValueMasker::json(const Wish& wish, std::string_view value, std::string& ou
       at = end;
     } else if (is_digit(c) || c == '-') {
       size_t end = at + 1;
-      while (end < value.size() && (is_alnum(value[end]) || value[end] == '.' || value[end] == '+' || value[end] == '-'))
+      while (end < value.size() &&
+             (is_alnum(value[end]) || value[end] == '.' || value[end] == '+' || value[end] == '-'))
         ++end;
       const std::string_view number = value.substr(at, end - at);
       const Act* act = by_column ? wish.act : typed_detector({.kind = Kind::kNumeric}, wish.expected, number);

@@ -160,7 +160,10 @@ std::optional<MasterKey> MasterKey::parse(std::string_view content) {
   while (content.ends_with('\n') || content.ends_with('\r')) content.remove_suffix(1);
   if (content.size() != 2 * kBytes) return std::nullopt;
   const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
   };
   for (size_t i = 0; i < kBytes; ++i) {
     const int high = digit(content[2 * i]), low = digit(content[2 * i + 1]);

@@ -105,7 +105,8 @@ TEST(MaskKeys, FilesHoldBytesOrDigits) {
   EXPECT_EQ(a->derive("m").hmac(0, {}), c->derive("m").hmac(0, {}));
   EXPECT_EQ(a->derive("m").hmac(0, {}), b->derive("m").hmac(0, {}));
   EXPECT_NE(a->derive("m").hmac(0, {}), a->derive("n").hmac(0, {}));
-  for (const std::string bad : {"", "short", "000102030405060708090a0b0c0d0e0f101112131415161718191a1B1C1D1E1", "33 bytes are one too many, are they"})
+  for (const std::string bad : {"", "short", "000102030405060708090a0b0c0d0e0f101112131415161718191a1B1C1D1E1",
+                                "33 bytes are one too many, are they"})
     EXPECT_FALSE(MasterKey::parse(bad)) << bad;
   EXPECT_FALSE(MasterKey::parse(std::string(64, 'g')));
 }
@@ -161,6 +162,25 @@ TEST(Ff1, LongStrings) {
     EXPECT_EQ(got, sample.cipher) << sample.radix << "^" << sample.count;
     ff1_decrypt(cipher, sample.radix, bytes_of("gh"), numerals);
     EXPECT_EQ(numerals, plain);
+  }
+}
+
+// The way for short strings against the general one, which the samples hold.
+TEST(Ff1, ShortStringsToo) {
+  const MaskKey key = MasterKey::parse(kSecret)->derive("m");
+  const BlockCipher cipher = [&key](MaskKey::Block& block) { key.encrypt(block); };
+  for (const unsigned radix : {2u, 10u, 16u, 26u, 36u}) {
+    for (size_t count = 2; count <= 80; ++count) {
+      if (!ff1_takes(radix, count)) continue;
+      for (const std::string_view tweak : {"", "digits", "letters", "sixteen bytes it"}) {
+        std::vector<uint16_t> a, b;
+        for (size_t i = 0; i < count; ++i) a.push_back(static_cast<uint16_t>((i * 11 + count) % radix));
+        b = a;
+        ff1_encrypt(key, radix, bytes_of(tweak), a);
+        ff1_encrypt(cipher, radix, bytes_of(tweak), b);
+        ASSERT_EQ(a, b) << radix << "^" << count << " " << tweak;
+      }
+    }
   }
 }
 

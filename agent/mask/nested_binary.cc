@@ -8,6 +8,7 @@ namespace gatehouse::mask {
 namespace {
 
 constexpr int32_t kDimensionsMax = 6;  // MAXDIM of the server
+constexpr uint32_t kInt2Oid = 21;
 constexpr int32_t kNullSize = -1;
 constexpr size_t kBytesMax = size_t{1} << 30;  // of a value, as the server has it
 
@@ -55,6 +56,18 @@ Done ValueMasker::array_binary(const Type& type, const Wish& wish, std::string_v
   in.be<int32_t>();
   const auto element_oid = in.be<uint32_t>();
   if (!in.ok() || dimensions < 0 || dimensions > kDimensionsMax) return refuse();
+  if (wish.act != nullptr && wish.whole && type.kind == Kind::kVector) {
+    // Without an element it would not be one.
+    append_be<int32_t>(out, 1);
+    append_be<int32_t>(out, 0);
+    append_be(out, element_oid);
+    append_be<int32_t>(out, 1);
+    append_be<int32_t>(out, 0);
+    const int32_t size = element_oid == kInt2Oid ? 2 : 4;
+    append_be(out, size);
+    out.append(static_cast<size_t>(size), '\0');
+    return Done::kChanged;
+  }
   if (wish.act != nullptr && wish.whole) {
     append_be<int32_t>(out, 0);
     append_be<int32_t>(out, 0);
@@ -88,8 +101,12 @@ Done ValueMasker::array_binary(const Type& type, const Wish& wish, std::string_v
     const size_t at = out.size();
     out.append(4, '\0');
     switch (binary(element_type, wish, element, out, depth + 1)) {
-      case Done::kUnchanged: out += element; break;
-      case Done::kChanged: changed = true; break;
+      case Done::kUnchanged:
+        out += element;
+        break;
+      case Done::kChanged:
+        changed = true;
+        break;
       case Done::kNull:
         store_be(out.data() + at, kNullSize);
         changed = has_null = true;
@@ -108,7 +125,8 @@ Done ValueMasker::array_binary(const Type& type, const Wish& wish, std::string_v
 }
 
 // fields:i32 {type:oid size:i32 bytes}[fields]
-Done ValueMasker::row_binary(const Wish& wish, std::string_view value, std::string& out, unsigned depth) {
+Done ValueMasker::row_binary(const Type& type, const Wish& wish, std::string_view value, std::string& out,
+                             unsigned depth) {
   const size_t begin = out.size();
   const auto refuse = [&] {
     out.resize(begin);
@@ -132,9 +150,17 @@ Done ValueMasker::row_binary(const Wish& wish, std::string_view value, std::stri
     if (!in.ok()) return refuse();
     const size_t at = out.size();
     out.append(4, '\0');
-    switch (binary(resolve({oid, -1}), wish, field, out, depth + 1)) {
-      case Done::kUnchanged: out += field; break;
-      case Done::kChanged: changed = true; break;
+    const auto index = static_cast<size_t>(i);
+    const bool is_declared =
+        type.shape != nullptr && index < type.shape->fields.size() && type.shape->fields[index].oid == oid;
+    const TypeRef ref = is_declared ? type.shape->fields[index] : TypeRef{oid, -1};
+    switch (binary(resolve(ref), wish, field, out, depth + 1)) {
+      case Done::kUnchanged:
+        out += field;
+        break;
+      case Done::kChanged:
+        changed = true;
+        break;
       case Done::kNull:
         store_be(out.data() + at, kNullSize);
         changed = true;

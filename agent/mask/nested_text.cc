@@ -15,8 +15,7 @@ struct Element {
 
 bool is_null_word(std::string_view text) {
   static constexpr std::string_view kNull = "null";
-  return text.size() == kNull.size() &&
-         std::ranges::equal(text, kNull, [](char a, char b) { return (a | 0x20) == b; });
+  return text.size() == kNull.size() && std::ranges::equal(text, kNull, [](char a, char b) { return (a | 0x20) == b; });
 }
 
 // Quotes as array_out does where it must, and where it need not.
@@ -148,7 +147,9 @@ Done ValueMasker::array_text(const Type& type, const Wish& wish, std::string_vie
       }
       masked.clear();
       switch (text(element_type, wish, element.text, masked, depth + 1)) {
-        case Done::kUnchanged: out += value.substr(start, at - start); break;
+        case Done::kUnchanged:
+          out += value.substr(start, at - start);
+          break;
         case Done::kChanged:
           append_array_element(out, masked);
           changed = true;
@@ -168,6 +169,10 @@ Done ValueMasker::array_text(const Type& type, const Wish& wish, std::string_vie
 
 Done ValueMasker::vector_text(const Type& type, const Wish& wish, std::string_view value, std::string& out,
                               unsigned depth) {
+  if (wish.whole) {
+    out.push_back('0');
+    return Done::kChanged;
+  }
   const Type element_type = resolve({type.of, -1});
   const size_t begin = out.size();
   while (!value.empty()) {
@@ -203,12 +208,16 @@ Done ValueMasker::row_text(const Type& type, const Wish& wish, std::string_view 
       const bool is_told = type.shape != nullptr && index < type.shape->fields.size();
       masked.clear();
       switch (text(resolve(is_told ? type.shape->fields[index] : TypeRef{}), wish, element.text, masked, depth + 1)) {
-        case Done::kUnchanged: out += value.substr(start, at - start); break;
+        case Done::kUnchanged:
+          out += value.substr(start, at - start);
+          break;
         case Done::kChanged:
           append_row_field(out, masked);
           changed = true;
           break;
-        case Done::kNull: changed = true; break;
+        case Done::kNull:
+          changed = true;
+          break;
       }
     }
     out.push_back(value[at]);

@@ -112,14 +112,18 @@ void append_tokenised_decimal(const Act& act, const Decimal& value, std::string&
 uint64_t mask_unsigned(const Act& act, uint64_t value, uint64_t max) {
   switch (act.method) {
     case Method::kRedact:
-    case Method::kNull: return 0;
-    case Method::kPartial: return value >= kPartialMin ? value % 10'000 : 0;
-    case Method::kBucket: return bucket(value);
+    case Method::kNull:
+      return 0;
+    case Method::kPartial:
+      return value >= kPartialMin ? value % 10'000 : 0;
+    case Method::kBucket:
+      return bucket(value);
     case Method::kHash:
       if (act.key == nullptr) return 0;
       value = hashed(act, Domain::kInteger, &value, sizeof value);
       return max == UINT64_MAX ? value : value % (max + 1);
-    case Method::kTokenise: return act.key == nullptr ? 0 : tokenise(act, value, max);
+    case Method::kTokenise:
+      return act.key == nullptr ? 0 : tokenise(act, value, max);
   }
   return 0;
 }
@@ -131,8 +135,8 @@ int64_t mask_integer(const Act& act, int64_t value, int64_t max) {
     return static_cast<int64_t>(hashed(act, Domain::kInteger, &value, sizeof value) % (limit + 1));
   }
   const bool negative = value < 0;
-  const uint64_t magnitude = std::min(limit, negative ? uint64_t{0} - static_cast<uint64_t>(value)
-                                                      : static_cast<uint64_t>(value));
+  const uint64_t magnitude =
+      std::min(limit, negative ? uint64_t{0} - static_cast<uint64_t>(value) : static_cast<uint64_t>(value));
   const auto masked = static_cast<int64_t>(mask_unsigned(act, magnitude, limit));
   return negative && act.method != Method::kPartial ? -masked : masked;
 }
@@ -141,14 +145,18 @@ double mask_float(const Act& act, double value, bool is_single) {
   if (!std::isfinite(value)) return 0;
   switch (act.method) {
     case Method::kRedact:
-    case Method::kNull: return 0;
-    case Method::kPartial: return std::fabs(value) >= kPartialMin ? std::fmod(std::trunc(std::fabs(value)), 1e4) : 0;
+    case Method::kNull:
+      return 0;
+    case Method::kPartial:
+      return std::fabs(value) >= kPartialMin ? std::fmod(std::trunc(std::fabs(value)), 1e4) : 0;
     case Method::kBucket: {
       if (std::fabs(value) < 10) return 0;
       const double unit = std::pow(10, std::floor(std::log10(std::fabs(value))));
       return std::trunc(value / unit) * unit;
     }
-    case Method::kTokenise: act.count_fallback(); [[fallthrough]];
+    case Method::kTokenise:
+      act.count_fallback();
+      [[fallthrough]];
     case Method::kHash: {
       if (act.key == nullptr) return 0;
       if (value == 0) value = 0;  // -0 is equal to 0
@@ -173,7 +181,9 @@ bool mask_decimal(const Act& act, std::string_view value, int32_t typmod, std::s
   switch (act.key == nullptr && (act.method == Method::kHash || act.method == Method::kTokenise) ? Method::kRedact
                                                                                                  : act.method) {
     case Method::kRedact:
-    case Method::kNull: append_decimal(false, "0", scale, out); return true;
+    case Method::kNull:
+      append_decimal(false, "0", scale, out);
+      return true;
     case Method::kPartial: {
       std::string_view shown = whole.size() >= 8 ? whole.substr(whole.size() - 4) : std::string_view{"0"};
       while (shown.size() > 1 && shown[0] == '0') shown.remove_prefix(1);
@@ -186,8 +196,12 @@ bool mask_decimal(const Act& act, std::string_view value, int32_t typmod, std::s
       append_decimal(decimal.negative && !small, bucketed, scale, out);
       return true;
     }
-    case Method::kHash: append_hashed_decimal(act, decimal, typmod, out); return true;
-    case Method::kTokenise: append_tokenised_decimal(act, decimal, out); return true;
+    case Method::kHash:
+      append_hashed_decimal(act, decimal, typmod, out);
+      return true;
+    case Method::kTokenise:
+      append_tokenised_decimal(act, decimal, out);
+      return true;
   }
   return false;
 }

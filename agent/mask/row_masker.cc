@@ -9,7 +9,7 @@ namespace gatehouse::mask {
 namespace {
 
 constexpr char kDataRow = 'D';
-constexpr size_t kHeaderBytes = 5;                    // tag:u8 length:i32, which counts itself
+constexpr size_t kHeaderBytes = 5;                       // tag:u8 length:i32, which counts itself
 constexpr size_t kBodyBytesMax = (size_t{1} << 30) - 1;  // as the server's own
 constexpr int32_t kNullSize = -1;
 

@@ -34,6 +34,21 @@ Triggers wanted(Triggers triggers, DetectorSet what) {
 template <typename Visit>
 void each_block(std::string_view text, DetectorSet what, Visit visit) {
   static const Classify classify = classify_by(instructions());
+  if (text.size() <= kBlockBytes) {
+    // Most values are this short.
+    std::array<char, kBlockBytes + kLookAhead> one{};
+    std::memcpy(one.data(), text.data(), text.size());
+    Block block;
+    classify(one.data(), 1, &block);
+    // No form has fewer than four digits but those that the other bits tell.
+    const bool has_colons = (block.colon & (block.colon - 1)) != 0;
+    if ((block.at | block.literal) == 0 && !has_colons && std::popcount(block.digit) < 4) return;
+    const Triggers all = triggers_of({}, block, {});
+    Triggers triggers = wanted(all, what);
+    triggers.run &= ~(all.run << 1);
+    if (triggers.any() != 0) visit(0, triggers);
+    return;
+  }
   std::array<Block, kBatchBlocks + 2> blocks;  // [0]: the one before; behind the last: the one after
   blocks[0] = {};
   // What does not fill a block, or has too little behind it, is looked at in a copy with zeros behind.
@@ -122,18 +137,39 @@ bool may_have(std::string_view bytes, DetectorSet what) {
 DetectorSet expected_by(std::string_view column_name) {
   std::string name;
   for (const char c : column_name.substr(0, 64)) name.push_back(is_upper(c) ? static_cast<char>(c + 32) : c);
-  static constexpr std::pair<std::string_view, Detector> kWords[] = {
-      {"email", Detector::kEmail},       {"e_mail", Detector::kEmail},     {"card", Detector::kPan},
-      {"ccnum", Detector::kPan},         {"iban", Detector::kIban},        {"ssn", Detector::kSsn},
-      {"social_sec", Detector::kSsn},    {"phone", Detector::kPhone},      {"mobile", Detector::kPhone},
-      {"telefon", Detector::kPhone},     {"fax", Detector::kPhone},        {"passport", Detector::kPassport},
-      {"reisepass", Detector::kPassport}, {"pasaporte", Detector::kPassport}, {"tax_id", Detector::kTax},
-      {"taxid", Detector::kTax},         {"tax_no", Detector::kTax},       {"tax_num", Detector::kTax},
-      {"steuer", Detector::kTax},        {"national_id", Detector::kTax},  {"nationalid", Detector::kTax},
-      {"cpf", Detector::kTax},           {"cnpj", Detector::kTax},         {"pesel", Detector::kTax},
-      {"bsn", Detector::kTax},           {"tckn", Detector::kTax},         {"personnummer", Detector::kTax},
-      {"aadhaar", Detector::kTax},       {"birth", Detector::kBirthDate},  {"dob", Detector::kBirthDate},
-      {"geburt", Detector::kBirthDate},  {"naissance", Detector::kBirthDate}, {"nacimiento", Detector::kBirthDate}};
+  static constexpr std::pair<std::string_view, Detector> kWords[] = {{"email", Detector::kEmail},
+                                                                     {"e_mail", Detector::kEmail},
+                                                                     {"card", Detector::kPan},
+                                                                     {"ccnum", Detector::kPan},
+                                                                     {"iban", Detector::kIban},
+                                                                     {"ssn", Detector::kSsn},
+                                                                     {"social_sec", Detector::kSsn},
+                                                                     {"phone", Detector::kPhone},
+                                                                     {"mobile", Detector::kPhone},
+                                                                     {"telefon", Detector::kPhone},
+                                                                     {"fax", Detector::kPhone},
+                                                                     {"passport", Detector::kPassport},
+                                                                     {"reisepass", Detector::kPassport},
+                                                                     {"pasaporte", Detector::kPassport},
+                                                                     {"tax_id", Detector::kTax},
+                                                                     {"taxid", Detector::kTax},
+                                                                     {"tax_no", Detector::kTax},
+                                                                     {"tax_num", Detector::kTax},
+                                                                     {"steuer", Detector::kTax},
+                                                                     {"national_id", Detector::kTax},
+                                                                     {"nationalid", Detector::kTax},
+                                                                     {"cpf", Detector::kTax},
+                                                                     {"cnpj", Detector::kTax},
+                                                                     {"pesel", Detector::kTax},
+                                                                     {"bsn", Detector::kTax},
+                                                                     {"tckn", Detector::kTax},
+                                                                     {"personnummer", Detector::kTax},
+                                                                     {"aadhaar", Detector::kTax},
+                                                                     {"birth", Detector::kBirthDate},
+                                                                     {"dob", Detector::kBirthDate},
+                                                                     {"geburt", Detector::kBirthDate},
+                                                                     {"naissance", Detector::kBirthDate},
+                                                                     {"nacimiento", Detector::kBirthDate}};
   DetectorSet expected;
   for (const auto& [word, detector] : kWords)
     if (name.find(word) != std::string::npos) expected.add(detector);

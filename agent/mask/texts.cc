@@ -147,8 +147,8 @@ void append_tokenised(const Act& act, std::string_view value, std::string& out) 
     if (digits_by_ff1) ff1_encrypt(*act.key, 10, bytes_of(kDigitTweak), std::span{digits}.first(digit_count));
     if (letters_by_ff1) ff1_encrypt(*act.key, 26, bytes_of(kLetterTweak), std::span{alphabet}.first(letter_count));
   }
-  const bool falls_back = (letters.digits > 0 && !digits_by_ff1) || (letters.letters > 0 && !letters_by_ff1) ||
-                          letters.others > 0;
+  const bool falls_back =
+      (letters.digits > 0 && !digits_by_ff1) || (letters.letters > 0 && !letters_by_ff1) || letters.others > 0;
   std::optional<Stream> stream;
   if (falls_back) {
     stream.emplace(*act.key, value);
@@ -175,12 +175,17 @@ void append_tokenised(const Act& act, std::string_view value, std::string& out) 
 
 void mask_text(const Act& act, std::string_view value, std::string& out) {
   switch (act.method) {
-    case Method::kPartial: return append_partial(value, out);
-    case Method::kHash: return append_hashed(act, value, out);
-    case Method::kTokenise: return append_tokenised(act, value, out);
+    case Method::kPartial:
+      return append_partial(value, out);
+    case Method::kHash:
+      return append_hashed(act, value, out);
+    case Method::kTokenise:
+      return append_tokenised(act, value, out);
     case Method::kBucket:  // text has no order to cut by, but a number kept as text has
     case Method::kRedact:
-    case Method::kNull: out += kRedacted; return;
+    case Method::kNull:
+      out += kRedacted;
+      return;
   }
 }
 
@@ -188,13 +193,15 @@ namespace {
 
 void append_partial_span(Detector detector, std::string_view span, std::string& out) {
   switch (detector) {
-    case Detector::kEmail: return append_partial_email(span, span.find('@'), out);
+    case Detector::kEmail:
+      return append_partial_email(span, span.find('@'), out);
     case Detector::kPan:
     case Detector::kIban:
     case Detector::kSsn:
     case Detector::kPhone:
     case Detector::kPassport:
-    case Detector::kTax: return append_last_four(span, out);
+    case Detector::kTax:
+      return append_last_four(span, out);
     case Detector::kIpv4:
       out += span.substr(0, span.rfind('.'));
       out += ".0";
@@ -224,7 +231,8 @@ void append_partial_span(Detector detector, std::string_view span, std::string& 
     }
     case Detector::kJwt:
     case Detector::kPem:
-    case Detector::kToken: break;
+    case Detector::kToken:
+      break;
   }
   if (detector == Detector::kToken && span.size() >= 16) out += span.substr(0, 4);
   out += kRedacted;
@@ -234,8 +242,10 @@ void append_partial_span(Detector detector, std::string_view span, std::string& 
 
 void mask_span(const Act& act, Detector detector, std::string_view span, std::string& out) {
   switch (act.method) {
-    case Method::kPartial: return append_partial_span(detector, span, out);
-    case Method::kHash: return append_hashed(act, span, out);
+    case Method::kPartial:
+      return append_partial_span(detector, span, out);
+    case Method::kHash:
+      return append_hashed(act, span, out);
     case Method::kTokenise:
       if (detector == Detector::kPem) break;
       if (detector == Detector::kEmail) {
@@ -250,7 +260,8 @@ void mask_span(const Act& act, Detector detector, std::string_view span, std::st
         return append_partial_span(detector, span, out);
       break;
     case Method::kRedact:
-    case Method::kNull: break;
+    case Method::kNull:
+      break;
   }
   out += kRedacted;
 }

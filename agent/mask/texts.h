@@ -26,7 +26,8 @@ void append_tokenised(const Act& act, std::string_view value, std::string& out);
 // 32 hexadecimal digits.
 void append_hashed(const Act& act, std::string_view value, std::string& out);
 
-// Digits ('0' to '9') in place, FF1 where it takes them, else by a stream of the key. `keeps_lead`: the first stays above '0'.
+// Digits ('0' to '9') in place, FF1 where it takes them, else by a stream of the key. `keeps_lead`: the first stays
+// above '0'.
 void tokenise_digits(const Act& act, std::span<char> digits, bool keeps_lead);
 
 }  // namespace gatehouse::mask

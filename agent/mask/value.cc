@@ -38,7 +38,8 @@ constexpr Constant kConstants[] = {
     {Kind::kPolygon, "((0,0))"sv, "\0\0\0\1" GH_8 GH_8 ""sv},
     {Kind::kCircle, "<(0,0),0>"sv, GH_8 GH_8 GH_8 ""sv},
     {Kind::kTsvector, ""sv, "\0\0\0\0"sv},
-    {Kind::kTsquery, ""sv, "\0\0\0\0"sv},
+    // One lexeme: an empty query has no binary form.
+    {Kind::kTsquery, "'masked'"sv, "\0\0\0\1\1\0\0masked\0"sv},
     {Kind::kTid, "(0,0)"sv, "\0\0\0\0\0\0"sv},
     {Kind::kSnapshot, "1:1:"sv, "\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1"sv},
 };
@@ -71,12 +72,6 @@ size_t characters(std::string_view text) {
       std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
-void append_upper_hex(std::string& out, uint64_t number) {
-  std::array<char, 16> hex;
-  const auto end = std::to_chars(hex.data(), hex.data() + hex.size(), number, 16).ptr;
-  for (const char* c = hex.data(); c != end; ++c) out.push_back(is_lower(*c) ? static_cast<char>(*c - 32) : *c);
-}
-
 // Money is written as the locale has it: its sign, separators and currency stay, digits become 0 (or one leading
 // digit is kept).
 void append_money(const Act& act, std::string_view value, std::string& out) {
@@ -98,8 +93,8 @@ int64_t masked_money(const Act& act, int64_t cents) {
 bool keeps_order(Kind subtype, Method method) {
   const bool is_time = subtype == Kind::kDate || subtype == Kind::kTimestamp || subtype == Kind::kTimestampTz;
   if (method == Method::kPartial) return is_time;
-  return method == Method::kBucket && (is_time || subtype == Kind::kInt4 || subtype == Kind::kInt8 ||
-                                       subtype == Kind::kNumeric);
+  return method == Method::kBucket &&
+         (is_time || subtype == Kind::kInt4 || subtype == Kind::kInt8 || subtype == Kind::kNumeric);
 }
 
 ValueMasker::ValueMasker(const TypeBook* types, const ResultPlan& plan, MaskCounts& counts)
@@ -154,35 +149,51 @@ Done ValueMasker::text(const Type& type, const Wish& wish, std::string_view valu
   if (wish.act == nullptr) return detect_text(type, wish, value, out, depth);
   if (wish.act->method == Method::kNull) return Done::kNull;
   switch (type.kind) {
-    case Kind::kUnknown: return Done::kNull;
-    case Kind::kLooks: return looks(wish, value, out, depth);
-    case Kind::kArray: return array_text(type, wish, value, out, depth);
-    case Kind::kVector: return vector_text(type, wish, value, out, depth);
+    case Kind::kUnknown:
+      return Done::kNull;
+    case Kind::kLooks:
+      return looks(wish, value, out, depth);
+    case Kind::kArray:
+      return array_text(type, wish, value, out, depth);
+    case Kind::kVector:
+      return vector_text(type, wish, value, out, depth);
     case Kind::kComposite:
-    case Kind::kRecord: return row_text(type, wish, value, out, depth);
-    case Kind::kRange: return range_text(type, wish, value, out, depth);
-    case Kind::kMultirange: out += "{}"; return Done::kChanged;
+    case Kind::kRecord:
+      return row_text(type, wish, value, out, depth);
+    case Kind::kRange:
+      return range_text(type, wish, value, out, depth);
+    case Kind::kMultirange:
+      out += "{}";
+      return Done::kChanged;
     case Kind::kJson:
-    case Kind::kJsonb: return json(wish, value, out);
-    default: return scalar_text(type, *wish.act, value, out);
+    case Kind::kJsonb:
+      return json(wish, value, out);
+    default:
+      return scalar_text(type, *wish.act, value, out);
   }
 }
 
-Done ValueMasker::binary(const Type& type, const Wish& wish, std::string_view value, std::string& out,
-                         unsigned depth) {
+Done ValueMasker::binary(const Type& type, const Wish& wish, std::string_view value, std::string& out, unsigned depth) {
   if (depth > kNestingMax) return Done::kNull;
   if (wish.act == nullptr) return detect_binary(type, wish, value, out, depth);
   if (wish.act->method == Method::kNull) return Done::kNull;
   switch (type.kind) {
     case Kind::kUnknown:
-    case Kind::kLooks: return Done::kNull;
+    case Kind::kLooks:
+      return Done::kNull;
     case Kind::kArray:
-    case Kind::kVector: return array_binary(type, wish, value, out, depth);
+    case Kind::kVector:
+      return array_binary(type, wish, value, out, depth);
     case Kind::kComposite:
-    case Kind::kRecord: return row_binary(wish, value, out, depth);
-    case Kind::kRange: return range_binary(type, wish, value, out, depth);
-    case Kind::kMultirange: append_be<int32_t>(out, 0); return Done::kChanged;
-    case Kind::kJson: return json(wish, value, out);
+    case Kind::kRecord:
+      return row_binary(type, wish, value, out, depth);
+    case Kind::kRange:
+      return range_binary(type, wish, value, out, depth);
+    case Kind::kMultirange:
+      append_be<int32_t>(out, 0);
+      return Done::kChanged;
+    case Kind::kJson:
+      return json(wish, value, out);
     case Kind::kJsonb: {
       if (value.empty() || value[0] != 1) return Done::kNull;
       out.push_back(1);
@@ -190,74 +201,9 @@ Done ValueMasker::binary(const Type& type, const Wish& wish, std::string_view va
       if (done != Done::kChanged) out.pop_back();
       return done;
     }
-    default: return scalar_binary(type, *wish.act, value, out);
+    default:
+      return scalar_binary(type, *wish.act, value, out);
   }
-}
-
-// Made of a value of the type that has nothing in it.
-Done ValueMasker::redacted(const Type& type, bool is_binary, std::string& out) {
-  const Act act{};
-  const Wish wish{.act = &act, .whole = true};
-  if (!is_binary) {
-    switch (type.kind) {
-      case Kind::kArray: return text(type, wish, "{}", out);
-      case Kind::kComposite:
-      case Kind::kRecord: return Done::kNull;
-      case Kind::kVector:
-      case Kind::kBit:
-      case Kind::kVarbit:
-      case Kind::kText:
-      case Kind::kBpchar:
-      case Kind::kEnum:
-      case Kind::kBytea:
-      case Kind::kRange: return text(type, wish, "", out);
-      case Kind::kMoney: return Done::kNull;
-      case Kind::kJson:
-      case Kind::kJsonb: out += "null"; return Done::kChanged;
-      case Kind::kUuid: return text(type, wish, "00000000-0000-0000-0000-000000000000", out);
-      case Kind::kMacaddr: return text(type, wish, "00:00:00:00:00:00", out);
-      case Kind::kMacaddr8: return text(type, wish, "00:00:00:00:00:00:00:00", out);
-      case Kind::kInet:
-      case Kind::kCidr: return text(type, wish, "0.0.0.0/32", out);
-      case Kind::kLsn: return text(type, wish, "0/0", out);
-      case Kind::kDate: return text(type, wish, "2000-01-01", out);
-      case Kind::kTime: return text(type, wish, "00:00:00", out);
-      case Kind::kTimeTz: return text(type, wish, "00:00:00+00", out);
-      case Kind::kTimestamp: return text(type, wish, "2000-01-01 00:00:00", out);
-      case Kind::kTimestampTz: return text(type, wish, "2000-01-01 00:00:00+00", out);
-      default: return text(type, wish, "0", out);
-    }
-  }
-  // Each fixed size is tried; a type that takes none of them is known by its own empty form.
-  switch (type.kind) {
-    case Kind::kJson: out += "null"; return Done::kChanged;
-    case Kind::kJsonb: out += std::string_view("\1null"); return Done::kChanged;
-    case Kind::kInet:
-    case Kind::kCidr:
-      out += type.kind == Kind::kInet ? "\2\x20\0\4\0\0\0\0"sv : "\2\x20\1\4\0\0\0\0"sv;
-      return Done::kChanged;
-    case Kind::kBit:
-    case Kind::kVarbit:
-    case Kind::kMultirange: append_be<int32_t>(out, 0); return Done::kChanged;
-    case Kind::kArray:
-    case Kind::kVector:
-      append_be<int32_t>(out, 0);
-      append_be<int32_t>(out, 0);
-      append_be(out, type.of);
-      return Done::kChanged;
-    case Kind::kRange: out.push_back(1); return Done::kChanged;
-    case Kind::kText:
-    case Kind::kBpchar:
-    case Kind::kEnum:
-    case Kind::kBytea: return binary(type, wish, "", out);
-    case Kind::kRecord:
-    case Kind::kComposite: return Done::kNull;
-    default: break;
-  }
-  static constexpr std::string_view kZeros = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"sv;
-  for (const size_t size : {8u, 4u, 2u, 12u, 16u, 6u})
-    if (binary(type, wish, kZeros.substr(0, size), out) == Done::kChanged) return Done::kChanged;
-  return Done::kNull;
 }
 
 // Cuts or pads what stands in `out` from `begin` to what varchar(n) and char(n) hold.
@@ -329,80 +275,19 @@ Done ValueMasker::number_text(const Type& type, const Act& act, std::string_view
       append_decimal(out, mask_float(act, number, type.kind == Kind::kFloat4));
       return Done::kChanged;
     }
-    case Kind::kNumeric: return mask_decimal(act, value, type.typmod, out) ? Done::kChanged : Done::kNull;
-    default: return Done::kNull;
-  }
-}
-
-Done ValueMasker::octets_text(const Type& type, const Act& act, std::string_view value, std::string& out) {
-  std::array<unsigned char, 16> bytes{};
-  switch (type.kind) {
-    case Kind::kUuid:
-    case Kind::kMacaddr:
-    case Kind::kMacaddr8: {
-      const size_t count = type.kind == Kind::kUuid ? 16 : type.kind == Kind::kMacaddr ? 6 : 8;
-      size_t nibbles = 0;
-      for (const char c : value) {
-        const int nibble = hex_value(c);
-        if (nibble < 0) continue;
-        if (nibbles == 2 * count) return Done::kNull;
-        bytes[nibbles / 2] = static_cast<unsigned char>(bytes[nibbles / 2] << 4 | nibble);
-        ++nibbles;
-      }
-      if (nibbles != 2 * count) return Done::kNull;
-      if (type.kind == Kind::kUuid) {
-        mask_uuid(act, bytes);
-      } else {
-        mask_mac(act, std::span{bytes}.first(count));
-      }
-      for (size_t i = 0; i < count; ++i) {
-        if (type.kind != Kind::kUuid && i > 0) out.push_back(':');
-        if (type.kind == Kind::kUuid && (i == 4 || i == 6 || i == 8 || i == 10)) out.push_back('-');
-        out.push_back(kHexDigits[bytes[i] >> 4]);
-        out.push_back(kHexDigits[bytes[i] & 15]);
-      }
-      return Done::kChanged;
-    }
-    case Kind::kInet:
-    case Kind::kCidr: {
-      auto network = parse_network(value, type.kind == Kind::kCidr);
-      if (!network) return Done::kNull;
-      mask_network(act, *network);
-      append_network(*network, out);
-      return Done::kChanged;
-    }
-    case Kind::kLsn: {
-      uint32_t high = 0, low = 0;
-      const size_t slash = value.find('/');
-      if (slash == std::string_view::npos ||
-          std::from_chars(value.data(), value.data() + slash, high, 16).ec != std::errc{} ||
-          std::from_chars(value.data() + slash + 1, value.data() + value.size(), low, 16).ec != std::errc{})
-        return Done::kNull;
-      const uint64_t masked = mask_unsigned(act, uint64_t{high} << 32 | low, UINT64_MAX);
-      append_upper_hex(out, masked >> 32);
-      out.push_back('/');
-      append_upper_hex(out, masked & 0xffffffff);
-      return Done::kChanged;
-    }
-    case Kind::kBit:
-    case Kind::kVarbit: {
-      std::vector<unsigned char> bits((value.size() + 7) / 8, 0);
-      for (size_t i = 0; i < value.size(); ++i) {
-        if (value[i] != '0' && value[i] != '1') return Done::kNull;
-        if (value[i] == '1') bits[i / 8] = static_cast<unsigned char>(bits[i / 8] | 0x80 >> i % 8);
-      }
-      mask_bits(act, bits, value.size());
-      for (size_t i = 0; i < value.size(); ++i) out.push_back((bits[i / 8] << i % 8 & 0x80) != 0 ? '1' : '0');
-      return Done::kChanged;
-    }
-    default: return Done::kNull;
+    case Kind::kNumeric:
+      return mask_decimal(act, value, type.typmod, out) ? Done::kChanged : Done::kNull;
+    default:
+      return Done::kNull;
   }
 }
 
 Done ValueMasker::scalar_text(const Type& type, const Act& act, std::string_view value, std::string& out) {
   switch (type.kind) {
     case Kind::kText:
-    case Kind::kBpchar: text_value(type, act, value, out); return Done::kChanged;
+    case Kind::kBpchar:
+      text_value(type, act, value, out);
+      return Done::kChanged;
     case Kind::kInt2:
     case Kind::kInt4:
     case Kind::kInt8:
@@ -410,14 +295,19 @@ Done ValueMasker::scalar_text(const Type& type, const Act& act, std::string_view
     case Kind::kUnsigned8:
     case Kind::kFloat4:
     case Kind::kFloat8:
-    case Kind::kNumeric: return number_text(type, act, value, out);
-    case Kind::kMoney: append_money(act, value, out); return Done::kChanged;
+    case Kind::kNumeric:
+      return number_text(type, act, value, out);
+    case Kind::kMoney:
+      append_money(act, value, out);
+      return Done::kChanged;
     case Kind::kDate:
     case Kind::kTime:
     case Kind::kTimeTz:
     case Kind::kTimestamp:
     case Kind::kTimestampTz:
-    case Kind::kInterval: mask_time_text(act, type.kind, value, out); return Done::kChanged;
+    case Kind::kInterval:
+      mask_time_text(act, type.kind, value, out);
+      return Done::kChanged;
     case Kind::kBytea: {
       std::string bytes;
       if (!decode_bytea(value, bytes)) return Done::kNull;
@@ -426,9 +316,12 @@ Done ValueMasker::scalar_text(const Type& type, const Act& act, std::string_view
       append_bytea(masked, value.starts_with("\\x"), out);
       return Done::kChanged;
     }
-    case Kind::kEnum: return enum_label(type, act, value, out);
-    case Kind::kVoid: return Done::kUnchanged;
-    default: break;
+    case Kind::kEnum:
+      return enum_label(type, act, value, out);
+    case Kind::kVoid:
+      return Done::kUnchanged;
+    default:
+      break;
   }
   if (const Constant* constant = constant_of(type.kind)) {
     out += constant->text;
@@ -437,55 +330,13 @@ Done ValueMasker::scalar_text(const Type& type, const Act& act, std::string_view
   return octets_text(type, act, value, out);
 }
 
-Done ValueMasker::octets_binary(const Type& type, const Act& act, std::string_view value, std::string& out) {
-  std::array<unsigned char, 16> bytes{};
-  switch (type.kind) {
-    case Kind::kUuid:
-    case Kind::kMacaddr:
-    case Kind::kMacaddr8: {
-      const size_t count = type.kind == Kind::kUuid ? 16 : type.kind == Kind::kMacaddr ? 6 : 8;
-      if (value.size() != count) return Done::kNull;
-      std::ranges::copy(value, bytes.begin());
-      if (type.kind == Kind::kUuid) {
-        mask_uuid(act, bytes);
-      } else {
-        mask_mac(act, std::span{bytes}.first(count));
-      }
-      out.append(reinterpret_cast<const char*>(bytes.data()), count);
-      return Done::kChanged;
-    }
-    case Kind::kInet:
-    case Kind::kCidr: {
-      // family:u8 (2, 3) bits:u8 is_cidr:u8 bytes:u8 address
-      const size_t count = value.size() < 4 ? 0 : static_cast<unsigned char>(value[3]);
-      if (value.size() != 4 + count || (count != 4 && count != 16)) return Done::kNull;
-      Network network{.is_v6 = count == 16, .is_cidr = value[2] != 0, .bits = static_cast<uint8_t>(value[1])};
-      std::copy_n(value.begin() + 4, count, network.address.begin());
-      mask_network(act, network);
-      out += value.substr(0, 4);
-      out.append(reinterpret_cast<const char*>(network.address.data()), count);
-      return Done::kChanged;
-    }
-    case Kind::kBit:
-    case Kind::kVarbit: {
-      if (value.size() < 4) return Done::kNull;
-      const auto count = load_be<uint32_t>(value);
-      if (value.size() - 4 != (size_t{count} + 7) / 8) return Done::kNull;
-      std::vector<unsigned char> bits(value.begin() + 4, value.end());
-      mask_bits(act, bits, count);
-      out += value.substr(0, 4);
-      out.append(reinterpret_cast<const char*>(bits.data()), bits.size());
-      return Done::kChanged;
-    }
-    default: return Done::kNull;
-  }
-}
-
 Done ValueMasker::scalar_binary(const Type& type, const Act& act, std::string_view value, std::string& out) {
   const size_t size = value.size();
   switch (type.kind) {
     case Kind::kText:
-    case Kind::kBpchar: text_value(type, act, value, out); return Done::kChanged;
+    case Kind::kBpchar:
+      text_value(type, act, value, out);
+      return Done::kChanged;
     case Kind::kInt2:
       if (size != 2) return Done::kNull;
       append_be(out, static_cast<int16_t>(mask_integer(act, load_be<int16_t>(value), INT16_MAX)));
@@ -541,11 +392,18 @@ Done ValueMasker::scalar_binary(const Type& type, const Act& act, std::string_vi
       append_be(out, mask_time(act, load_be<int64_t>(value)));
       out += value.substr(8);
       return Done::kChanged;
-    case Kind::kInterval: out.append(16, '\0'); return Done::kChanged;
-    case Kind::kBytea: mask_bytes(act, value, out); return Done::kChanged;
-    case Kind::kEnum: return enum_label(type, act, value, out);
-    case Kind::kVoid: return Done::kUnchanged;
-    default: break;
+    case Kind::kInterval:
+      out.append(16, '\0');
+      return Done::kChanged;
+    case Kind::kBytea:
+      mask_bytes(act, value, out);
+      return Done::kChanged;
+    case Kind::kEnum:
+      return enum_label(type, act, value, out);
+    case Kind::kVoid:
+      return Done::kUnchanged;
+    default:
+      break;
   }
   if (const Constant* constant = constant_of(type.kind)) {
     out += constant->binary;

@@ -83,7 +83,7 @@ class ValueMasker {
   Done row_text(const Type& type, const Wish& wish, std::string_view value, std::string& out, unsigned depth);
   Done range_text(const Type& type, const Wish& wish, std::string_view value, std::string& out, unsigned depth);
   Done array_binary(const Type& type, const Wish& wish, std::string_view value, std::string& out, unsigned depth);
-  Done row_binary(const Wish& wish, std::string_view value, std::string& out, unsigned depth);
+  Done row_binary(const Type& type, const Wish& wish, std::string_view value, std::string& out, unsigned depth);
   Done range_binary(const Type& type, const Wish& wish, std::string_view value, std::string& out, unsigned depth);
   Done json(const Wish& wish, std::string_view value, std::string& out);
   Done looks(const Wish& wish, std::string_view value, std::string& out, unsigned depth);
@@ -91,7 +91,7 @@ class ValueMasker {
   const TypeBook* types_;
   MaskCounts& counts_;
   DetectorSet detects_{};
-  std::vector<Act> acts_{};                      // of the plan's detect
+  std::vector<Act> acts_{};                       // of the plan's detect
   std::array<uint8_t, kDetectorCount> act_of_{};  // of acts_, by detector
   std::vector<Found> found_{};
 };

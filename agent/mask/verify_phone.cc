@@ -9,36 +9,52 @@
 namespace gatehouse::mask {
 namespace {
 
-constexpr std::string_view kPhoneWords[] = {"phone", "tel", "mobil", "cell", "fax", "call", "whatsapp", "sms",
-                                            "handy"};
+constexpr std::string_view kPhones[] = {"phone", "tel", "mobil", "cell", "fax", "call", "whatsapp", "sms", "handy"};
+
+constexpr Words kPhoneWords(kPhones);
 
 // Calling codes with how many digits follow, at least and at most. Codes that are not here: six to twelve.
 struct Code {
   uint16_t code;
   uint8_t min, max;
 };
-constexpr Code kCodes[] = {{1, 10, 10},  {7, 10, 10},  {20, 8, 10},  {27, 9, 9},   {30, 10, 10}, {31, 9, 9},
-                           {32, 8, 9},   {33, 9, 9},   {34, 9, 9},   {36, 8, 9},   {39, 6, 11},  {40, 9, 9},
-                           {41, 9, 9},   {43, 5, 13},  {44, 9, 10},  {45, 8, 8},   {46, 7, 9},   {47, 8, 8},
-                           {48, 9, 9},   {49, 6, 11},  {51, 8, 9},   {52, 10, 10}, {54, 10, 11}, {55, 10, 11},
-                           {56, 9, 9},   {57, 10, 10}, {58, 10, 10}, {60, 7, 10},  {61, 9, 9},   {62, 8, 11},
-                           {63, 8, 10},  {64, 8, 10},  {65, 8, 8},   {66, 8, 9},   {81, 9, 10},  {82, 8, 10},
-                           {84, 9, 10},  {86, 10, 11}, {90, 10, 10}, {91, 10, 10}, {92, 9, 10},  {98, 10, 10}};
+constexpr Code kCodes[] = {{1, 10, 10}, {7, 10, 10},  {20, 8, 10},  {27, 9, 9},   {30, 10, 10}, {31, 9, 9},
+                           {32, 8, 9},  {33, 9, 9},   {34, 9, 9},   {36, 8, 9},   {39, 6, 11},  {40, 9, 9},
+                           {41, 9, 9},  {43, 5, 13},  {44, 9, 10},  {45, 8, 8},   {46, 7, 9},   {47, 8, 8},
+                           {48, 9, 9},  {49, 6, 11},  {51, 8, 9},   {52, 10, 10}, {54, 10, 11}, {55, 10, 11},
+                           {56, 9, 9},  {57, 10, 10}, {58, 10, 10}, {60, 7, 10},  {61, 9, 9},   {62, 8, 11},
+                           {63, 8, 10}, {64, 8, 10},  {65, 8, 8},   {66, 8, 9},   {81, 9, 10},  {82, 8, 10},
+                           {84, 9, 10}, {86, 10, 11}, {90, 10, 10}, {91, 10, 10}, {92, 9, 10},  {98, 10, 10}};
+
+struct ByCode {
+  std::array<Code, 100> of{};
+};
+constexpr ByCode kByCode = [] {
+  ByCode by;
+  for (const Code& code : kCodes) by.of[code.code] = code;
+  return by;
+}();
+
+constexpr Form kNorthAmerica("334", "**"), kNorthAmericaWithOne("1334", "***"), kThreeFour("34", "*"),
+    kFourFour("44", "*"), kFiveFour("54", "*"), kFrance("22222", "****"), kFiveSix("56", " "), kLondon("344", "  "),
+    kFourThreeThree("433", "  "), kTokyo("244", "--"), kJapanMobile("344", "--");
 
 bool is_code_plausible(std::span<const uint8_t> digits) {
   if (digits.size() < 8 || digits.size() > 15 || digits[0] == 0) return false;
   unsigned code = 0;
   for (size_t size = 1; size <= 2; ++size) {
     code = code * 10 + digits[size - 1];
-    const auto* found = std::ranges::find(kCodes, code, &Code::code);
-    if (found == std::end(kCodes)) continue;
+    const Code& found = kByCode.of[code];
+    if (found.code == 0) continue;
     const size_t rest = digits.size() - size;
     if (digits[size] == 0 && code != 39) return false;
-    return rest >= found->min && rest <= found->max;
+    return rest >= found.min && rest <= found.max;
   }
   // Three digits: those of 2xx, 3xx, 4xx, 5xx, 6xx, 8xx, 9xx that are given out.
   const size_t rest = digits.size() - 3;
-  static constexpr std::string_view kTens = "21222324252627282935373842505967688085879697" "99";
+  static constexpr std::string_view kTens =
+      "21222324252627282935373842505967688085879697"
+      "99";
   for (size_t i = 0; i + 1 < kTens.size(); i += 2)
     if (kTens[i] - '0' == digits[0] && kTens[i + 1] - '0' == digits[1]) return rest >= 5 && rest <= 12;
   return false;
@@ -64,8 +80,10 @@ size_t Verifier::phone_international(size_t index) {
     --begin;
   } else if (index == 0 && (before(begin) == ')' || before(begin) == ' ')) {
     // "+49 (0)30 1234567", "+1 (555) 123-4567": the run is what stands behind the bracket.
+    if (begin < 3 || (text_[begin - 1] == ' ' && text_[begin - 2] != ')')) return 0;
     size_t at = begin;
-    while (at > end_ && begin - at < 14 && std::string_view{"0123456789 ()-./"}.find(text_[at - 1]) != std::string_view::npos)
+    while (at > end_ && begin - at < 14 &&
+           std::string_view{"0123456789 ()-./"}.find(text_[at - 1]) != std::string_view::npos)
       --at;
     if (before(at) != '+' || at == begin) return 0;
     begin = at - 1;
@@ -115,18 +133,19 @@ size_t Verifier::phone_national(size_t index) {
   // North America: 555-123-4567, 1-555-123-4567, (555) 123-4567
   for (const bool has_one : {false, true}) {
     const size_t skip = has_one ? 1 : 0;
-    if (!has_form(index, has_one ? "1334" : "334", has_one ? "***" : "**")) continue;
+    if (!has_form(index, has_one ? kNorthAmericaWithOne : kNorthAmerica)) continue;
     if (has_one && text_[first.begin] != '1') continue;
     if (groups_[index + 1].before == '/' || !is_nanp(number(index, 3 + skip).view().subspan(skip))) continue;
     return found(3 + skip, groups_[index + 1].before == ' ' ? 70 : 85);
   }
-  const bool is_behind_bracket = index == 0 && first.begin >= 4 &&
-                                 (before(first.begin) == ')' || (before(first.begin) == ' ' && text_[first.begin - 2] == ')'));
-  if (is_behind_bracket && (has_form(index, "34", "*") || has_form(index, "44", "*") || has_form(index, "54", "*"))) {
+  const bool is_behind_bracket =
+      index == 0 && first.begin >= 4 &&
+      (before(first.begin) == ')' || (before(first.begin) == ' ' && text_[first.begin - 2] == ')'));
+  if (is_behind_bracket && (has_form(index, kThreeFour) || has_form(index, kFourFour) || has_form(index, kFiveFour))) {
     size_t open = text_.rfind('(', first.begin);
     const size_t close = text_.rfind(')', first.begin);
-    if (open != std::string_view::npos && close > open && close - open <= 4 && open >= end_ && !is_alnum(before(open)) &&
-        ends_clean(index + 1)) {
+    if (open != std::string_view::npos && close > open && close - open <= 4 && open >= end_ &&
+        !is_alnum(before(open)) && ends_clean(index + 1)) {
       const std::string_view area = text_.substr(open + 1, close - open - 1);
       const bool is_area = (area.size() == 3) == (first.size == 3) && area.size() >= 2 &&
                            std::ranges::all_of(area, is_digit) && area[0] != '0' &&
@@ -140,12 +159,13 @@ size_t Verifier::phone_national(size_t index) {
   if (text_[first.begin] == '0' && at(first.begin + 1) != '0') {
     const bool has_slash = index + 1 < group_count_ && groups_[index + 1].before == '/';
     // France, the United Kingdom, Australia, Japan, Germany.
-    if (has_form(index, "22222", "****") && !has_slash) return found(5, 90);
-    if (has_form(index, "56", " ")) return found(2, 80);
-    if (has_form(index, "344", "  ") || has_form(index, "433", "  ")) return found(3, 80);
-    if (has_form(index, "244", "--") || has_form(index, "344", "--")) return found(3, 80);
+    if (has_form(index, kFrance) && !has_slash) return found(5, 90);
+    if (has_form(index, kFiveSix)) return found(2, 80);
+    if (has_form(index, kLondon) || has_form(index, kFourThreeThree)) return found(3, 80);
+    if (has_form(index, kTokyo) || has_form(index, kJapanMobile)) return found(3, 80);
     const bool is_german = first.size >= 3 && first.size <= 5 && index + 1 < group_count_ &&
-                           groups_[index + 1].size >= 5 && groups_[index + 1].size <= 8 && groups_[index + 1].before != '.';
+                           groups_[index + 1].size >= 5 && groups_[index + 1].size <= 8 &&
+                           groups_[index + 1].before != '.';
     if (is_german) return found(2, has_slash ? 80 : 60);
   }
   const bool is_one_piece = first.size >= 9 && first.size <= 11;

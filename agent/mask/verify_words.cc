@@ -13,7 +13,7 @@ namespace gatehouse::mask {
 namespace {
 
 constexpr size_t kLocalPartMax = 64, kDomainMax = 253;  // RFC 5321
-constexpr size_t kPemMax = 16'384;
+constexpr size_t kPemMax = 16'384, kPemTitleMax = 72;
 constexpr size_t kTokenMax = 4096;
 
 bool is_word(char c) {
@@ -22,11 +22,27 @@ bool is_word(char c) {
 bool is_beyond_ascii(char c) {
   return static_cast<unsigned char>(c) >= 0x80;
 }
+
+// What may stand before and behind an @.
+struct MailLetters {
+  std::array<uint8_t, 256> of{};
+};
+constexpr uint8_t kLocal = 1, kDomain = 2;
+constexpr MailLetters kMailLetters = [] {
+  MailLetters letters;
+  for (unsigned i = 0; i < 256; ++i) {
+    const char c = static_cast<char>(i);
+    const bool is_both = is_alnum(c) || c == '.' || c == '-' || i >= 0x80;
+    const bool is_first = is_both || c == '_' || c == '%' || c == '+';
+    letters.of[i] = static_cast<uint8_t>((is_first ? kLocal : 0) | (is_both ? kDomain : 0));
+  }
+  return letters;
+}();
 bool is_local(char c) {
-  return is_alnum(c) || c == '.' || c == '_' || c == '%' || c == '+' || c == '-' || is_beyond_ascii(c);
+  return (kMailLetters.of[static_cast<unsigned char>(c)] & kLocal) != 0;
 }
 bool is_domain(char c) {
-  return is_alnum(c) || c == '.' || c == '-' || is_beyond_ascii(c);
+  return (kMailLetters.of[static_cast<unsigned char>(c)] & kDomain) != 0;
 }
 bool is_base64url(char c) {
   return is_alnum(c) || c == '_' || c == '-';
@@ -35,12 +51,18 @@ bool is_base64url(char c) {
 enum class Letters : uint8_t { kUpperDigits, kAlnum, kWord, kBase64Url, kHex, kBase64 };
 bool belongs(Letters letters, char c) {
   switch (letters) {
-    case Letters::kUpperDigits: return is_upper(c) || is_digit(c);
-    case Letters::kAlnum: return is_alnum(c);
-    case Letters::kWord: return is_word(c);
-    case Letters::kBase64Url: return is_base64url(c);
-    case Letters::kHex: return hex_value(c) >= 0;
-    case Letters::kBase64: return is_alnum(c) || c == '+' || c == '/' || c == '=';
+    case Letters::kUpperDigits:
+      return is_upper(c) || is_digit(c);
+    case Letters::kAlnum:
+      return is_alnum(c);
+    case Letters::kWord:
+      return is_word(c);
+    case Letters::kBase64Url:
+      return is_base64url(c);
+    case Letters::kHex:
+      return hex_value(c) >= 0;
+    case Letters::kBase64:
+      return is_alnum(c) || c == '+' || c == '/' || c == '=';
   }
   return false;
 }
@@ -52,47 +74,33 @@ struct Key {
 };
 // As their makers document them.
 constexpr Key kKeys[] = {
-    {"AKIA", Letters::kUpperDigits, 16, 16},          // Amazon Web Services
-    {"ASIA", Letters::kUpperDigits, 16, 16},
-    {"ABIA", Letters::kUpperDigits, 16, 16},
-    {"ACCA", Letters::kUpperDigits, 16, 16},
-    {"AIza", Letters::kBase64Url, 35, 35},            // Google Cloud
-    {"ya29.", Letters::kBase64Url, 20, 2048},
-    {"AccountKey=", Letters::kBase64, 86, 88},        // Azure storage
-    {"ghp_", Letters::kAlnum, 36, 255},               // GitHub
-    {"gho_", Letters::kAlnum, 36, 255},
-    {"ghu_", Letters::kAlnum, 36, 255},
-    {"ghs_", Letters::kAlnum, 36, 255},
-    {"ghr_", Letters::kAlnum, 36, 255},
-    {"github_pat_", Letters::kWord, 50, 255},
-    {"glpat-", Letters::kBase64Url, 20, 255},         // GitLab
-    {"xoxb-", Letters::kBase64Url, 20, 255},          // Slack
-    {"xoxa-", Letters::kBase64Url, 20, 255},
-    {"xoxp-", Letters::kBase64Url, 20, 255},
-    {"xoxr-", Letters::kBase64Url, 20, 255},
-    {"xoxs-", Letters::kBase64Url, 20, 255},
-    {"xapp-", Letters::kBase64Url, 20, 255},
-    {"sk_live_", Letters::kAlnum, 16, 255},           // Stripe
-    {"sk_test_", Letters::kAlnum, 16, 255},
-    {"rk_live_", Letters::kAlnum, 16, 255},
-    {"rk_test_", Letters::kAlnum, 16, 255},
-    {"sk-ant-", Letters::kBase64Url, 20, 255},        // Anthropic
-    {"sk-proj-", Letters::kBase64Url, 20, 255},       // OpenAI
-    {"sk-", Letters::kAlnum, 32, 255},
-    {"shpat_", Letters::kHex, 32, 32},                // Shopify
-    {"shpss_", Letters::kHex, 32, 32},
-    {"shpca_", Letters::kHex, 32, 32},
-    {"shppa_", Letters::kHex, 32, 32},
-    {"npm_", Letters::kAlnum, 36, 36},                // npm
-    {"hf_", Letters::kAlnum, 30, 64},                 // Hugging Face
-    {"hvs.", Letters::kBase64Url, 24, 255},           // Vault
-    {"NRAK-", Letters::kUpperDigits, 27, 27},         // New Relic
-    {"PMAK-", Letters::kBase64Url, 59, 59},           // Postman
-    {"dop_v1_", Letters::kHex, 64, 64},               // DigitalOcean
-    {"dckr_pat_", Letters::kBase64Url, 27, 27},       // Docker
-    {"lin_api_", Letters::kAlnum, 40, 40},            // Linear
-    {"pypi-", Letters::kBase64Url, 50, 512},          // PyPI
-    {"rubygems_", Letters::kHex, 48, 48},             // RubyGems
+    {"AKIA", Letters::kUpperDigits, 16, 16},  // Amazon Web Services
+    {"ASIA", Letters::kUpperDigits, 16, 16},    {"ABIA", Letters::kUpperDigits, 16, 16},
+    {"ACCA", Letters::kUpperDigits, 16, 16},    {"AIza", Letters::kBase64Url, 35, 35},      // Google Cloud
+    {"ya29.", Letters::kBase64Url, 20, 2048},   {"AccountKey=", Letters::kBase64, 86, 88},  // Azure storage
+    {"ghp_", Letters::kAlnum, 36, 255},                                                     // GitHub
+    {"gho_", Letters::kAlnum, 36, 255},         {"ghu_", Letters::kAlnum, 36, 255},
+    {"ghs_", Letters::kAlnum, 36, 255},         {"ghr_", Letters::kAlnum, 36, 255},
+    {"github_pat_", Letters::kWord, 50, 255},   {"glpat-", Letters::kBase64Url, 20, 255},  // GitLab
+    {"xoxb-", Letters::kBase64Url, 20, 255},                                               // Slack
+    {"xoxa-", Letters::kBase64Url, 20, 255},    {"xoxp-", Letters::kBase64Url, 20, 255},
+    {"xoxr-", Letters::kBase64Url, 20, 255},    {"xoxs-", Letters::kBase64Url, 20, 255},
+    {"xapp-", Letters::kBase64Url, 20, 255},    {"sk_live_", Letters::kAlnum, 16, 255},  // Stripe
+    {"sk_test_", Letters::kAlnum, 16, 255},     {"rk_live_", Letters::kAlnum, 16, 255},
+    {"rk_test_", Letters::kAlnum, 16, 255},     {"sk-ant-", Letters::kBase64Url, 20, 255},  // Anthropic
+    {"sk-proj-", Letters::kBase64Url, 20, 255},                                             // OpenAI
+    {"sk-", Letters::kAlnum, 32, 255},          {"shpat_", Letters::kHex, 32, 32},          // Shopify
+    {"shpss_", Letters::kHex, 32, 32},          {"shpca_", Letters::kHex, 32, 32},
+    {"shppa_", Letters::kHex, 32, 32},          {"npm_", Letters::kAlnum, 36, 36},  // npm
+    {"hf_", Letters::kAlnum, 30, 64},                                               // Hugging Face
+    {"hvs.", Letters::kBase64Url, 24, 255},                                         // Vault
+    {"NRAK-", Letters::kUpperDigits, 27, 27},                                       // New Relic
+    {"PMAK-", Letters::kBase64Url, 59, 59},                                         // Postman
+    {"dop_v1_", Letters::kHex, 64, 64},                                             // DigitalOcean
+    {"dckr_pat_", Letters::kBase64Url, 27, 27},                                     // Docker
+    {"lin_api_", Letters::kAlnum, 40, 40},                                          // Linear
+    {"pypi-", Letters::kBase64Url, 50, 512},                                        // PyPI
+    {"rubygems_", Letters::kHex, 48, 48},                                           // RubyGems
 };
 
 }  // namespace
@@ -115,7 +123,7 @@ void Verifier::email(size_t at_sign) {
   const std::string_view domain = text_.substr(at_sign + 1, end - at_sign - 1);
   const size_t dot = domain.rfind('.');
   if (dot == std::string_view::npos || dot == 0 || domain.size() - dot < 3) return;
-  if (domain.find("..") != std::string_view::npos || at(end) == '@') return;
+  if (domain[0] == '.' || at(end) == '@') return;
   const std::string_view top = domain.substr(dot + 1);
   if (!std::ranges::all_of(top, [](char c) { return is_letter(c) || is_beyond_ascii(c); }) && !top.starts_with("xn--"))
     return;
@@ -187,8 +195,8 @@ bool Verifier::private_key(size_t dashes) {
   const size_t begin = dashes - 3;
   if (!text_.substr(begin).starts_with("-----BEGIN ")) return false;
   const std::string_view window = text_.substr(begin, kPemMax);
-  const size_t title = window.find("PRIVATE KEY", 11);
-  if (title == std::string_view::npos || title > 60) return false;
+  const size_t title = window.substr(0, kPemTitleMax).find("PRIVATE KEY", 11);
+  if (title == std::string_view::npos) return false;
   static constexpr std::string_view kEnd = "-----END";
   const size_t footer = window.find(kEnd, title);
   size_t end = 0;
@@ -269,17 +277,17 @@ void Verifier::literal(size_t begin) {
   if ((rest[0] | 0x20) == 'p' && (rest[1] | 0x20) == 'a') {
     // A word for passport: a number of letters and digits behind it, which no run of digits shows.
     if (!wants(Detector::kPassport)) return;
-    static constexpr std::string_view kWords[] = {"passport", "passeport", "pasaporte", "passaporto", "pass-nr",
-                                                  "pass nr",  "pass no",   "passnummer"};
+    static constexpr std::string_view kWords[] = {"passport", "passeport", "pasaporte", "passaporto",
+                                                  "pass-nr",  "pass nr",   "pass no",   "passnummer"};
     const auto says = [&](std::string_view word) {
-      return rest.size() > word.size() &&
-             std::ranges::equal(rest.substr(0, word.size()), word, [](char a, char b) {
+      return rest.size() > word.size() && std::ranges::equal(rest.substr(0, word.size()), word, [](char a, char b) {
                return (is_upper(a) ? static_cast<char>(a + 32) : a) == b;
              });
     };
     const auto* word = std::ranges::find_if(kWords, says);
-    if (word == std::end(kWords)) return;
-    size_t at = begin + word->size();
+    const bool is_german = begin >= 4 && text_.substr(begin - 4, 9) == "eisepass ";
+    if (word == std::end(kWords) && !is_german) return;
+    size_t at = begin + (is_german ? 4 : word->size());
     for (const size_t stop = std::min(text_.size(), at + 24); at < stop; ++at) {
       size_t end = at, digits = 0;
       while (end < text_.size() && (is_upper(text_[end]) || is_digit(text_[end]))) digits += is_digit(text_[end++]);

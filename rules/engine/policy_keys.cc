@@ -271,8 +271,8 @@ constexpr Key kKeys[] = {
     {.path = "masks[].detect",
      .type = Type::kTexts,
      .max = 64,
-     .why = "What is masked wherever it is found: email, pan, iban, ssn, phone, passport, tax, jwt, pem, token, ipv4, ipv6, "
-            "birth_date.",
+     .why = "What is masked wherever it is found: email, pan, iban, ssn, phone, passport, tax, jwt, pem, token, ipv4, "
+            "ipv6, birth_date.",
      .check = expect_detector},
     {.path = "masks[].method",
      .type = Type::kChoice,

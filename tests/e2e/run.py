@@ -65,6 +65,7 @@ SCENARIOS = (
     ("gate-reload", gate.reload),
     ("gate-peers", gate.peers),
     ("sql-facts", sql_facts.on_server),
+    ("sql-masks", sql_facts.masks),
     ("sql-session", sql_facts.session),
     ("sql-catalog", sql_facts.catalog),
     ("replay", tools.replay),

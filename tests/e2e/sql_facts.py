@@ -42,6 +42,12 @@ def on_server(context):
         run(server, "facts_on_server", seed, seconds, seconds=seconds)
 
 
+def masks(context):
+    """Every type's values, masked, given back to the server; and text against binary."""
+    with context.server(15, oracle_log=False) as server:
+        run(server, "masks_on_server")
+
+
 def session(context):
     """What SET, RESET, transactions and savepoints leave, against what SHOW says."""
     seconds, seed = seconds_and_seed()
