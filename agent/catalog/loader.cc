@@ -84,6 +84,26 @@ class Loader {
     return out;
   }
 
+  // What the server prints of an array of texts, of one dimension and without NULLs: {a,"b c"}.
+  static std::vector<std::string> array_items(std::string_view text) {
+    std::vector<std::string> out;
+    if (text.size() <= 2) return out;
+    bool is_quoted = false;
+    out.emplace_back();
+    for (size_t i = 1; i + 1 < text.size(); ++i) {
+      const char c = text[i];
+      if (c == '"') {
+        is_quoted = !is_quoted;
+      } else if (c == ',' && !is_quoted) {
+        out.emplace_back();
+      } else {
+        if (c == '\\') ++i;
+        out.back() += text[i];
+      }
+    }
+    return out;
+  }
+
   static CatalogRows::KeyAction key_action(std::string_view letter) {
     if (letter == "c") return CatalogRows::KeyAction::kCascade;
     return letter == "n" || letter == "d" ? CatalogRows::KeyAction::kSet : CatalogRows::KeyAction::kCheck;
@@ -135,7 +155,10 @@ class Loader {
       out_.columns.push_back({.relation = t.number(row, 0),
                               .type = t.number(row, 1),
                               .name = std::string(t.text(row, 2)),
-                              .is_partition_key = t.flag(row, 3)});
+                              .is_partition_key = t.flag(row, 3),
+                              .attribute = static_cast<int16_t>(t.number(row, 4)),
+                              .is_generated = t.flag(row, 5),
+                              .expression = sql_text(t, row, 6)});
     }));
     GH_TRY(each("pg_inherits", queries::kInheritance, kMax, [&](const Table& t, size_t row) {
       out_.inheritance.push_back({.child = t.number(row, 0), .parent = t.number(row, 1)});
@@ -192,6 +215,10 @@ class Loader {
       function.oid = t.number(row, 0);
       function.schema = t.number(row, 1);
       function.name = t.text(row, 2);
+      function.result = t.number(row, 3);
+      function.returns_set = t.flag(row, 4);
+      function.argument_names = array_items(t.text(row, 5));
+      function.argument_modes = t.text(row, 6);
       out_.functions.push_back(std::move(function));
     }));
     std::string query = queries::kFunctions;
@@ -222,6 +249,9 @@ class Loader {
     out.source = sql_text(t, row, out.is_sql_body ? 16 : 15);
     out.defaults = sql_text(t, row, 17);
     out.supports = oids(t.text(row, 18));
+    out.returns_set = t.flag(row, 19);
+    out.argument_names = array_items(t.text(row, 20));
+    out.argument_modes = t.text(row, 21);
     return out;
   }
 

@@ -65,8 +65,10 @@ WHERE c.relpersistence <> 't' AND (c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') O
 
 inline constexpr const char* kColumns = R"(
 SELECT a.attrelid, a.atttypid, a.attname,
-       coalesce(a.attnum = ANY (p.partattrs::int2[]) OR 0 = ANY (p.partattrs::int2[]), false)
+       coalesce(a.attnum = ANY (p.partattrs::int2[]) OR 0 = ANY (p.partattrs::int2[]), false),
+       a.attnum, a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid)
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_partitioned_table p ON p.partrelid = c.oid
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND c.relpersistence <> 't'
   AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum)";
@@ -114,7 +116,10 @@ inline constexpr const char* kRules = R"(
 SELECT ev_class, ev_type, is_instead, ev_qual <> '<>', rulename, pg_get_ruledef(oid)
 FROM pg_rewrite WHERE rulename <> '_RETURN' AND ev_enabled <> 'D' AND ev_class >= 16384)";
 
-inline constexpr const char* kBuiltins = "SELECT oid, pronamespace, proname FROM pg_proc WHERE oid < 16384";
+inline constexpr const char* kBuiltins = R"(
+SELECT oid, pronamespace, proname, prorettype, proretset, CASE WHEN proargmodes IS NOT NULL THEN proargnames END,
+       array_to_string(proargmodes, '')
+FROM pg_proc WHERE oid < 16384)";
 
 // @SQLBODY@: of functions that are written in the SQL standard's way, where there are such.
 inline constexpr const char* kFunctions = R"(
@@ -125,7 +130,8 @@ SELECT p.oid, p.pronamespace, p.proowner, p.prorettype, p.proname, l.lanname, p.
        @SQLBODY@,
        pg_get_expr(p.proargdefaults, 0),
        concat_ws(' ', g.aggtransfn::oid, g.aggfinalfn::oid, g.aggcombinefn::oid, g.aggserialfn::oid,
-                 g.aggdeserialfn::oid, g.aggmtransfn::oid, g.aggminvtransfn::oid, g.aggmfinalfn::oid)
+                 g.aggdeserialfn::oid, g.aggmtransfn::oid, g.aggminvtransfn::oid, g.aggmfinalfn::oid),
+       p.proretset, p.proargnames, array_to_string(p.proargmodes, '')
 FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang LEFT JOIN pg_aggregate g ON g.aggfnoid = p.oid
 LEFT JOIN pg_depend e ON e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'
 WHERE p.oid >= 16384)";

@@ -31,6 +31,9 @@ struct CatalogColumn {
   std::string name;
   Oid type = kNoOid;
   bool is_partition_key = false;
+  int16_t attribute = 0;  // pg_attribute.attnum
+  bool is_generated = false;
+  std::string expression;  // its default, or what generates it, as SQL; empty: there is none
 };
 
 struct ForeignKey {
@@ -70,6 +73,7 @@ struct CatalogRelation {
   std::vector<CatalogTrigger> triggers;
   std::vector<CatalogRule> rules;
   const SqlCode* definition = nullptr;    // of a view or materialized view
+  std::string query;                      // the same as SQL
   std::vector<const SqlCode*> on_change;  // defaults, checks, generated columns, expressions of indexes and partitions
   std::vector<const SqlCode*> on_access;  // policies of row security
 };
@@ -91,14 +95,21 @@ struct CatalogFunction {
   const SqlCode* body = nullptr;                  // null: not readable, or an aggregate
   const SqlCode* defaults = nullptr;              // of its arguments
   std::vector<Oid> calls;                         // an aggregate's functions
+  std::string source;                             // of SQL: what `body` was read from; empty: another language
+  bool is_sql_body = false;                       // it is written in the SQL standard's way
+  bool returns_set = false;
+  Oid result = kNoOid;
+  std::vector<std::string> inputs;   // names of the arguments of a call; empty: none has a name
+  std::vector<std::string> outputs;  // names of what OUT, INOUT and TABLE give, in order; empty: it has no such
 };
 
 struct CatalogType {
   Oid oid = kNoOid;
   Oid schema = kNoOid;
   std::string name;
-  Oid base = kNoOid;      // of a domain; the element's of an array
-  Oid relation = kNoOid;  // of a row
+  Oid base = kNoOid;                 // of a domain; the element's of an array
+  Oid relation = kNoOid;             // of a row
+  std::vector<std::string> columns;  // of CREATE TYPE … AS (…)
   std::vector<const SqlCode*> checks;
 };
 

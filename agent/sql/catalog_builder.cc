@@ -168,11 +168,22 @@ void CatalogBuilder::add_relations() {
     made.is_temporary = row.is_temporary;
     made.foreign_wrapper = std::move(row.foreign_wrapper);
     made.definition = code(Text::kStatements, row.definition);
+    made.query = std::move(row.definition);
   }
-  for (CatalogRows::Column& row : rows_.columns)
-    if (CatalogRelation* found = relation(row.relation))
-      found->columns.push_back(
-          {.name = std::move(row.name), .type = row.type, .is_partition_key = row.is_partition_key});
+  for (CatalogRows::Column& row : rows_.columns) {
+    CatalogRelation* found = relation(row.relation);
+    if (found == nullptr) {
+      row_types_[row.relation].push_back(std::move(row.name));
+      continue;
+    }
+    const auto next = static_cast<int16_t>(found->columns.size() + 1);
+    found->columns.push_back({.name = std::move(row.name),
+                              .type = row.type,
+                              .is_partition_key = row.is_partition_key,
+                              .attribute = row.attribute == 0 ? next : row.attribute,
+                              .is_generated = row.is_generated,
+                              .expression = std::move(row.expression)});
+  }
   for (const CatalogRows::Inheritance& row : rows_.inheritance) {
     if (CatalogRelation* child = relation(row.child)) child->parents.push_back(row.parent);
     CatalogRelation* parent = relation(row.parent);
@@ -191,6 +202,7 @@ void CatalogBuilder::add_types() {
                              .name = std::move(row.name),
                              .base = row.base != kNoOid ? row.base : row.element,
                              .relation = row.relation,
+                             .columns = std::move(row_types_[row.relation]),
                              .checks = {}};
 }
 
@@ -266,6 +278,13 @@ void CatalogBuilder::add_function(CatalogRows::Function& row) {
   made.volatility = row.volatility;
   made.is_builtin = row.oid < kFirstUserOid;
   made.is_aggregate = row.kind == 'a';
+  made.returns_set = row.returns_set;
+  made.result = row.result;
+  for (size_t i = 0; i < row.argument_names.size(); ++i) {
+    const char mode = i < row.argument_modes.size() ? row.argument_modes[i] : 'i';
+    if (mode == 'o' || mode == 'b' || mode == 't') made.outputs.push_back(row.argument_names[i]);
+    if (mode == 'i' || mode == 'b' || mode == 'v') made.inputs.push_back(std::move(row.argument_names[i]));
+  }
   made.is_security_definer = row.is_security_definer;
   made.is_of_extension = row.is_of_extension;
   made.arguments_min = static_cast<uint16_t>(row.argument_count - std::min(row.default_count, row.argument_count));
@@ -287,6 +306,9 @@ void CatalogBuilder::add_function(CatalogRows::Function& row) {
     made.body = code(Text::kStatements, row.source);
   else if (made.language == "plpgsql")
     made.body = code(Text::kPlpgsql, row.source);
+  if (!row.is_sql_body && made.language != "sql") return;
+  made.is_sql_body = row.is_sql_body;
+  made.source = std::move(row.source);
 }
 
 void CatalogBuilder::add_hidden() {
@@ -319,8 +341,8 @@ void CatalogBuilder::count_bytes() {
   for (const SqlCode& made : out_->codes_) bytes += bytes_of(made);
   for (const auto& [oid, relation] : out_->relations_)
     bytes += sizeof(relation) + kEntry + relation.columns.capacity() * sizeof(CatalogColumn) +
-             relation.triggers.capacity() * sizeof(CatalogTrigger);
-  bytes += out_->functions_.size() * (sizeof(CatalogFunction) + kEntry);
+             relation.triggers.capacity() * sizeof(CatalogTrigger) + relation.query.size();
+  for (const auto& [oid, function] : out_->functions_) bytes += sizeof(function) + kEntry + function.source.size();
   bytes += out_->types_.size() * (sizeof(CatalogType) + kEntry);
   out_->bytes_ = bytes;
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "agent/sql/catalog.h"
 #include "agent/sql/routine.h"
@@ -47,6 +48,7 @@ class CatalogBuilder {
   std::shared_ptr<Catalog> out_{new Catalog};
   RoutineReader reader_;
   std::unordered_map<std::string, const SqlCode*> codes_;
+  std::unordered_map<Oid, std::vector<std::string>> row_types_;  // by pg_class.oid, of what is no relation
 };
 
 }  // namespace gatehouse::sql

@@ -39,6 +39,9 @@ struct CatalogRows {
     Oid relation = kNoOid, type = kNoOid;
     std::string name;
     bool is_partition_key = false;  // or may be part of it
+    int16_t attribute = 0;          // pg_attribute.attnum; 0: as they come
+    bool is_generated = false;
+    std::string expression;  // its default, or what generates it
   };
   struct Inheritance {  // also of an index and its table
     Oid child = kNoOid, parent = kNoOid;
@@ -73,7 +76,7 @@ struct CatalogRows {
     bool is_instead = false, has_condition = false;
     std::string name, definition;
   };
-  // Of those that PostgreSQL brings only oid, schema and name.
+  // Of those that PostgreSQL brings only oid, schema, name, result and the last three.
   struct Function {
     Oid oid = kNoOid, schema = kNoOid, owner = kNoOid, result = kNoOid;
     std::string name, language;
@@ -87,6 +90,11 @@ struct CatalogRows {
     bool is_sql_body = false;   // the latter
     std::string defaults;       // of its arguments
     std::vector<Oid> supports;  // an aggregate's functions
+    // Of PostgreSQL's own these too. Names and modes (pg_proc.proargmodes) of all arguments, those that it gives as
+    // well; no modes: all are `i`; no names: there are none.
+    bool returns_set = false;
+    std::vector<std::string> argument_names;
+    std::string argument_modes;
   };
   struct Type {
     Oid oid = kNoOid, schema = kNoOid, base = kNoOid, element = kNoOid, relation = kNoOid;
