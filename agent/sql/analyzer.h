@@ -16,9 +16,9 @@
 #include "agent/sql/encoding.h"
 #include "agent/sql/facts.h"
 #include "agent/sql/facts_cache.h"
+#include "agent/sql/parsed.h"
 #include "agent/sql/routine.h"
 #include "agent/sql/shape.h"
-#include "agent/sql/tree.h"
 
 namespace gatehouse::sql {
 
@@ -57,8 +57,7 @@ class Analyzer {
   FactsCache cache_;
   RoutineReader routines_;
   Shape shape_;
-  Tree tree_;
-  std::string buffer_;  // for the library, which wants a terminated string
+  ParsedText parsed_;
   Fresh last_;          // what is not remembered
   TextRange single_range_;
   uint64_t last_id_ = 0;  // of facts

@@ -136,7 +136,10 @@ class LineageTracer {
   [[nodiscard]] uint64_t miss_count() const;
 
  private:
+  struct Entry;
   class Memory;
+  void trace_anew(std::string_view text, const LexicalState& state, const Facts& facts, const ResolvedFacts* resolved,
+                  const std::shared_ptr<const Catalog>& catalog, const NameContext& names, Entry& entry);
   std::unique_ptr<Memory> memory_;
 };
 

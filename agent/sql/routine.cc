@@ -58,9 +58,9 @@ void RoutineReader::read_expression(std::string_view text, Statement& into) {
   if (differs_by_mode(text, into)) read_in(query, {.standard_conforming_strings = false}, true, into);
 }
 
-void RoutineReader::read_sql_body(std::string_view body, Statement& into) {
+std::string statements_of_sql_body(std::string_view body) {
   Lexer lexer(body, {});
-  if (lexer.next().is_word("return")) return read_expression(trimmed(body.substr(lexer.offset())), into);
+  if (lexer.next().is_word("return")) return "SELECT " + std::string(trimmed(body.substr(lexer.offset())));
   const bool is_atomic = lexer.next().is_word("atomic");
   const size_t start = lexer.offset();
   size_t end = start;
@@ -69,8 +69,16 @@ void RoutineReader::read_sql_body(std::string_view body, Statement& into) {
     is_end = token.is_word("end");
     if (is_end) end = token.offset;
   }
-  if (!is_atomic || !is_end) return note_unread(into);
-  read_statements(body.substr(start, end - start), into);
+  if (!is_atomic || !is_end) return {};
+  return std::string(body.substr(start, end - start));
+}
+
+void RoutineReader::read_sql_body(std::string_view body, Statement& into) {
+  Lexer lexer(body, {});
+  if (lexer.next().is_word("return")) return read_expression(trimmed(body.substr(lexer.offset())), into);
+  const std::string statements = statements_of_sql_body(body);
+  if (statements.empty()) return note_unread(into);
+  read_statements(statements, into);
 }
 
 bool RoutineReader::read(std::string_view language, std::string_view body, Statement& into) {

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "agent/sql/facts.h"
@@ -40,6 +41,9 @@ class RoutineReader {
   size_t depth_;
   std::unique_ptr<Analyzer> analyzer_;  // made when it is needed
 };
+
+// What pg_get_function_sqlbody prints as the statements that it stands for; empty: it is not understood.
+std::string statements_of_sql_body(std::string_view body);
 
 // Beyond these a routine is UnknownReason::kCode.
 inline constexpr size_t kRoutineDepthMax = 4;
