@@ -66,6 +66,7 @@ SCENARIOS = (
     ("sql-facts", sql_facts.on_server),
     ("sql-session", sql_facts.session),
     ("sql-catalog", sql_facts.catalog),
+    ("sql-lineage", sql_facts.lineage),
     ("replay", tools.replay),
     ("doctor", tools.doctor),
     ("configuration", bad_input.configuration),

@@ -12,8 +12,9 @@ namespace {
 constexpr const char* kFixture = R"(
 DROP SCHEMA IF EXISTS l CASCADE; CREATE SCHEMA l; SET search_path = l, public;
 CREATE DOMAIN l.address AS text CHECK (length(value) > 3);
-CREATE TABLE l.customers (id int PRIMARY KEY, label text, email l.address, ssn varchar(20), pin int, extra jsonb, tags text[],
-  created date DEFAULT '2020-01-01', email_host text GENERATED ALWAYS AS (split_part(email::text, '-', 2)) STORED);
+CREATE TABLE l.customers (id int PRIMARY KEY, label text, email l.address, ssn varchar(20), pin int, extra jsonb,
+  tags text[],  created date DEFAULT '2020-01-01',
+  email_host text GENERATED ALWAYS AS (split_part(email::text, '-', 2)) STORED);
 CREATE TABLE l.orders (order_id int, id int, total int, memo text);
 CREATE TABLE l.sink (a text, b text, n int DEFAULT 0);
 CREATE TABLE l.people (id int, label text, ssn text);
@@ -34,7 +35,8 @@ CREATE VIEW l.v_nested AS SELECT v.contact || '!' AS c, o.memo, v.id FROM l.v_ma
 CREATE VIEW l.v_row AS SELECT c AS whole, c.id FROM l.customers c;
 CREATE VIEW l.v_union AS SELECT id, email::text AS x FROM l.customers UNION ALL SELECT id, ssn FROM l.people;
 CREATE MATERIALIZED VIEW l.m_mail AS SELECT id, reverse(email::text) AS liame, label FROM l.customers;
-CREATE FUNCTION l.mail_of(i int) RETURNS text LANGUAGE sql STABLE AS 'SELECT email::text FROM l.customers WHERE id = $1';
+CREATE FUNCTION l.mail_of(i int) RETURNS text LANGUAGE sql STABLE AS
+  'SELECT email::text FROM l.customers WHERE id = $1';
 CREATE FUNCTION l.ident(x anyelement) RETURNS anyelement LANGUAGE sql AS 'SELECT $1';
 CREATE FUNCTION l.rows_of() RETURNS SETOF l.customers LANGUAGE sql AS 'SELECT * FROM l.customers';
 CREATE FUNCTION l.pairs() RETURNS TABLE (who int, what text, safe text) LANGUAGE sql AS
@@ -43,7 +45,8 @@ CREATE FUNCTION l.outs(OUT p text, OUT q int) LANGUAGE sql AS 'SELECT email::tex
 CREATE FUNCTION l.pl_of(x text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN reverse(x); END';
 CREATE FUNCTION l.pl_reads(i int) RETURNS text LANGUAGE plpgsql AS
   'DECLARE r record; BEGIN SELECT * INTO r FROM l.customers WHERE id = i; RETURN r.email || r.ssn; END';
-CREATE FUNCTION l.pl_rows() RETURNS SETOF l.people LANGUAGE plpgsql AS 'BEGIN RETURN QUERY SELECT * FROM l.people; END';
+CREATE FUNCTION l.pl_rows() RETURNS SETOF l.people LANGUAGE plpgsql AS
+  'BEGIN RETURN QUERY SELECT * FROM l.people; END';
 CREATE FUNCTION l.pl_dynamic(t text) RETURNS text LANGUAGE plpgsql AS
   'DECLARE r text; BEGIN EXECUTE ''SELECT email FROM l.'' || t || '' LIMIT 1'' INTO r; RETURN r; END';
 CREATE FUNCTION l.stores(x text) RETURNS int LANGUAGE plpgsql AS
@@ -55,11 +58,14 @@ CREATE FUNCTION l.secret(c l.customers) RETURNS text LANGUAGE sql AS 'SELECT ''<
 CREATE FUNCTION l.nothing(i int) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN ''n'' || i; END';
 CREATE FUNCTION l.glue(text, text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN $1 || ''/'' || $2; END';
 CREATE OPERATOR l.## (LEFTARG = text, RIGHTARG = text, FUNCTION = l.glue);
-CREATE FUNCTION l.peek(text, text) RETURNS text LANGUAGE sql AS 'SELECT $1 || (SELECT max(email::text) FROM l.customers)';
+CREATE FUNCTION l.peek(text, text) RETURNS text LANGUAGE sql AS
+  'SELECT $1 || (SELECT max(email::text) FROM l.customers)';
 CREATE OPERATOR l.#? (LEFTARG = text, RIGHTARG = text, FUNCTION = l.peek);
 CREATE AGGREGATE l.gather(text) (SFUNC = textcat, STYPE = text, INITCOND = '');
-CREATE FUNCTION l.constant_leak() RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT max(email::text) FROM l.customers';
-CREATE FUNCTION l.atomic_mail(i int) RETURNS text LANGUAGE sql AS 'SELECT email::text FROM l.customers WHERE id = i';
+CREATE FUNCTION l.constant_leak() RETURNS text LANGUAGE sql IMMUTABLE AS
+  'SELECT max(email::text) FROM l.customers';
+CREATE FUNCTION l.atomic_mail(i int) RETURNS text LANGUAGE sql AS
+  'SELECT email::text FROM l.customers WHERE id = i';
 CREATE TABLE l.defaulted (id int, d text DEFAULT l.constant_leak(), e text);
 INSERT INTO l.defaulted (id, e) VALUES (1, 'plain');
 CREATE FUNCTION l.on_sink() RETURNS trigger LANGUAGE plpgsql AS

@@ -81,6 +81,7 @@ class Run {
   // A text of one's own.
   void show(const std::string& text) {
     is_verbose_ = true;
+    std::printf("%s\n", text.c_str());
     run(text, made, false);
   }
 
@@ -269,12 +270,13 @@ int main_of(uint64_t seed, int64_t seconds) {
 }  // namespace gatehouse::test
 
 int main(int argc, char** argv) {
-  if (argc == 3 && argv[1][0] == '-') {
-    gatehouse::test::Run(1).show(argv[2]);
-    return 0;
+  if (argc >= 3 && argv[1][0] == '-') {
+    gatehouse::test::Run run(1);
+    for (int i = 2; i < argc; ++i) run.show(argv[i]);
+    return run.bad_count == 0 ? 0 : 1;
   }
   if (argc != 3) {
-    std::fprintf(stderr, "usage: lineage_on_server SEED SECONDS\n       lineage_on_server - TEXT\n");
+    std::fprintf(stderr, "usage: lineage_on_server SEED SECONDS\n       lineage_on_server - TEXT …\n");
     return 64;
   }
   return gatehouse::test::main_of(std::strtoull(argv[1], nullptr, 10), std::strtoll(argv[2], nullptr, 10));
