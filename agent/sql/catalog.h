@@ -2,7 +2,7 @@
 // Catalog: one database's schema, as it was at one moment: what names mean, and what runs behind them. Immutable, and
 // shared between threads; agent/catalog reads it from a server.
 //
-// System relations are known by name only, functions that PostgreSQL brings by known_functions.def only.
+// System relations are known by their columns only, functions that PostgreSQL brings by known_functions.def only.
 #pragma once
 
 #include <cstddef>
@@ -45,6 +45,7 @@ struct CatalogTrigger {
   std::string name;
   Effects events;  // of kInsert, kUpdate, kDelete, kTruncate
   bool is_instead = false;
+  bool changes_row = false;  // it is called before each row, and says what becomes of it
   Oid function = kNoOid;
   const SqlCode* condition = nullptr;  // WHEN
 };
@@ -63,7 +64,7 @@ struct CatalogRelation {
   std::string name;
   ObjectKind kind = ObjectKind::kTable;
   bool is_partitioned = false;
-  bool is_system = false;  // in pg_catalog, information_schema or pg_toast: nothing but its name is known
+  bool is_system = false;  // in pg_catalog, information_schema or pg_toast: what is behind it is not known
   bool is_temporary = false;
   std::string foreign_wrapper;         // of a foreign table
   std::vector<CatalogColumn> columns;  // in order

@@ -10,8 +10,8 @@ namespace gatehouse::sql {
 namespace {
 
 // pg_trigger.tgtype.
-constexpr uint16_t kTriggerInsert = 1 << 2, kTriggerDelete = 1 << 3, kTriggerUpdate = 1 << 4, kTriggerTruncate = 1 << 5,
-                   kTriggerInstead = 1 << 6;
+constexpr uint16_t kTriggerRow = 1 << 0, kTriggerBefore = 1 << 1, kTriggerInsert = 1 << 2, kTriggerDelete = 1 << 3,
+                   kTriggerUpdate = 1 << 4, kTriggerTruncate = 1 << 5, kTriggerInstead = 1 << 6;
 
 ObjectKind kind_of(char relkind) {
   switch (relkind) {
@@ -238,6 +238,8 @@ void CatalogBuilder::add_triggers() {
     CatalogTrigger made{.name = std::move(row.name),
                         .events = {},
                         .is_instead = (row.type & kTriggerInstead) != 0,
+                        .changes_row = (row.type & kTriggerInstead) != 0 ||
+                                       ((row.type & kTriggerRow) != 0 && (row.type & kTriggerBefore) != 0),
                         .function = row.function,
                         .condition = code(Text::kWhen, row.definition)};
     if ((row.type & kTriggerInsert) != 0) made.events.add(Effect::kInsert);

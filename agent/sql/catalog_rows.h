@@ -124,7 +124,7 @@ struct CatalogRows {
   std::vector<Role> roles;
   std::vector<Schema> schemas;
   std::vector<Relation> relations;
-  std::vector<Column> columns;  // of user relations, in order
+  std::vector<Column> columns;  // in order
   std::vector<Inheritance> inheritance;
   std::vector<OwnedSequence> sequences;
   std::vector<Expression> expressions;

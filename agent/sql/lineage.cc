@@ -99,6 +99,15 @@ void make_unknown(Lineage& lineage, std::string reason) {
   if (lineage.unknown_reasons.size() > kReasonsMax) lineage.unknown_reasons.pop_back();
 }
 
+bool fires_rule(const ResolvedStatement& reached, const Catalog& catalog) {
+  return std::ranges::any_of(reached.objects, [&](const ResolvedObject& object) {
+    const CatalogRelation* relation = catalog.relation(object.oid);
+    return relation != nullptr && std::ranges::any_of(relation->rules, [&](const CatalogRule& rule) {
+             return object.uses.has(rule.event) || object.deferred.has(rule.event);
+           });
+  });
+}
+
 // Rows of what is run in a body's place: a DO's and a procedure's copies are told by what it reads and writes.
 void add_copies_of_code(const Statement& statement, const ResolvedStatement& reached, Lineage& lineage) {
   if (statement.command != "DO" || (lineage.touched.empty() && !lineage.may_touch_unknown)) return;
@@ -155,6 +164,7 @@ void LineageTracer::trace_anew(std::string_view text, const LexicalState& state,
     for (const TreeNode& raw : tree.items(tree.root(), Key::k_stmts))
       if (const TreeNode* statement = tree.child(raw, Key::k_stmt)) nodes.push_back(statement);
   TextState text_state(names);
+  memory.context.begin_text();
   for (size_t i = 0; i < facts.statements.size(); ++i) {
     const ResolvedStatement* reached =
         resolved != nullptr && i < resolved->statements.size() ? &resolved->statements[i] : nullptr;
@@ -164,6 +174,7 @@ void LineageTracer::trace_anew(std::string_view text, const LexicalState& state,
       LineageWalk walk(memory.context, tree, memory.context.running_path());
       lineage = walk.statement(*nodes[i]);
       entry.is_of_text = entry.is_of_text || memory.context.depends_on_text;
+      memory.context.carry();
     } else {
       lineage.has_rows = true;
       lineage.are_columns_known = false;
@@ -174,6 +185,13 @@ void LineageTracer::trace_anew(std::string_view text, const LexicalState& state,
       add_copies_of_code(facts.statements[i], *reached, lineage);
     }
     if (catalog == nullptr) lineage.may_touch_unknown = true;
+    // Rows of a rule's queries are sent as if they were the statement's.
+    if (reached != nullptr && catalog != nullptr && fires_rule(*reached, *catalog)) {
+      lineage.has_rows = true;
+      lineage.are_columns_known = false;
+      lineage.columns.clear();
+      make_unknown(lineage, "a rule of what it changes");
+    }
     if (text_state.names().has_changed_schema) make_unknown(lineage, "the transaction has changed the schema");
     if (memory.context.is_spent()) make_unknown(lineage, "the statement is too long to trace");
     entry.lineage.statements.push_back(std::move(lineage));

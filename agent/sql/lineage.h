@@ -113,7 +113,7 @@ struct StatementsLineage {
 
 // Limits of one text; beyond, its columns are unknown.
 inline constexpr size_t kLineageWorkMax = 200'000;  // nodes visited and sources merged; some 20 to 50 ms
-inline constexpr size_t kLineageDepthMax = 1600;    // recursion over trees, through views and functions together
+inline constexpr size_t kLineageDepthMax = 1000;    // recursion over trees, through views and functions together
 inline constexpr size_t kLineageRoutinesMax = 8;    // functions within functions
 
 class LineageTracer {

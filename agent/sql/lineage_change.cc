@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // INSERT, UPDATE, DELETE, MERGE: what RETURNING shows, and what is copied from one table into another.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "agent/sql/lineage_walk.h"
@@ -14,30 +15,45 @@ const CatalogRelation* LineageWalk::target_relation(const TreeNode& relation) co
   return found.size() == 1 ? found.front() : nullptr;
 }
 
-// A target is a table even if a WITH has the name. What is behind it may change what is returned: triggers that make
-// the row another one, rules that do something else instead.
-LineageWalk::FromItem LineageWalk::target_item(const TreeNode& relation, Effect effect) {
+// What triggers that say what becomes of a row may put into it: those of the target, of its parts, and of what stands
+// behind a view.
+Flow LineageWalk::added_by_triggers(const CatalogRelation& target, Effects effects) {
+  Flow out;
+  std::set<Oid> seen{target.oid};
+  std::vector<const CatalogRelation*> todo{&target};
+  const auto push = [&](const CatalogRelation* relation) {
+    if (relation != nullptr && seen.insert(relation->oid).second && context_.spend(1)) todo.push_back(relation);
+  };
+  while (!todo.empty()) {
+    const CatalogRelation& relation = *todo.back();
+    todo.pop_back();
+    for (const CatalogTrigger& trigger : relation.triggers) {
+      if (!trigger.changes_row || !trigger.events.has_any(effects)) continue;
+      const CatalogFunction* function = context_.catalog()->function(trigger.function);
+      if (function != nullptr && function->is_builtin) continue;
+      if (function == nullptr)
+        out.is_unknown = true;
+      else
+        out.take(context_.reads_of(*function).flow);
+    }
+    for (const Oid child : relation.children) push(context_.catalog()->relation(child));
+    if (relation.kind != ObjectKind::kView || relation.definition == nullptr) continue;
+    for (const Object& object : relation.definition->objects)
+      for (const CatalogRelation* behind :
+           context_.path_at(LineageContext::kNoPath).relations(object.schema, object.name))
+        push(behind);
+  }
+  return out;
+}
+
+// A target is a table even if a WITH has the name.
+LineageWalk::FromItem LineageWalk::target_item(const TreeNode& relation, Effects effects) {
   FromItem item{.name = text_of(relation, Key::k_relname), .schema = text_of(relation, Key::k_schemaname)};
   const std::string schema = item.schema;
   item.row = relation_row(schema, item.name, !tree_.has(relation, Key::k_inh), item);
   const CatalogRelation* target = target_relation(relation);
   if (target != nullptr && !target->is_system) {
-    Flow more;
-    for (const CatalogTrigger& trigger : target->triggers) {
-      if (!trigger.events.has(effect)) continue;
-      const CatalogFunction* function = context_.catalog()->function(trigger.function);
-      if (function != nullptr && function->is_builtin) continue;
-      if (function == nullptr)
-        more.is_unknown = true;
-      else
-        more.take(context_.reads_of(*function).flow);
-    }
-    const bool has_rule =
-        std::ranges::any_of(target->rules, [&](const CatalogRule& rule) { return rule.event == effect; });
-    if (has_rule) {
-      more.is_unknown = true;
-      context_.note_unknown("a rule of " + target->name);
-    }
+    const Flow more = added_by_triggers(*target, effects);
     if (more.tells_something()) {
       Row changed = *item.row;
       for (NamedFlow& column : changed.columns) column.flow.take(more);
@@ -45,6 +61,7 @@ LineageWalk::FromItem LineageWalk::target_item(const TreeNode& relation, Effect 
       item.row = std::make_shared<const Row>(std::move(changed));
     }
   }
+  item.target = target;
   if (const TreeNode* alias = tree_.child(relation, Key::k_alias)) {
     item.name = text_of(*alias, Key::k_aliasname);
     item.schema.clear();
@@ -55,13 +72,21 @@ LineageWalk::FromItem LineageWalk::target_item(const TreeNode& relation, Effect 
 // `changed`: the target's row as it is after.
 void LineageWalk::note_copy(const FromItem& target, const std::string& column, const Flow& flow, Row& changed) {
   if (!flow.tells_something()) return;
-  // What a column holds already is told by where it is; a row of a table that is not known is that of any.
   ColumnSource to{.schema = target.relation_schema, .relation = target.relation, .column = column};
-  const Flow* before = target.row->find(column);
-  if (before != nullptr && !before->sources.empty()) {
-    for (const SourceId id : before->sources.ids()) {
-      const ColumnSource& source = context_.sources.at(id);
-      if (source.column == column && (to.relation_oid == kNoOid || source.relation == target.relation)) to = source;
+  if (target.target != nullptr) {
+    to.relation_oid = target.target->oid;
+    to.schema = context_.catalog()->schema_name(target.target->schema);
+    to.relation = target.target->name;
+    const auto found = std::ranges::find(target.target->columns, column, &CatalogColumn::name);
+    if (found != target.target->columns.end()) to.attribute = found->attribute;
+    // What is generated may be generated from it.
+    for (const CatalogColumn& other : target.target->columns) {
+      if (!other.is_generated) continue;
+      for (NamedFlow& made : changed.columns)
+        if (made.name == other.name) {
+          made.flow.take(flow);
+          made.flow.is_derived = true;
+        }
     }
   }
   context_.copy(ColumnCopy::Place::kRelation, std::move(to), flow);
@@ -104,7 +129,7 @@ Row LineageWalk::insert(const TreeNode& node) {
   const TreeNode* source = tree_.child(node, Key::k_selectStmt);
   if (source != nullptr) given = query(*source);
   if (relation == nullptr) return open_row(unknown_flow());
-  FromItem target = target_item(*relation, Effect::kInsert);
+  FromItem target = target_item(*relation, {Effect::kInsert, Effect::kUpdate});
   Row changed = *target.row;
   std::vector<std::string> names;
   for (const TreeNode& column : tree_.items(node, Key::k_cols)) names.push_back(text_of(column, Key::k_name));
@@ -138,7 +163,7 @@ Row LineageWalk::update(const TreeNode& node) {
   const WithScope with(*this, node);
   const TreeNode* relation = tree_.child(node, Key::k_relation);
   if (relation == nullptr) return open_row(unknown_flow());
-  FromItem target = target_item(*relation, Effect::kUpdate);
+  FromItem target = target_item(*relation, {Effect::kUpdate});
   Row changed = *target.row;
   Level level{.outer = level_};
   const LevelScope scope(*this, &level);
@@ -153,7 +178,7 @@ Row LineageWalk::erase(const TreeNode& node) {
   const WithScope with(*this, node);
   const TreeNode* relation = tree_.child(node, Key::k_relation);
   if (relation == nullptr) return open_row(unknown_flow());
-  FromItem target = target_item(*relation, Effect::kDelete);
+  FromItem target = target_item(*relation, {Effect::kDelete});
   Row changed = *target.row;
   Level level{.outer = level_};
   const LevelScope scope(*this, &level);
@@ -167,7 +192,7 @@ Row LineageWalk::merge(const TreeNode& node) {
   const WithScope with(*this, node);
   const TreeNode* relation = tree_.child(node, Key::k_relation);
   if (relation == nullptr) return open_row(unknown_flow());
-  FromItem target = target_item(*relation, Effect::kUpdate);
+  FromItem target = target_item(*relation, {Effect::kInsert, Effect::kUpdate, Effect::kDelete});
   Row changed = *target.row;
   Level level{.outer = level_};
   const LevelScope scope(*this, &level);

@@ -22,9 +22,8 @@ constexpr Effects kFromElsewhere{Effect::kFileRead, Effect::kProgram, Effect::kN
 // Names of views and tables whose rows show values of columns (statistics), texts of statements, or what is stored
 // outside of tables.
 constexpr std::string_view kShowsValues[] = {
-    "pg_largeobject",     "pg_prepared_statements", "pg_stat_activity",
-    "pg_stat_statements", "pg_statistic",           "pg_statistic_ext_data",
-    "pg_stats",           "pg_stats_ext",           "pg_stats_ext_exprs",
+    "pg_largeobject",        "pg_stat_activity", "pg_stat_statements", "pg_statistic",
+    "pg_statistic_ext_data", "pg_stats",         "pg_stats_ext",       "pg_stats_ext_exprs",
 };
 static_assert(std::ranges::is_sorted(kShowsValues));
 
@@ -107,6 +106,25 @@ void LineageContext::copy(ColumnCopy::Place place, ColumnSource target, const Fl
   copies.push_back({.place = place, .target = std::move(target), .flow = flow});
 }
 
+void LineageContext::carry() {
+  for (TracedCopy& copy : copies)
+    if (copy.place == ColumnCopy::Place::kRelation) carried_.push_back(std::move(copy));
+  copies.clear();
+}
+
+std::shared_ptr<const Row> LineageContext::with_carried(const CatalogRelation& relation,
+                                                        std::shared_ptr<const Row> row) const {
+  std::shared_ptr<Row> changed;
+  for (const TracedCopy& copy : carried_) {
+    if (copy.target.relation != relation.name) continue;
+    if (changed == nullptr) changed = std::make_shared<Row>(*row);
+    for (NamedFlow& column : changed->columns)
+      if (copy.target.column == "*" || copy.target.column == column.name) column.flow.take(copy.flow);
+    if (changed->is_open) changed->rest.take(copy.flow);
+  }
+  return changed == nullptr ? row : changed;
+}
+
 std::shared_ptr<const Row> LineageContext::take(const KnownRow& known) {
   predicates.add(known.predicates);
   touched.add(known.touched);
@@ -141,8 +159,16 @@ LineageContext::KnownRow LineageContext::make_row(const CatalogRelation& relatio
   const bool touched_unknown_before = std::exchange(touches_unknown, false);
   Row row;
   if (relation.is_system) {
-    row = open_row({.is_derived = true, .is_unknown = shows_values(relation.name)});
-    touches_unknown = row.rest.is_unknown;
+    const bool is_unknown = shows_values(relation.name);
+    for (const CatalogColumn& column : relation.columns) {
+      NamedFlow& made = row.columns.emplace_back();
+      made.name = column.name;
+      made.flow.sources.add(sources.of(*catalog_, relation, column));
+      made.flow.type = column.type;
+      made.flow.is_unknown = is_unknown;
+    }
+    if (row.columns.empty()) row = open_row({.is_derived = true, .is_unknown = is_unknown});
+    touches_unknown = is_unknown;
   } else {
     add_own(relation, row);
     add_family(relation, only, row);

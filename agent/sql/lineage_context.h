@@ -42,6 +42,8 @@ class LineageContext {
 
   LineageContext();
 
+  // Before each text.
+  void begin_text() { carried_.clear(); }
   // Before each statement. What is remembered of the last catalog goes when it is another one.
   void begin(std::shared_ptr<const Catalog> catalog, const NameContext& names, const LexicalState& state);
 
@@ -74,6 +76,10 @@ class LineageContext {
   SourceSet predicates, touched;
   Flow foldable;  // what functions give that the planner may run: EXPLAIN shows it
   std::vector<TracedCopy> copies;
+  // After each statement: what it copied is read by those that follow in the text.
+  void carry();
+  // The row of a relation with what was copied into it before.
+  std::shared_ptr<const Row> with_carried(const CatalogRelation& relation, std::shared_ptr<const Row> row) const;
   std::vector<std::string> reasons;
   bool touches_unknown = false;
   bool depends_on_text = false;     // on more than its facts: on the values of literals
@@ -106,6 +112,7 @@ class LineageContext {
   PathId running_path_ = kNoPath;
   std::deque<NamePath> paths_;
   size_t work_left_ = 0;
+  std::vector<TracedCopy> carried_;
   std::map<RowKey, KnownRow> rows_;            // of this catalog
   std::map<RowKey, KnownRow> statement_rows_;  // that depend on the session's path
   std::set<Oid> open_relations_;

@@ -86,7 +86,7 @@ std::shared_ptr<const Row> LineageWalk::relation_row(const std::string& schema, 
                           std::ranges::find(names.temporary_tables, name) != names.temporary_tables.end()));
   if (found.size() == 1 && !is_temporary) {
     item.schema = context_.catalog()->schema_name(found.front()->schema);
-    return context_.relation_row(*found.front(), only);
+    return context_.with_carried(*found.front(), context_.relation_row(*found.front(), only));
   }
   context_.touches_unknown = true;
   if (found.empty()) {

@@ -29,12 +29,19 @@ void LineageWalk::give(Row row, Lineage& out) {
     out.columns.push_back(output_of(context_.sources, std::move(column.name), column.flow));
 }
 
+// SELECT INTO; of a UNION it stands in the first part.
+const TreeNode* LineageWalk::into_of(const TreeNode& select) const {
+  const TreeNode* first = &select;
+  while (const TreeNode* left = tree_.child(*first, Key::k_larg)) first = left;
+  return tree_.child(*first, Key::k_intoClause);
+}
+
 Lineage LineageWalk::statement(const TreeNode& node) {
   Lineage out;
   switch (node.type) {
     case Key::k_SelectStmt: {
       Row row = query(node);
-      if (const TreeNode* into = tree_.child(node, Key::k_intoClause)) {
+      if (const TreeNode* into = into_of(node)) {
         copy_into(*into, row, {});
       } else {
         out.has_rows = true;
@@ -76,8 +83,7 @@ Lineage LineageWalk::utility(const TreeNode& node) {
     case Key::k_DeclareCursorStmt:
       out.is_for_later = true;
       if (const TreeNode* prepared = tree_.child(node, Key::k_query)) {
-        const bool has_rows = prepared->type == Key::k_SelectStmt ? !tree_.has(*prepared, Key::k_intoClause)
-                                                                  : tree_.has(*prepared, Key::k_returningList);
+        const bool has_rows = prepared->type == Key::k_SelectStmt || tree_.has(*prepared, Key::k_returningList);
         Row row = query(*prepared);
         if (has_rows) give(std::move(row), out);
       }

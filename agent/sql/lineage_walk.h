@@ -47,7 +47,8 @@ class LineageWalk {
     bool is_scalar = false;    // the name alone is its first column: a function's
     // The relation is not in the catalog: any column's name is taken as written.
     bool is_nameless = false;
-    std::string relation_schema, relation;  // if is_nameless
+    std::string relation_schema, relation;    // if is_nameless
+    const CatalogRelation* target = nullptr;  // of INSERT, UPDATE, …, if it is known
   };
   struct Level {
     std::vector<FromItem> items;
@@ -160,7 +161,8 @@ class LineageWalk {
   Row update(const TreeNode& node);
   Row erase(const TreeNode& node);
   Row merge(const TreeNode& node);
-  FromItem target_item(const TreeNode& relation, Effect effect);
+  FromItem target_item(const TreeNode& relation, Effects effects);
+  Flow added_by_triggers(const CatalogRelation& target, Effects effects);
   void assign(const FromItem& target, const TreeNode& node, Key list, Row& changed, bool is_insert);
   void note_copy(const FromItem& target, const std::string& column, const Flow& flow, Row& changed);
   Row returning(const TreeNode& node, FromItem target, Row changed);
@@ -171,6 +173,7 @@ class LineageWalk {
   void copy_out(const TreeNode& node, Lineage& out);
   Row copied_columns(const TreeNode& node);
   void create_as(const TreeNode& node, Lineage& out);
+  const TreeNode* into_of(const TreeNode& select) const;
   void copy_into(const TreeNode& into, const Row& row, const std::vector<std::string>& names);
   void copy_format(const TreeNode& node, Lineage& out);
   void give(Row row, Lineage& out);

@@ -68,6 +68,7 @@ SCENARIOS = (
     ("sql-masks", sql_facts.masks),
     ("sql-session", sql_facts.session),
     ("sql-catalog", sql_facts.catalog),
+    ("sql-lineage", sql_facts.lineage),
     ("replay", tools.replay),
     ("doctor", tools.doctor),
     ("configuration", bad_input.configuration),

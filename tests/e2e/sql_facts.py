@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Made and mutated statements on a real server: the facts of each may say more than it did, never less.
+"""Made and mutated statements on a real server: the facts of each, and the lineage of what it gives, may say more than
+it did, never less.
 
 GATEHOUSE_SQL_SECONDS (20) is how long each part goes on; GATEHOUSE_SEED repeats a run's statements.
 """
@@ -53,6 +54,15 @@ def session(context):
     seconds, seed = seconds_and_seed()
     with context.server(15, oracle_log=False) as server:
         run(server, "session_on_server", seed, seconds, seconds=seconds)
+
+
+def lineage(context):
+    """Marked values in results, against what the lineage says of each column; and harmless queries, which show none."""
+    seconds, seed = seconds_and_seed()
+    for version in postgres.VERSIONS:
+        share = 1 if version == 15 else OTHER_VERSIONS_SHARE
+        with context.server(version, oracle_log=False) as server:
+            run(server, "lineage_on_server", seed, seconds // share, seconds=seconds)
 
 
 def catalog(context):

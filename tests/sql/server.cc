@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 namespace gatehouse::test {
 namespace {
@@ -26,7 +27,8 @@ void drain_copy(PGconn* connection) {
 
 Server::Server() : connection_(PQconnectdb("")) {
   if (PQstatus(connection_.get()) != CONNECTION_OK) fail("connect", PQerrorMessage(connection_.get()));
-  PQsetNoticeProcessor(connection_.get(), [](void*, const char*) {}, nullptr);
+  PQsetNoticeProcessor(
+      connection_.get(), [](void*, const char*) {}, nullptr);
 }
 
 Rows Server::query(const std::string& text) {
@@ -52,6 +54,37 @@ std::string Server::run(const std::string& text) {
   }
   if (PQstatus(connection_.get()) != CONNECTION_OK) fail(text.c_str(), "the server is gone");
   return sqlstate;
+}
+
+std::vector<Answer> Server::answers(const std::string& text, std::string& sqlstate) {
+  if (PQsendQuery(connection_.get(), text.c_str()) == 0) fail("send", PQerrorMessage(connection_.get()));
+  std::vector<Answer> out;
+  sqlstate.clear();
+  for (Result result(PQgetResult(connection_.get())); result; result.reset(PQgetResult(connection_.get()))) {
+    const ExecStatusType status = PQresultStatus(result.get());
+    if (status == PGRES_COPY_IN) PQputCopyEnd(connection_.get(), nullptr);
+    const char* code = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
+    if (code != nullptr && sqlstate.empty()) sqlstate = code;
+    // COPY's end comes as a result of its own.
+    if (status == PGRES_COMMAND_OK && !out.empty() && std::exchange(out.back().is_copy, false)) continue;
+    Answer& answer = out.emplace_back();
+    if (status == PGRES_COPY_OUT) {
+      answer.is_copy = true;
+      char* data = nullptr;
+      for (int size = 0; (size = PQgetCopyData(connection_.get(), &data, 0)) > 0; PQfreemem(data))
+        answer.copied.append(data, static_cast<size_t>(size));
+      continue;
+    }
+    for (int column = 0; column < PQnfields(result.get()); ++column)
+      answer.names.emplace_back(PQfname(result.get(), column));
+    for (int row = 0; row < PQntuples(result.get()); ++row) {
+      auto& values = answer.rows.emplace_back();
+      for (int column = 0; column < PQnfields(result.get()); ++column)
+        values.emplace_back(PQgetvalue(result.get(), row, column));
+    }
+  }
+  if (PQstatus(connection_.get()) != CONNECTION_OK) fail(text.c_str(), "the server is gone");
+  return out;
 }
 
 }  // namespace gatehouse::test
