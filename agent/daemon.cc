@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
 #include <csignal>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,12 +40,50 @@ capture::CaptureConfig capture_config(const AgentConfig& config, const std::vect
   capture.control_ring_bytes = config.capture.control_ring_bytes;
   capture.request_ring_bytes = config.capture.request_ring_bytes;
   capture.response_ring_bytes = config.capture.response_ring_bytes;
+  const std::string helper = config.capture.opens_tls ? capture::find_tls_helper() : "";
+  if (!helper.empty()) capture.tls = {.helper = helper, .lessons = config.agent.state_dir + "/tls"};
+  if (config.capture.opens_tls && helper.empty())
+    log::warn("tls", "encrypted sessions stay opaque: gatehouse-tls-learn is not installed beside the agent");
   return capture;
+}
+
+void add(runtime::Counters& counters, const capture::TlsCounters& tls) {
+  counters["tls_libraries_attached"] = tls.libraries_attached;
+  counters["tls_libraries_refused"] = tls.libraries_refused;
+  counters["tls_lessons"] = tls.lessons;
+  counters["tls_secrets_lost"] = tls.secrets_lost;
+  counters["tls_secrets_of_others"] = tls.secrets_of_others;
+}
+
+runtime::TlsSource tls_source(capture::TlsKeeper& keeper) {
+  return {.want =
+              [&](const ProcessKey& client, const ProcessKey& server) {
+                const bool may_client = keeper.want(client);
+                return keeper.want(server) || may_client;
+              },
+          .expect = [&](const ProcessKey& server) { keeper.want(server); },
+          .decide = [&](SocketId socket, bool is_opened) { keeper.decide(socket, is_opened); },
+          .forget = [&](SocketId socket) { keeper.forget(socket); },
+          .explain =
+              [&](const ProcessKey& client, const ProcessKey& server) {
+                std::string text;
+                if (const std::string why = keeper.explain(client); !why.empty()) text += "Client: " + why + ". ";
+                if (const std::string why = keeper.explain(server); !why.empty()) text += "Server: " + why + ".";
+                return text;
+              }};
+}
+
+// Whoever listens for a database already may be asked for TLS next.
+void expect_sessions(capture::KernelSource& source) {
+  const auto sockets = source.list_sockets();
+  if (!sockets) return;
+  for (const HostSocket& socket : *sockets)
+    if (socket.is_listener) source.tls()->want(socket.server_end.process);
 }
 
 runtime::Counters kernel_counters(const capture::KernelSource& source) {
   const capture::CaptureCounters kernel = source.counters();
-  return {
+  runtime::Counters counters{
       {"kernel_records", kernel.records},
       {"kernel_control_ring_full", kernel.control_ring_full},
       {"kernel_request_ring_full", kernel.request_ring_full},
@@ -61,6 +103,15 @@ runtime::Counters kernel_counters(const capture::KernelSource& source) {
       {"ring_fill_percent", kernel.ring_fill_percent},
       {"ring_fill_percent_max", kernel.ring_fill_percent_max},
   };
+  if (source.tls() != nullptr) add(counters, source.tls()->counters());
+  return counters;
+}
+
+// What opens sessions is in this process's memory: no core dump has it, and no other process of the same user reads it.
+void withhold_memory() {
+  const rlimit none{.rlim_cur = 0, .rlim_max = 0};
+  setrlimit(RLIMIT_CORE, &none);
+  prctl(PR_SET_DUMPABLE, 0);
 }
 
 // Without them the last bytes of streams that are still open have no owner, which is said.
@@ -86,6 +137,10 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path) {
     GH_ASSIGN(recorder, replay::Writer::create(record_path).context("--record"));
   }
   GH_ASSIGN(const auto agent, runtime::Agent::open(config));
+  if (source->tls() != nullptr) {
+    withhold_memory();
+    expect_sessions(*source);
+  }
   const runtime::LiveSource live{
       .source = *source,
       .wait = [&](uint32_t pause_ms, uint32_t idle_ms) { source->wait(pause_ms, idle_ms); },
@@ -101,6 +156,7 @@ Status run_daemon(const AgentConfig& config, const std::string& record_path) {
       .wake_on = [&](int fd) { return source->wake_on(fd); },
       .begin_gate = [&] { return source->begin_gate(); },
       .end_gate = [&] { source->end_gate(); },
+      .tls = source->tls() == nullptr ? std::nullopt : std::optional(tls_source(*source->tls())),
       .ports = ports,
       .plane = std::string(to_string(source->plane())),
   };

@@ -48,6 +48,8 @@ int main(int argc, char** argv) {
   const CLI::IsMember is_plane({"auto", "socket", "length", "syscall"});
   constexpr const char* kPlaneHelp = "Watch with this plane, whatever capture.plane says (docs/bpf-hooks.md)";
   app.add_option("--plane", plane, kPlaneHelp)->type_name("NAME")->check(is_plane);
+  bool no_tls_secrets = false;
+  app.add_flag("--no-tls-secrets", no_tls_secrets, "Leave encrypted sessions opaque, whatever capture.tls_secrets says");
   app.add_flag("--check-config", check_config, "Check the configuration, print what it comes to, and end");
   app.require_subcommand(0, 1);
   CLI::App* doctor = app.add_subcommand("doctor", "Say what this kernel and host allow, and what is seen of databases");
@@ -70,6 +72,7 @@ int main(int argc, char** argv) {
   auto config = load(config_path);
   if (!config) return exit_code(gatehouse::Status(config.error()));
   if (!plane.empty()) config->capture.plane = plane;
+  if (no_tls_secrets) config->capture.opens_tls = false;
   gatehouse::log::set_level(config->log_level);
   if (check_config) {
     std::fputs(gatehouse::describe(*config).c_str(), stdout);

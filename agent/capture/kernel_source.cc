@@ -95,6 +95,7 @@ Status configure(const Programs& programs, const CaptureConfig& config) {
   *shared.port_count = static_cast<uint32_t>(config.ports.size());
   *shared.request_bytes_max = config.request_bytes_max;
   *shared.watch_client_ends = config.client_ends ? 1 : 0;
+  *shared.keeps_tls = config.tls ? 1 : 0;
   *shared.wakeup_bytes = std::min({config.wakeup_bytes, config.control_ring_bytes / 4, config.request_ring_bytes / 4,
                                    config.response_ring_bytes / 4});
   const std::array<std::pair<const char*, size_t>, Backlog::kRings> rings{{
@@ -157,6 +158,7 @@ struct KernelSource::State {
   std::unique_ptr<bpf_link, int (*)(bpf_link*)> on_received{nullptr, bpf_link__destroy};
   std::optional<Hearing> hearing;  // the socket plane's
   uint64_t heard_since_ns = 0, look_for_unheard_at_ns = UINT64_MAX;
+  std::unique_ptr<TlsKeeper> tls;  // null: TLS is opaque
   UniqueFd cost_counting;  // the kernel counts while it is open
   uint64_t fill_percent_max = 0;
   uint64_t unclosed_seen = 0, images_seen = 0;  // the kernel side's counts as of the last sweep
@@ -295,6 +297,10 @@ Result<std::unique_ptr<KernelSource>> KernelSource::open(const CaptureConfig& co
   state->backlog = Backlog(std::move(rings), std::move(lanes));
   if (config.read_pages && programs.shared().page_origin != nullptr)
     *programs.shared().page_origin = learn_page_origin(programs);
+  if (config.tls) {
+    GH_ASSIGN(state->tls, TlsKeeper::open(*config.tls, bpf_map__fd(programs.map("gh_tls_handshakes")),
+                                          bpf_map__fd(programs.map("gh_tls_claims"))));
+  }
   if (state->programs->attach() != 0) return library_error("capture: attaching the BPF programs");
   if (programs.shared().hears != nullptr) {
     state->hearing.emplace(
@@ -322,6 +328,7 @@ size_t KernelSource::poll(RecordSink& sink, size_t records_max) {
   // not be younger than they are.
   const uint64_t before_ns = boottime_ns();
   s.sweep_images(sink);
+  if (s.tls) s.tls->read(sink);
   const size_t count = s.backlog.read(s.delivery, sink, records_max, before_ns);
   const bool drained = s.backlog.is_drained();
   s.record_count += count;
@@ -363,6 +370,10 @@ GateMaps KernelSource::begin_gate() {
 
 void KernelSource::end_gate() {
   *state_->programs->shared().gate_pid = 0;
+}
+
+TlsKeeper* KernelSource::tls() const {
+  return state_->tls.get();
 }
 
 void KernelSource::detach() {

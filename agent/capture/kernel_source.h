@@ -11,6 +11,7 @@
 
 #include "agent/capture/ladder.h"
 #include "agent/capture/plane.h"
+#include "agent/capture/tls/keeper.h"
 #include "agent/stream/gate_maps.h"
 #include "agent/stream/host_socket.h"
 #include "agent/stream/program_cost.h"
@@ -31,6 +32,7 @@ struct CaptureConfig {
   bool join_open_sockets = true;     // also sessions that were open before
   bool read_pages = true;            // what is sent as pages of files and pipes; false: it is counted as lost
   bool hear_at_once = false;         // see hearing.h: attached with the others, not with the first Unix session
+  std::optional<TlsConfig> tls;      // none: TLS is opaque
   bool may_degrade = true;           // keep less when the rings fill, see ladder.h
 };
 
@@ -97,6 +99,9 @@ class KernelSource final : public RecordSource {
   // connection of this process, also one that is no leg of a session's.
   GateMaps begin_gate();
   void end_gate();
+
+  // Null: TLS is opaque.
+  [[nodiscard]] TlsKeeper* tls() const;
 
   // Ends the watching: what the rings hold can still be polled. Then positions() says where the open connections stood.
   void detach();

@@ -51,6 +51,7 @@ class PlanePrograms final : public Programs {
     shared_.watch_client_ends = &fixed.gh_watch_client_ends;
     shared_.wakeup_bytes = &fixed.gh_wakeup_bytes;
     shared_.lane_mask = &fixed.gh_lane_mask;
+    shared_.keeps_tls = &fixed.gh_keeps_tls;
     shared_.join_pass = &bss.gh_join_pass;
     shared_.list_pass = &bss.gh_list_pass;
     shared_.database_ports = bss.gh_database_ports;

@@ -22,6 +22,7 @@ struct SharedVariables {
   uint32_t* watch_client_ends = nullptr;
   U64* wakeup_bytes = nullptr;
   U64* lane_mask = nullptr;
+  uint32_t* keeps_tls = nullptr;
   // At any time:
   uint32_t* join_pass = nullptr;
   uint32_t* list_pass = nullptr;

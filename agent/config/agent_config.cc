@@ -228,6 +228,13 @@ constexpr std::array kSchema{
         .max = 1000,
         .why = "Pause of the reader between two looks while statements come; it adds to the delay of an event. The "
                "first one after a silence wakes it at once."},
+    Key{.path = "capture.tls_secrets",
+        .type = Type::kChoice,
+        .fallback = "on",
+        .choices = "on|off",
+        .why = "Encrypted sessions are read with the secrets that the TLS libraries of this host's clients and servers "
+               "derive for them, which never leave the agent's memory. `off`: such sessions are opaque. "
+               "docs/tls.md says what is read of which processes."},
 
     Key{.path = "spool", .type = Type::kSection, .why = "Events on disk until the collector has acknowledged them."},
     Key{.path = "spool.bytes_max",
@@ -333,7 +340,8 @@ AgentConfig::Capture read_capture(const config::Settings& settings) {
           .control_ring_bytes = settings.bytes("capture.control_ring_bytes"),
           .request_ring_bytes = settings.bytes("capture.request_ring_bytes"),
           .response_ring_bytes = settings.bytes("capture.response_ring_bytes"),
-          .poll_max = settings.duration("capture.poll_ms_max")};
+          .poll_max = settings.duration("capture.poll_ms_max"),
+          .opens_tls = settings.text("capture.tls_secrets") == "on"};
 }
 
 Result<AgentConfig> from_settings(const config::Settings& settings) {

@@ -92,6 +92,7 @@ struct AgentConfig {
     uint64_t request_ring_bytes = 0;
     uint64_t response_ring_bytes = 0;
     std::chrono::milliseconds poll_max{};
+    bool opens_tls = true;
   } capture;
 
   struct Spool {

@@ -89,7 +89,7 @@ struct Activity {
   uint32_t backend_pid = 0;
   TransactionState transaction = TransactionState::kUnknown;  // after it
 
-  // kConnect: startup options; kAuthenticate: method; kOpaque: reason.
+  // kConnect: startup options; kOpaque: "why", where the reason has one.
   std::span<const Setting> options{};
   // kAuthenticate: "password", "md5", "scram-sha-256", "gss", …; "none" where the server asked for nothing (trust,
   // peer, ident and cert look the same on the wire). kOpaque: "tls", "gss", "not-postgresql".

@@ -36,6 +36,7 @@ class Tee final : public RecordSink {
   void on_socket_opened(const SocketOpened& r) override { both(&RecordSink::on_socket_opened, r); }
   void on_chunk(const Chunk& r) override { both(&RecordSink::on_chunk, r); }
   void on_socket_opaque(const SocketOpaque& r) override { both(&RecordSink::on_socket_opaque, r); }
+  void on_tls_secret(const TlsSecret& r) override { second_.on_tls_secret(r); }  // never recorded
   void on_refused(const Refused& r) override { both(&RecordSink::on_refused, r); }
   void on_masked(const Masked& r) override { both(&RecordSink::on_masked, r); }
   void on_approval(const ApprovalStep& r) override { both(&RecordSink::on_approval, r); }
@@ -75,6 +76,10 @@ void add(Counters& counters, const ShardCounters& shard) {
   counters["activities"] = shard.activities;
   counters["gaps"] = shard.gaps;
   counters["orphan_chunks"] = shard.orphan_chunks;
+  counters["tls_opened"] = shard.tls_opened;
+  counters["tls_sealed"] = shard.tls_sealed;
+  counters["tls_secrets"] = shard.tls_secrets;
+  counters["tls_secrets_refused"] = shard.tls_secrets_refused;
 }
 
 void add(Counters& counters, const judge::ExaminerCounters& examiner) {
@@ -491,6 +496,7 @@ Status Agent::run(const LiveSource& live, RecordSink* also, Signals& signals) {
   else
     log::warn("agent", "doctor cannot ask this agent", {{"reason", status_socket.error().message()}});
   GH_TRY(processes_->snapshot().context("reading /proc"));
+  if (live.tls) shard_->open_tls(*live.tls);
   std::unique_ptr<Tee> tee = also == nullptr ? nullptr : std::make_unique<Tee>(*also, *shard_);
   RecordSink& sink = tee ? static_cast<RecordSink&>(*tee) : *shard_;
   report_unwatched(boottime_ns());

@@ -58,6 +58,7 @@ struct LiveSource {
   // See KernelSource; the latter may be called without the former.
   std::function<GateMaps()> begin_gate;
   std::function<void()> end_gate;
+  std::optional<TlsSource> tls;  // none: TLS is opaque
   std::vector<uint16_t> ports;  // that are named: sessions at them that were open before are joined
   std::string plane;
 };

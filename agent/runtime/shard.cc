@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "agent/runtime/server_title.h"
+#include "agent/tls/channel.h"
 
 namespace gatehouse::runtime {
 namespace {
@@ -58,7 +59,8 @@ std::string_view main_reason(const CoverageReport& report) {
 class Shard::Session final : public ConnectionObserver {
  public:
   Session(Shard& shard, const SocketOpened& opened)
-      : shard_(shard), entry_(make_entry(opened, shard.databases_, shard.builder_.time_base())), connection_(opened) {
+      : shard_(shard), entry_(make_entry(opened, shard.databases_, shard.builder_.time_base())),
+        connection_(opened, shard.tls_ ? &shard.secrets_ : nullptr) {
     // As it is now: it may be another program by the time that an event names it.
     if (const auto& image = shard.processes_.writer(opened.client_opener, opened.client_uid); image != nullptr)
       entry_->opener.image = image->image_number;
@@ -82,11 +84,23 @@ class Shard::Session final : public ConnectionObserver {
       count(piece);
     }
     connection_.on_chunk(chunk, *this, chunk.direction == Direction::kRequest ? image_of_writer(chunk) : 0);
+    if (connection_.tls() != nullptr) mind_tls();
+  }
+  void on_tls_secret(uint64_t time_ns) {
+    connection_.on_tls_secret(time_ns, *this);
+    if (connection_.tls() != nullptr) mind_tls();
   }
   void on_opaque(const SocketOpaque& record) {
     now_ns_ = record.time_ns;
     entry_->facts.encrypted = record.reason != SocketOpaque::Reason::kNotProtocol;
     connection_.on_opaque(record, *this);
+  }
+  // Its secrets are awaited no longer, and what was said of it is taken back.
+  void leave_tls() {
+    if (awaited_) shard_.awaiting_secrets_.erase(*awaited_);
+    awaited_.reset();
+    if (tls_word_ != TlsWord::kNone) shard_.tls_->forget(connection_.socket());
+    tls_word_ = TlsWord::kNone;
   }
   void on_refused(const Refused& record) {
     // What is cut in the middle of its answer is refused after requests behind it were.
@@ -161,7 +175,10 @@ class Shard::Session final : public ConnectionObserver {
       ++shard_.counters_.statements;
       ++entry_->totals.statements;
     }
-    if (activity.kind == ActivityKind::kOpaque) opaque_reason_ = activity.method;
+    if (activity.kind == ActivityKind::kOpaque) {
+      opaque_reason_ = activity.method;
+      if (!activity.options.empty()) sealed_because_ = activity.options.front().value;
+    }
     const Activity seen = as_seen(activity);
     if (activity.kind == ActivityKind::kDisconnect)
       disconnect(seen);
@@ -198,6 +215,45 @@ class Shard::Session final : public ConnectionObserver {
     uint64_t offset = 0, values = 0;
     std::string mask, column, method;
   };
+  enum class TlsWord : uint8_t { kNone, kOpened, kSealed };  // what the source was told
+
+  // Says what becomes of the session's TLS, when that is known.
+  void mind_tls() {
+    const tls::Channel& channel = *connection_.tls();
+    if (tls_word_ == TlsWord::kSealed) return;
+    if (!channel.sealed_because().empty()) {
+      tell_tls(TlsWord::kSealed);
+      ++shard_.counters_.tls_sealed;
+    } else if (channel.is_open()) {
+      if (tls_word_ == TlsWord::kOpened) return;
+      tell_tls(TlsWord::kOpened);
+      ++shard_.counters_.tls_opened;
+    } else if (channel.client_random() && !awaited_) {
+      entry_->facts.encrypted = true;
+      awaited_ = channel.client_random();
+      shard_.awaiting_secrets_[*awaited_] = connection_.socket();
+    } else if (channel.is_waiting() && !has_asked_) {
+      has_asked_ = true;
+      if (shard_.tls_->want(entry_->opener.process, entry_->server.process)) return;
+      connection_.seal_tls("tls-no-secret", now_ns_, *this);
+      mind_tls();
+    }
+  }
+  void tell_tls(TlsWord word) {
+    tls_word_ = word;
+    shard_.tls_->decide(connection_.socket(), word == TlsWord::kOpened);
+  }
+  // Why a session could not be read, for who is to mend it.
+  std::span<const judge::Found> with_sealed(std::span<const judge::Found> findings) {
+    sealed_message_ = "This session is encrypted and could not be read (" + std::string(sealed_because_) + "). " +
+                      shard_.tls_->explain(entry_->opener.process, entry_->server.process);
+    begin_findings(findings);
+    with_more_.push_back({.rule = "gatehouse.tls-not-read",
+                             .action = rules::Action::kAlert,
+                             .severity = rules::Severity::kMedium,
+                             .message = sealed_message_});
+    return with_more_;
+  }
 
   [[nodiscard]] bool is_judging() const { return shard_.is_judging() && !shard_.judging_->subjects.is_own(*entry_); }
   [[nodiscard]] judge::Subject subject(const ImageKey& writer) {
@@ -206,7 +262,8 @@ class Shard::Session final : public ConnectionObserver {
   Judged judge(const Activity& activity) {
     const Refusal* const refusal = entry_->facts.gated ? refusal_of(activity) : nullptr;
     const bool is_masked = entry_->facts.gated && take_maskings(activity);
-    if (!is_judging() && refusal == nullptr && !is_bypass_ && !is_masked) [[likely]]
+    const bool is_sealed = activity.kind == ActivityKind::kOpaque && !sealed_because_.empty() && shard_.tls_;
+    if (!is_judging() && refusal == nullptr && !is_bypass_ && !is_masked && !is_sealed) [[likely]]
       return {};
     judge::Examined examined;
     if (is_judging()) {
@@ -220,6 +277,7 @@ class Shard::Session final : public ConnectionObserver {
     }
     if (is_masked) examined.findings = with_maskings(examined.findings);
     if (refusal != nullptr) examined.findings = with_refusal(examined.findings, *refusal);
+    if (is_sealed) examined.findings = with_sealed(examined.findings);
     if (std::exchange(is_bypass_, false)) examined.findings = with_bypass(examined.findings);
     return shard_.judged(examined);
   }
@@ -387,6 +445,11 @@ class Shard::Session final : public ConnectionObserver {
   uint32_t writer_uid_ = UINT32_MAX;
   uint64_t writer_mark_ = 0;
   bool watch_ended_ = false;
+  TlsWord tls_word_ = TlsWord::kNone;
+  bool has_asked_ = false;                // for secrets
+  std::optional<tls::Random> awaited_;    // names the session, in shard_'s list
+  std::string_view sealed_because_{};     // a constant of agent/tls's
+  std::string sealed_message_;
   bool is_bypass_ = false;                   // and no event has said so yet
   std::string_view opaque_reason_{};         // a constant of the protocol's
   std::unique_ptr<LostSpans> lost_;          // where something was lost
@@ -438,11 +501,14 @@ void Shard::add_dropped(const spool::Dropped& dropped, uint64_t now_boottime_ns)
 
 void Shard::flush(uint64_t now_boottime_ns, bool force) {
   if (!builder_.empty() && (force || builder_.due(now_boottime_ns))) consume_(builder_.take());
+  secrets_.expire(now_boottime_ns);
 }
 
 void Shard::on_socket_opened(const SocketOpened& record) {
   latest_record_ns_ = record.time_ns;
   ++counters_.sessions_opened;
+  if (tls_ && record.server_opener.known()) tls_->expect(record.server_opener);
+  if (const auto before = sessions_.find(record.socket); before != sessions_.end()) before->second->leave_tls();
   const auto [at, is_new] = sessions_.insert_or_assign(record.socket, std::make_unique<Session>(*this, record));
   if (record.joined) at->second->report_unseen_past(record.time_ns);
 }
@@ -486,6 +552,7 @@ void Shard::on_socket_closed(const SocketClosed& record) {
   const auto found = sessions_.find(record.socket);
   if (found == sessions_.end()) return;
   found->second->on_closed(record);
+  found->second->leave_tls();
   sessions_.erase(found);
   ++counters_.sessions_closed;
 }
@@ -519,6 +586,16 @@ void Shard::on_process_image_lost(const ProcessImageLost& loss) {
   if (judging_) judging_->subjects.forget_processes();
 }
 
+void Shard::on_tls_secret(const TlsSecret& record) {
+  if (!tls_) return;
+  ++counters_.tls_secrets;
+  if (!secrets_.add(record)) ++counters_.tls_secrets_refused;
+  const auto awaiting = awaiting_secrets_.find(record.client_random);
+  if (awaiting == awaiting_secrets_.end()) return;
+  if (const auto found = sessions_.find(awaiting->second); found != sessions_.end())
+    found->second->on_tls_secret(record.time_ns);
+}
+
 void Shard::for_each_session(const std::function<void(const SessionView&)>& visit) const {
   for (const auto& [socket, session] : sessions_) visit(session->view(socket));
 }
@@ -530,6 +607,7 @@ void Shard::close_all(uint64_t now_boottime_ns, std::span<const SocketClosed> po
     const auto position = known.find(socket);
     session->on_closed(
         session->end_of_watch(socket, now_boottime_ns, position == known.end() ? nullptr : position->second));
+    session->leave_tls();
   }
   counters_.sessions_closed += sessions_.size();
   sessions_.clear();

@@ -19,6 +19,7 @@
 #include "agent/runtime/subjects.h"
 #include "agent/stream/connection.h"
 #include "agent/stream/records.h"
+#include "agent/tls/secret_book.h"
 
 namespace gatehouse::runtime {
 
@@ -35,6 +36,23 @@ struct ShardCounters {
   uint64_t gaps = 0;
   uint64_t findings = 0;
   uint64_t orphan_chunks = 0;  // of a socket whose opening was not seen
+  uint64_t tls_opened = 0;     // sessions whose TLS was opened
+  uint64_t tls_sealed = 0;     // … and was not
+  uint64_t tls_secrets = 0;
+  uint64_t tls_secrets_refused = 0;  // nobody had claimed so many that came before
+};
+
+// Who brings the secrets of TLS sessions; agent/capture's kernel source behind it. All are set or none is.
+struct TlsSource {
+  // A session of these processes has turned to TLS, and nothing that opens it is known. False: nothing will be.
+  std::function<bool(const ProcessKey& client, const ProcessKey& server)> want;
+  // A process listens for a database: its sessions may turn to TLS.
+  std::function<void(const ProcessKey& server)> expect;
+  // The session is opened, or never will be: its bytes are wanted, or not. Then: it has ended.
+  std::function<void(SocketId socket, bool is_opened)> decide;
+  std::function<void(SocketId socket)> forget;
+  // For people: which libraries these processes have, and why they bring nothing. May be empty.
+  std::function<std::string(const ProcessKey& client, const ProcessKey& server)> explain;
 };
 
 // What is known of an open session now.
@@ -72,6 +90,10 @@ class Shard final : public RecordSink {
   void on_process_fork(const ProcessFork& record) override;
   void on_process_exit(const ProcessExit& record) override;
   void on_process_image_lost(const ProcessImageLost& loss) override;
+  void on_tls_secret(const TlsSecret& record) override;
+
+  // Opens the TLS of sessions that begin from now on.
+  void open_tls(TlsSource source) { tls_ = std::move(source); }
 
   // Since when (CLOCK_BOOTTIME; 0: it need not) a connection to the database of a label must come through the shim.
   // One that did not is a finding.
@@ -113,6 +135,9 @@ class Shard final : public RecordSink {
   std::vector<AgentConfig::Database> databases_;
   BatchConsumer consume_;
   std::optional<Judging> judging_;
+  std::optional<TlsSource> tls_;
+  tls::SecretBook secrets_;                           // the sessions' channels use it
+  std::map<tls::Random, SocketId> awaiting_secrets_;  // by the name that a secret comes with
   std::unordered_map<SocketId, std::unique_ptr<Session>> sessions_;
   ShardCounters counters_;
   std::function<uint64_t(std::string_view label)> enforced_since_ns_;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "agent/protocol/activity.h"
@@ -14,6 +15,11 @@
 #include "agent/stream/records.h"
 
 namespace gatehouse {
+
+namespace tls {
+class Channel;
+class SecretBook;
+}  // namespace tls
 
 // Bytes of one stream that moved and were not seen.
 struct Gap {
@@ -49,7 +55,8 @@ struct StreamLedger {
 // Pure, one thread. Records come in the order their source delivers, which is causal: a request before its answer.
 class Connection {
  public:
-  explicit Connection(const SocketOpened& opened);
+  // `book`: opens TLS with what it has of secrets; outlives the connection. Null: TLS is opaque.
+  explicit Connection(const SocketOpened& opened, tls::SecretBook* book = nullptr);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
@@ -58,6 +65,12 @@ class Connection {
   // it is dropped. One ahead of it proves a gap. `writer_image`: which image of its writer wrote it, see ImageKey.
   void on_chunk(const Chunk& chunk, ConnectionObserver& observer, uint32_t writer_image = 0);
   void on_opaque(const SocketOpaque& record, ConnectionObserver& observer);
+  // A secret of this session's has come to the book.
+  void on_tls_secret(uint64_t time_ns, ConnectionObserver& observer);
+  // None will come, `why` (a constant): the session is opaque from here on.
+  void seal_tls(std::string_view why, uint64_t time_ns, ConnectionObserver& observer);
+  // Null: it has not turned to TLS, or nobody opens it.
+  [[nodiscard]] const tls::Channel* tls() const { return tls_.get(); }
   // See ProtocolSession.
   void on_joined_idle(TransactionState transaction) { session_->on_joined_idle(transaction); }
   // Ends the session. The tail of a stream that never arrived is a gap. Later calls do nothing.
@@ -87,6 +100,11 @@ class Connection {
     ConnectionObserver* target = nullptr;
   };
 
+  class TlsRelay;
+
+  [[nodiscard]] bool turns_to_tls(Direction direction, std::span<const std::byte> bytes) const;
+  void push_tls(const Chunk& chunk, const Piece& piece, const ByteContext& context, ConnectionObserver& observer);
+  void mind_tls(uint64_t time_ns, ConnectionObserver& observer);
   void push_piece(const Chunk& chunk, const Piece& piece, const ByteContext& context, ConnectionObserver& observer);
   void lose(Direction direction, uint64_t bytes, LostReason reason, const ByteContext& context,
             ConnectionObserver& observer);
@@ -101,6 +119,8 @@ class Connection {
   std::array<Side, kDirections> sides_{};
   Relay relay_;
   std::unique_ptr<ProtocolSession> session_;
+  tls::SecretBook* const book_;
+  std::unique_ptr<tls::Channel> tls_;
 };
 
 }  // namespace gatehouse

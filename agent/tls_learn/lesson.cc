@@ -173,6 +173,7 @@ void match_hit(const Ssl* ssl, std::string_view label, std::span<const uint8_t> 
   }
   l.labels &= labels;
   l.secrets &= secrets;
+  if (l.labels == 0 || l.secrets == 0) return;  // the search for the rest is long
   Random random{};
   l.library->SSL_get_client_random(ssl, random.data(), random.size());
   if (!std::exchange(l.has_ways, true)) l.ways = find_ways(l.hit.registers, random);

@@ -19,7 +19,7 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from tests.e2e import (bad_input, completeness, context, coverage, crashes, gate, hard_paths, judged,  # noqa: E402
-                       overload, retention, rounds, sessions, soak, sockets, sql_facts, tools)
+                       overload, retention, rounds, sessions, soak, sockets, sql_facts, tls_inside, tools)
 from tests.support import gatehouse, workload  # noqa: E402
 
 PORTS_EACH = 6
@@ -33,6 +33,7 @@ SCENARIOS = (
     ("joined", sessions.joined),
     ("restarted", coverage.restarted),
     ("tls", sessions.tls),
+    ("tls-inside", tls_inside.tls_inside),
     ("garbage", sessions.garbage),
     ("hard-paths", hard_paths.hard_paths),
     ("other-networks", hard_paths.other_networks),

@@ -209,7 +209,7 @@ class Session final : public ProtocolSession {
   void on_startup_error(uint64_t time_ns);
   void on_parameter_status(std::span<const std::byte> body);
   void emit_authentication(Outcome outcome, uint64_t time_ns);
-  void become_opaque(std::string_view reason, uint64_t time_ns);
+  void become_opaque(std::string_view reason, uint64_t time_ns, std::string_view why = {});
   void set_text(std::string& target, std::string_view value);
 
   // request.cc

@@ -147,7 +147,7 @@ void Session::on_parameter_status(std::span<const std::byte> body) {
   }
 }
 
-void Session::become_opaque(std::string_view reason, uint64_t time_ns) {
+void Session::become_opaque(std::string_view reason, uint64_t time_ns, std::string_view why) {
   flush_held(TransactionState::kUnknown);
   drain(Outcome::kUnknown, false, time_ns);
   enter(Phase::kOpaque);
@@ -158,6 +158,8 @@ void Session::become_opaque(std::string_view reason, uint64_t time_ns) {
   activity.request_offset = request_.start.offset;
   activity.writer = request_.start.writer;
   activity.method = reason;
+  const Setting detail{.name = "why", .value = why};
+  if (!why.empty()) activity.options = {&detail, 1};
   emit(activity);
   statements_.clear();
   portals_.clear();
@@ -176,7 +178,7 @@ void Session::on_opaque(SocketOpaque::Reason reason, uint64_t time_ns) {
 }
 
 void Session::on_sealed(std::string_view why, uint64_t time_ns) {
-  if (!is_deaf()) become_opaque(why, time_ns);
+  if (!is_deaf()) become_opaque("tls", time_ns, why);
 }
 
 void Session::on_closed(uint64_t time_ns) {
