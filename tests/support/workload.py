@@ -84,6 +84,7 @@ class Workload:
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.clients = []
+        self.environment = {}  # of every client, beside its own
         self.executables = {}  # PROGRAM of "gh:PROGRAM:PID" -> path that the kernel shows
         self._tags = (f"{seed_tag}{n}" for n in itertools.count())
         self._who = itertools.cycle(itertools.product(USERS, DATABASES))
@@ -103,7 +104,7 @@ class Workload:
         assert known == executable, f"{label} is {known} and {executable}"
         output = self.directory / f"{len(self.clients):03d}-{label}.out"
         env = {**os.environ, "PGHOST": host, "PGPORT": str(self.server.port), "PGUSER": user, "PGDATABASE": database,
-               "PGSSLMODE": "disable", "PGGSSENCMODE": "disable", **(environment or {})}
+               "PGSSLMODE": "disable", "PGGSSENCMODE": "disable", **self.environment, **(environment or {})}
         with open(output, "wb") as out:
             process = subprocess.Popen(["/bin/sh", "-c", f'export PGAPPNAME="gh:{label}:$$"; exec "$@"', "sh",
                                         *map(str, command)],
