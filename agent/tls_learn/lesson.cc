@@ -26,6 +26,7 @@ constexpr size_t kObjectBytesMax = 0x3000;
 constexpr size_t kPartBytesMax = 0x1000;
 constexpr size_t kCandidatesMax = 64;
 constexpr size_t kHitsMax = 256;
+constexpr size_t kWaysTriedMax = 8;
 
 // What a breakpoint saw: the registers and what they point to.
 struct Hit {
@@ -77,10 +78,24 @@ void keep_hit(const Registers& registers) {
   g_learning.hits.push_back(g_learning.hit);
 }
 
+// The function that was called before `address`, where it was called by its place.
+uintptr_t called_before(uintptr_t address) {
+  static constexpr size_t kCallBytes = 5;
+  const Text* const text = g_learning.library->text_at(address);
+  if (text == nullptr || address - text->begin < kCallBytes) return 0;
+  const auto* const code = reinterpret_cast<const uint8_t*>(address - kCallBytes);
+  int32_t distance = 0;
+  std::memcpy(&distance, code + 1, sizeof(distance));
+  return code[0] == 0xe8 ? address + static_cast<uintptr_t>(static_cast<intptr_t>(distance)) : 0;
+}
+
+// The functions on the stack, and those that were called there but have given way to another by a jump at their end.
 _Unwind_Reason_Code note_frame(_Unwind_Context* frame, void* data) {
   auto& functions = *static_cast<std::vector<uintptr_t>*>(data);
-  const uintptr_t function = _Unwind_GetRegionStart(frame);
-  if (function != 0 && g_learning.library->text_at(function) != nullptr) functions.push_back(function);
+  for (const uintptr_t function : {called_before(_Unwind_GetIP(frame)), uintptr_t{_Unwind_GetRegionStart(frame)}})
+    if (function != 0 && g_learning.library->text_at(function) != nullptr &&
+        std::ranges::find(functions, function) == functions.end())
+      functions.push_back(function);
   return functions.size() < kFramesMax ? _URC_NO_REASON : _URC_END_OF_STACK;
 }
 
@@ -133,8 +148,8 @@ std::vector<Way> find_ways(const Registers& registers, const Random& random) {
     for (const int32_t offset : find_bytes(registers[r], kObjectBytesMax, random))
       ways.push_back({.object = r, .path_count = 1, .path = {offset}});
   }
-  if (!ways.empty()) return ways;
   for (uint8_t r = 0; r < kRegisters; ++r) {
+    if (std::find(registers.begin(), registers.begin() + r, registers[r]) != registers.begin() + r) continue;
     for (int32_t step = 0; step < static_cast<int32_t>(kObjectBytesMax); step += 8) {
       uintptr_t part = 0;
       if (!read_memory(registers[r] + static_cast<uintptr_t>(step), {reinterpret_cast<uint8_t*>(&part), sizeof(part)}))
@@ -199,8 +214,8 @@ bool shake_hands(const Library& library, Library::KeyLog log) {
   return true;
 }
 
-// The registers at `address`, or nullopt if they do not tell.
-std::optional<Place> match_place(const Library& library, uintptr_t address) {
+// What the registers at `address` tell, the likeliest first. None: they do not.
+std::vector<Place> match_places(const Library& library, uintptr_t address) {
   Learning& l = g_learning;
   l = Learning();
   l.library = &library;
@@ -208,16 +223,21 @@ std::optional<Place> match_place(const Library& library, uintptr_t address) {
   l.labels = l.secrets = UINT32_MAX;
   {
     const Trap trap(address, note_hit);
-    if (!trap.is_set() || !shake_hands(library, on_log)) return std::nullopt;
+    if (!trap.is_set() || !shake_hands(library, on_log)) return {};
   }
-  if (l.calls == 0 || l.missed > 0 || l.labels == 0 || l.secrets == 0 || l.ways.empty()) return std::nullopt;
-  // The nearest: one that a register points to itself is no matter of the object's layout.
-  const Way& way = *std::ranges::min_element(l.ways, {}, [](const Way& one) { return std::pair(one.path_count, one.path); });
-  return Place{.label = static_cast<uint8_t>(__builtin_ctz(l.labels)),
-               .secret = static_cast<uint8_t>(__builtin_ctz(l.secrets)),
-               .object = way.object,
-               .path_count = way.path_count,
-               .path = way.path};
+  std::vector<Place> places;
+  if (l.calls == 0 || l.missed > 0 || l.labels == 0 || l.secrets == 0) return places;
+  // The nearest: what a register points to itself is no matter of an object's layout.
+  std::ranges::sort(l.ways, {}, [](const Way& one) { return std::pair(one.path_count, one.path); });
+  for (const Way& way : l.ways) {
+    if (places.size() == kWaysTriedMax) break;
+    places.push_back({.label = static_cast<uint8_t>(__builtin_ctz(l.labels)),
+                      .secret = static_cast<uint8_t>(__builtin_ctz(l.secrets)),
+                      .object = way.object,
+                      .path_count = way.path_count,
+                      .path = way.path});
+  }
+  return places;
 }
 
 // What a probe at the place tells of one handshake: secrets in the order of kWanted, of both ends one after the other.
@@ -290,13 +310,13 @@ std::optional<Place> learn_place(const Library& library, std::string& why) {
     const std::span code{reinterpret_cast<const uint8_t*>(function), text.end - function};
     for (const size_t offset : probe_places(code)) {
       const uintptr_t address = function + offset;
-      auto place = match_place(library, address);
-      if (!place) continue;
-      place->offset = text.offset + (address - text.begin);
-      place->is_emulated = decode(code.subspan(offset)).is_emulated;
-      if (check_place(library, *place, address, Library::Version::kTls13) &&
-          check_place(library, *place, address, Library::Version::kTls12))
-        return place;
+      for (Place place : match_places(library, address)) {
+        place.offset = text.offset + (address - text.begin);
+        place.is_emulated = decode(code.subspan(offset)).is_emulated;
+        if (check_place(library, place, address, Library::Version::kTls13) &&
+            check_place(library, place, address, Library::Version::kTls12))
+          return place;
+      }
     }
   }
   why = "no function of it is told every secret";

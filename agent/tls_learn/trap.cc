@@ -17,6 +17,7 @@ struct State {
   volatile uint8_t* code = nullptr;
   uint8_t replaced = 0;
   Trap::Handler handler = nullptr;
+  bool is_stepping = false;
 };
 State g_state;
 
@@ -28,7 +29,9 @@ void on_trap(int, siginfo_t*, void* context) {
   auto& machine = static_cast<ucontext_t*>(context)->uc_mcontext;
   greg_t* const registers = machine.gregs;
   const auto here = reinterpret_cast<greg_t>(g_state.code);
-  if (registers[REG_RIP] == here + 1) {
+  // An instruction of one byte ends where the breakpoint does.
+  if (!g_state.is_stepping && registers[REG_RIP] == here + 1) {
+    g_state.is_stepping = true;
     Registers seen;
     for (size_t i = 0; i < kRegisters; ++i) seen[i] = static_cast<uintptr_t>(registers[kOrder[i]]);
     g_state.handler(seen);
@@ -37,6 +40,7 @@ void on_trap(int, siginfo_t*, void* context) {
     registers[REG_EFL] |= kTrapFlag;
     return;
   }
+  g_state.is_stepping = false;
   registers[REG_EFL] &= ~kTrapFlag;
   if (g_state.code != nullptr) *g_state.code = kBreakpoint;
 }

@@ -185,7 +185,8 @@ class Workload:
         for driver in ("psycopg2", "psycopg3"):
             self.launch("python", [PYTHON, CLIENTS / f"{driver}_client.py", self.tag(), str(rounds)], host)
         self.launch("pipeline", [self.programs.path("pipeline"), self.tag(), str(rounds * 2)], host)
-        self.launch("share_socket", [self.programs.path("share_socket"), self.tag(), str(rounds * 4)], host)
+        if self.environment.get("PGSSLMODE", "disable") == "disable":  # processes cannot share a TLS session
+            self.launch("share_socket", [self.programs.path("share_socket"), self.tag(), str(rounds * 4)], host)
         if not host.startswith("/"):  # pgjdbc does not speak to Unix sockets
             # pgjdbc takes the database from the URL, where a blank would need escaping.
             user, database = next(self._who)

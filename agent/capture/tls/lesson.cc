@@ -18,7 +18,7 @@
 namespace gatehouse::capture {
 namespace {
 
-constexpr uint64_t kHelperNsMax = 15'000'000'000;
+constexpr uint64_t kHelperNsMax = 60'000'000'000;
 constexpr size_t kPrintedBytesMax = 4096;
 constexpr size_t kTextBytesMax = 128;
 constexpr int kFirstDescriptor = 10;  // of the helper's files
