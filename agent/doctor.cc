@@ -14,6 +14,7 @@
 
 #include "agent/capture/probe.h"
 #include "agent/capture/socket_list.h"
+#include "agent/capture/tls/keeper.h"
 #include "agent/catalogs.h"
 #include "agent/commands.h"
 #include "agent/identity/proc_reader.h"
@@ -229,16 +230,40 @@ void print_sight(capture::Plane plane) {
       std::printf("The socket plane sees those, from Linux 6.16 on.\n");
   }
   std::printf(
-      "Not seen: what travels inside TLS or GSS encryption (such sessions are listed, their content is not), shared\n"
-      "memory, and statements that functions run inside the server. docs/bpf-hooks.md has the whole list.\n");
+      "Not seen: what travels inside GSS encryption, or inside TLS whose secrets nobody tells (such sessions are listed,\n"
+      "their content is not), shared memory, and statements that functions run inside the server. docs/bpf-hooks.md has\n"
+      "the whole list.\n");
 }
 
-void print_text(const Findings& findings) {
+void print_tls(const AgentConfig& config, const Findings& findings) {
+  std::printf("\nSessions inside TLS:\n");
+  if (!config.capture.opens_tls) {
+    std::printf("  %s not read: capture.tls_secrets is off\n", mark(false));
+    return;
+  }
+  if (capture::find_tls_helper().empty()) {
+    std::printf("  %s not read: gatehouse-tls-learn is not installed beside the agent\n", mark(false));
+    return;
+  }
+  std::printf("  %s read where the client's or the server's TLS library on this host tells secrets (docs/tls.md)\n",
+              mark(true));
+  if (!findings.agent) return;
+  const auto count = [&](const char* counter) {
+    const auto found = findings.agent->counters().find(counter);
+    return static_cast<unsigned long long>(found == findings.agent->counters().end() ? 0 : found->second);
+  };
+  std::printf("      %llu libraries tell them, %llu do not; %llu sessions were read, %llu could not be\n",
+              count("tls_libraries_attached"), count("tls_libraries_refused"), count("tls_opened"),
+              count("tls_sealed"));
+}
+
+void print_text(const AgentConfig& config, const Findings& findings) {
   std::printf("gatehouse-agent %s on Linux %s\n\n", kVersion, findings.kernel.c_str());
   print_requirements(findings);
   print_sockets(findings);
   print_catalogs(findings);
   print_gates(findings);
+  print_tls(config, findings);
   print_sight(findings.plane);
   if (findings.refusal) std::printf("\nWatching is possible, with the %s plane.\n", findings.plane_name.c_str());
 }
@@ -311,7 +336,7 @@ Status print_doctor(const AgentConfig& config, bool as_json) {
                                 .status = runtime::InlinePath::check(database),
                                 .is_closed = database.gate->is_closed,
                                 .has_tls = !database.gate->certificate.empty()});
-  as_json ? print_json(findings) : print_text(findings);
+  as_json ? print_json(findings) : print_text(config, findings);
   std::fflush(stdout);
   return findings.refusal;
 }

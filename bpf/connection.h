@@ -57,6 +57,21 @@ static __always_inline void describe(struct gh_opened *opened, const struct gh_s
 }
 #endif
 
+/* Requests that are not decided yet, at a database's port, may be TLS from the first byte. */
+static __always_inline bool may_be_tls(const struct gh_conn *conn, __u16 port)
+{
+	return gh_keeps_tls && !(conn->flags & CONN_DECIDED) && is_named_port(port);
+}
+
+/* The server's end of a captured connection has read `startup` first: does its process shake hands next? */
+static __always_inline void expect_peer_handshake(const __u32 *startup)
+{
+	const __u8 *first = (const __u8 *)startup;
+
+	if (gh_keeps_tls && (bpf_ntohl(startup[1]) == CODE_SSL || (first[0] == TLS_HANDSHAKE && first[1] == 3)))
+		expect_handshake(current_task()->tgid);
+}
+
 #define SEEN_BY_OTHER (SEEN_SSL_REQUEST | SEEN_READY | SEEN_TLS | SEEN_GSS | SEEN_JOINED | SEEN_TLS_KEPT)
 
 /* What one direction's walk found changes the other direction. `other` holds that one's state. */

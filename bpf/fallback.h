@@ -37,6 +37,7 @@ static __always_inline bool say_buffer(struct gh_scratch *s, struct gh_conn *con
 	struct gh_speech speech = { .conn = conn, .port = s->port, .is_unix = s->is_unix };
 	struct gh_stream *stream = &conn->stream[s->walk.direction & 1];
 
+	s->walk.may_be_tls = may_be_tls(conn, s->port);
 	if (stream->parse.mode == MODE_COUNT) {
 		stream->offset += bytes;
 		if (conn->flags & CONN_OPAQUE_DUE)
@@ -119,6 +120,7 @@ __noinline int tell_peer(struct gh_scratch *s, struct gh_conn *conn, __u32 port)
 		return 0;
 	bytes = first_bytes(s, startup, sizeof(startup));
 	version = bpf_ntohl(startup[1]) >> 16;
+	expect_peer_handshake(startup);
 	/* 3: a startup message; 1234: SSLRequest and its like, or half of one. Others only at a named port. */
 	if (version == 3 || version == 1234 || conn->flags & CONN_DECIDED ||
 	    (bytes < sizeof(startup) && bpf_ntohl(startup[0]) <= STARTUP_BYTES_MAX) || is_named_port(port)) {

@@ -127,6 +127,7 @@ static __always_inline void tell_peer(struct gh_conn *conn, struct sk_buff *skb,
 		return;
 	bpf_dynptr_read(startup, sizeof(startup), &packet, 0, 0);
 	version = bpf_ntohl(startup[1]) >> 16;
+	expect_peer_handshake(startup);
 	/* 3: a startup message; 1234: SSLRequest and its like. Others only at a named port. */
 	if (version == 3 || version == 1234 || conn->flags & CONN_DECIDED || is_named_port(sk->__sk_common.skc_num)) {
 		head_of(&record.head, GH_RECORD_PEER, sizeof(record), conn->id);

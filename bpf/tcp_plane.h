@@ -44,6 +44,7 @@ static __always_inline bool tcp_say(struct gh_speech *speech, __u32 seq)
 	s->walk.direction = speech->direction;
 	s->flags = speech->flags;
 	s->writer = speech->writer;
+	s->walk.may_be_tls = may_be_tls(speech->conn, speech->port);
 	if (!(speech->conn->flags & CONN_OPENED))
 		describe(&s->opened, speech);
 	s->dry = 0;
@@ -82,6 +83,7 @@ static __always_inline void tcp_go_back(struct gh_conn *conn, __u32 beyond)
 
 	stream->seq = sent_seq;
 	if (s && bytes >= 0 && stream->parse.mode != MODE_COUNT) {
+		s->walk.may_be_tls = stream->parse.mode == MODE_TLS;
 		stream->parse = conn->before;
 		stream->offset = conn->before_offset;
 		s->walk.direction = GH_REQUEST;

@@ -20,6 +20,8 @@
 #define CODE_SSL 80877103
 #define CODE_GSS 80877104
 #define CODE_CANCEL 80877102
+#define TLS_HANDSHAKE 0x16 /* a record's type */
+#define TLS_CLIENT_HELLO 1 /* a message's */
 #define STARTUP_BYTES_MAX 10240
 #define FRAME_BYTES_MAX (1U << 30) /* no server sends or accepts more */
 
@@ -53,6 +55,7 @@ struct gh_walk {
 	__u32 keep_bytes_max;
 	__u32 lost_bytes; /* of piece_bytes */
 	__u32 decided;
+	__u32 may_be_tls; /* from the first byte: the port is a database's */
 	struct gh_parse parse;
 	__u8 prefix[GH_HEADER_BYTES_MAX];
 };
@@ -210,6 +213,13 @@ static __always_inline long walk_startup(struct gh_scratch *s)
 	w->data_bytes += 8;
 	return 0;
 no:
+	if (w->may_be_tls && p->header[0] == TLS_HANDSHAKE && p->header[1] == 3 && p->header[5] == TLS_CLIENT_HELLO) {
+		w->seen |= SEEN_STARTUP | SEEN_TLS_KEPT;
+		p->mode = MODE_TLS;
+		add_piece(s, GH_PIECE_DATA, 8, 0);
+		w->data_bytes += 8;
+		return 0;
+	}
 	if (w->decided)
 		return walk_lost_sync(s, 8);
 	w->seen |= SEEN_NOT_PROTOCOL;

@@ -72,10 +72,10 @@ def _require_server(event, backend, host):
 
 
 def tls(context):
-    """A TLS session is one opaque session of a known process, and nothing of it is taken for statements."""
+    """A TLS session that is not to be opened is one opaque session of a known process, with no statements."""
     with context.server(settings=context.certificate()) as server:
         workload.prepare(server)
-        with context.stack(server) as stack:
+        with context.stack(server, settings="capture:\n  tls_secrets: off\n") as stack:
             client = subprocess.Popen([postgres.PSQL, "-X", "-q", "-c", "select 'secret' /*gh:tls*/", "-c", "select 2"],
                                       env={**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(server.port),
                                            "PGUSER": "app", "PGDATABASE": "shop", "PGSSLMODE": "require"},

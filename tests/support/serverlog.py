@@ -142,7 +142,7 @@ class ServerLog:
             session.statements.append(LogStatement(line, "replication", message[len(_REPLICATION):]))
         elif message.startswith("connection authorized: ") or message.startswith("replication connection authorized: "):
             session.is_authorized = True
-            if claimed := re.search(r" application_name=(.*)$", message):
+            if claimed := re.search(r" application_name=(.*?)(?: SSL enabled \(.*\))?$", message):
                 session.application = claimed[1]
         elif message.startswith("connection received: "):
             session.client = entry.get("remote_host", "")
