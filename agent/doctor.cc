@@ -230,8 +230,10 @@ void print_sight(capture::Plane plane) {
       std::printf("The socket plane sees those, from Linux 6.16 on.\n");
   }
   std::printf(
-      "Not seen: what travels inside GSS encryption, or inside TLS whose secrets nobody tells (such sessions are listed,\n"
-      "their content is not), shared memory, and statements that functions run inside the server. docs/bpf-hooks.md has\n"
+      "Not seen: what travels inside GSS encryption, or inside TLS whose secrets nobody tells (such sessions are "
+      "listed,\n"
+      "their content is not), shared memory, and statements that functions run inside the server. docs/bpf-hooks.md "
+      "has\n"
       "the whole list.\n");
 }
 

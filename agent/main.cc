@@ -49,7 +49,8 @@ int main(int argc, char** argv) {
   constexpr const char* kPlaneHelp = "Watch with this plane, whatever capture.plane says (docs/bpf-hooks.md)";
   app.add_option("--plane", plane, kPlaneHelp)->type_name("NAME")->check(is_plane);
   bool no_tls_secrets = false;
-  app.add_flag("--no-tls-secrets", no_tls_secrets, "Leave encrypted sessions opaque, whatever capture.tls_secrets says");
+  app.add_flag("--no-tls-secrets", no_tls_secrets,
+               "Leave encrypted sessions opaque, whatever capture.tls_secrets says");
   app.add_flag("--check-config", check_config, "Check the configuration, print what it comes to, and end");
   app.require_subcommand(0, 1);
   CLI::App* doctor = app.add_subcommand("doctor", "Say what this kernel and host allow, and what is seen of databases");

@@ -190,7 +190,8 @@ static __always_inline int say_whole(struct gh_scratch *s, struct gh_conn *conn,
 	bool is_tls = stream->parse.mode == MODE_TLS;
 	int seen;
 
-	if ((stream->parse.mode != MODE_FRAMES && !is_tls) || stream->parse.frame_left || stream->parse.header_fill || s->dry ||
+	if ((stream->parse.mode != MODE_FRAMES && !is_tls) || stream->parse.frame_left ||
+	    stream->parse.header_fill || s->dry ||
 	    !(conn->flags & CONN_OPENED) || gh_request_bytes_max < GH_SMALL_BYTES_MAX || !lane)
 		return -1;
 	barrier_var(bytes); /* clamp the very register the helper gets */

@@ -159,7 +159,7 @@ struct KernelSource::State {
   std::optional<Hearing> hearing;  // the socket plane's
   uint64_t heard_since_ns = 0, look_for_unheard_at_ns = UINT64_MAX;
   std::unique_ptr<TlsKeeper> tls;  // null: TLS is opaque
-  UniqueFd cost_counting;  // the kernel counts while it is open
+  UniqueFd cost_counting;          // the kernel counts while it is open
   uint64_t fill_percent_max = 0;
   uint64_t unclosed_seen = 0, images_seen = 0;  // the kernel side's counts as of the last sweep
   uint64_t lives_recovered = 0;

@@ -59,7 +59,7 @@ struct LiveSource {
   std::function<GateMaps()> begin_gate;
   std::function<void()> end_gate;
   std::optional<TlsSource> tls;  // none: TLS is opaque
-  std::vector<uint16_t> ports;  // that are named: sessions at them that were open before are joined
+  std::vector<uint16_t> ports;   // that are named: sessions at them that were open before are joined
   std::string plane;
 };
 

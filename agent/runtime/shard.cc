@@ -59,7 +59,8 @@ std::string_view main_reason(const CoverageReport& report) {
 class Shard::Session final : public ConnectionObserver {
  public:
   Session(Shard& shard, const SocketOpened& opened)
-      : shard_(shard), entry_(make_entry(opened, shard.databases_, shard.builder_.time_base())),
+      : shard_(shard),
+        entry_(make_entry(opened, shard.databases_, shard.builder_.time_base())),
         connection_(opened, shard.tls_ ? &shard.secrets_ : nullptr) {
     // As it is now: it may be another program by the time that an event names it.
     if (const auto& image = shard.processes_.writer(opened.client_opener, opened.client_uid); image != nullptr)
@@ -446,9 +447,9 @@ class Shard::Session final : public ConnectionObserver {
   uint64_t writer_mark_ = 0;
   bool watch_ended_ = false;
   TlsWord tls_word_ = TlsWord::kNone;
-  bool has_asked_ = false;                // for secrets
-  std::optional<tls::Random> awaited_;    // names the session, in shard_'s list
-  std::string_view sealed_because_{};     // a constant of agent/tls's
+  bool has_asked_ = false;              // for secrets
+  std::optional<tls::Random> awaited_;  // names the session, in shard_'s list
+  std::string_view sealed_because_{};   // a constant of agent/tls's
   std::string sealed_message_;
   bool is_bypass_ = false;                   // and no event has said so yet
   std::string_view opaque_reason_{};         // a constant of the protocol's

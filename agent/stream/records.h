@@ -142,9 +142,9 @@ struct TlsSecret {
   };
   uint64_t time_ns = 0;
   Kind kind = Kind::kMaster;
-  ProcessKey process{};                      // whose library it is
+  ProcessKey process{};                       // whose library it is
   std::array<std::byte, 32> client_random{};  // of the handshake: names the session
-  std::span<const std::byte> secret{};       // its head is the secret, as long as the session's hash, or 48 bytes
+  std::span<const std::byte> secret{};        // its head is the secret, as long as the session's hash, or 48 bytes
 };
 
 // The last record of a connection.

@@ -124,7 +124,8 @@ void Channel::on_hello(uint8_t type, std::span<const std::byte> body) {
 
 void Channel::on_server_hello(const ServerHello& hello) {
   hello_ = hello;
-  if (hello.version != static_cast<uint16_t>(Version::kTls12) && hello.version != static_cast<uint16_t>(Version::kTls13))
+  if (hello.version != static_cast<uint16_t>(Version::kTls12) &&
+      hello.version != static_cast<uint16_t>(Version::kTls13))
     return seal("tls-version");
   suite_ = find_suite(hello.suite);
   if (suite_ == nullptr || static_cast<uint16_t>(suite_->version) != hello.version) return seal("tls-suite");

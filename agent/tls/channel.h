@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Channel: both directions of one TLS session, from the ClientHello on: what was said inside, if its secrets come. Pure.
+// Channel: both directions of one TLS session, from the ClientHello on: what was said inside, if its secrets come.
+// Pure.
 #pragma once
 
 #include <array>

@@ -211,20 +211,19 @@ void talk(Talk& t) {
 }
 
 const std::vector<Setup>& setups() {
-  static const std::vector<Setup> kSetups{
-      {"tls13_aes128", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256"},
-      {"tls13_aes256", TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384"},
-      {"tls13_chacha", TLS1_3_VERSION, "TLS_CHACHA20_POLY1305_SHA256"},
-      {"tls12_aes128gcm", TLS1_2_VERSION, "ECDHE-RSA-AES128-GCM-SHA256"},
-      {"tls12_aes256gcm", TLS1_2_VERSION, "ECDHE-RSA-AES256-GCM-SHA384"},
-      {"tls12_chacha", TLS1_2_VERSION, "ECDHE-RSA-CHACHA20-POLY1305"},
-      {"tls12_rsa", TLS1_2_VERSION, "AES256-GCM-SHA384"},
-      {"tls12_cbc_sha1_etm", TLS1_2_VERSION, "ECDHE-RSA-AES128-SHA"},
-      {"tls12_cbc_sha1_mte", TLS1_2_VERSION, "ECDHE-RSA-AES256-SHA", false},
-      {"tls12_cbc_sha256_etm", TLS1_2_VERSION, "ECDHE-RSA-AES128-SHA256"},
-      {"tls12_cbc_sha256_mte", TLS1_2_VERSION, "AES256-SHA256", false},
-      {"tls12_cbc_sha384_etm", TLS1_2_VERSION, "ECDHE-RSA-AES256-SHA384"},
-      {"tls12_cbc_sha384_mte", TLS1_2_VERSION, "ECDHE-RSA-AES256-SHA384", false}};
+  static const std::vector<Setup> kSetups{{"tls13_aes128", TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256"},
+                                          {"tls13_aes256", TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384"},
+                                          {"tls13_chacha", TLS1_3_VERSION, "TLS_CHACHA20_POLY1305_SHA256"},
+                                          {"tls12_aes128gcm", TLS1_2_VERSION, "ECDHE-RSA-AES128-GCM-SHA256"},
+                                          {"tls12_aes256gcm", TLS1_2_VERSION, "ECDHE-RSA-AES256-GCM-SHA384"},
+                                          {"tls12_chacha", TLS1_2_VERSION, "ECDHE-RSA-CHACHA20-POLY1305"},
+                                          {"tls12_rsa", TLS1_2_VERSION, "AES256-GCM-SHA384"},
+                                          {"tls12_cbc_sha1_etm", TLS1_2_VERSION, "ECDHE-RSA-AES128-SHA"},
+                                          {"tls12_cbc_sha1_mte", TLS1_2_VERSION, "ECDHE-RSA-AES256-SHA", false},
+                                          {"tls12_cbc_sha256_etm", TLS1_2_VERSION, "ECDHE-RSA-AES128-SHA256"},
+                                          {"tls12_cbc_sha256_mte", TLS1_2_VERSION, "AES256-SHA256", false},
+                                          {"tls12_cbc_sha384_etm", TLS1_2_VERSION, "ECDHE-RSA-AES256-SHA384"},
+                                          {"tls12_cbc_sha384_mte", TLS1_2_VERSION, "ECDHE-RSA-AES256-SHA384", false}};
   return kSetups;
 }
 
@@ -267,8 +266,7 @@ TEST_P(TlsChannel, WaitsForSecrets) {
     for (size_t i = 0; i < t.flights.size(); ++i) {
       const Flight& flight = t.flights[i];
       auto& at = position[static_cast<size_t>(flight.direction)];
-      if (i >= told_after)
-        channel.on_bytes(flight.direction, flight.bytes, {.time_ns = 1, .position = at}, heard);
+      if (i >= told_after) channel.on_bytes(flight.direction, flight.bytes, {.time_ns = 1, .position = at}, heard);
       at += flight.bytes.size();
     }
     EXPECT_EQ(heard.said, t.said) << told_after;

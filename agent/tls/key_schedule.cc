@@ -108,8 +108,8 @@ void update_secret(const Suite& suite, std::span<std::byte> traffic_secret) {
   OPENSSL_cleanse(next.data(), next.size());
 }
 
-void derive_keys(const Suite& suite, std::span<const std::byte> master_secret, const Random& client, const Random& server,
-                 RecordKeys& client_keys, RecordKeys& server_keys) {
+void derive_keys(const Suite& suite, std::span<const std::byte> master_secret, const Random& client,
+                 const Random& server, RecordKeys& client_keys, RecordKeys& server_keys) {
   std::array<std::byte, 2 * kRandomBytes> seed{};
   std::ranges::copy(server, seed.begin());
   std::ranges::copy(client, seed.begin() + kRandomBytes);

@@ -26,7 +26,7 @@ void prf(Hash hash, std::span<const std::byte> secret, std::string_view label, s
 // Keys of one direction. Wiped when it dies.
 struct RecordKeys {
   std::array<std::byte, 32> key{};
-  std::array<std::byte, 12> iv{};  // all of it, or TLS 1.2's implicit part of it, which is 4 bytes with GCM
+  std::array<std::byte, 12> iv{};   // all of it, or TLS 1.2's implicit part of it, which is 4 bytes with GCM
   std::array<std::byte, 48> mac{};  // CBC
   RecordKeys() = default;
   RecordKeys(const RecordKeys&) = delete;
@@ -39,7 +39,7 @@ void derive_keys(const Suite& suite, std::span<const std::byte> traffic_secret, 
 // … and the secret that a KeyUpdate replaces it by, in its place.
 void update_secret(const Suite& suite, std::span<std::byte> traffic_secret);
 // TLS 1.2, of both.
-void derive_keys(const Suite& suite, std::span<const std::byte> master_secret, const Random& client, const Random& server,
-                 RecordKeys& client_keys, RecordKeys& server_keys);
+void derive_keys(const Suite& suite, std::span<const std::byte> master_secret, const Random& client,
+                 const Random& server, RecordKeys& client_keys, RecordKeys& server_keys);
 
 }  // namespace gatehouse::tls

@@ -138,8 +138,8 @@ bool RecordOpener::is_mac_of(uint64_t number, std::span<const std::byte, kRecord
                                                               : EVP_sha384();
   std::array<unsigned char, kSecretBytesMax> want{};
   unsigned int bytes = 0;
-  return HMAC(digest, mac_key_->mac.data(), static_cast<int>(hash_bytes(suite_->mac)), raw(std::span<const std::byte>{input}),
-              input.size(), want.data(), &bytes) != nullptr &&
+  return HMAC(digest, mac_key_->mac.data(), static_cast<int>(hash_bytes(suite_->mac)),
+              raw(std::span<const std::byte>{input}), input.size(), want.data(), &bytes) != nullptr &&
          CRYPTO_memcmp(want.data(), mac.data(), mac.size()) == 0;
 }
 
@@ -162,7 +162,8 @@ std::optional<RecordOpener::Opened> RecordOpener::open_cbc(uint64_t number,
   std::span<const std::byte> plain = out.first(blocks.size());
   // Each byte of the padding, and the one after it, is its length.
   const auto padding = std::to_integer<size_t>(plain.back()) + 1;
-  if (padding > plain.size() || std::ranges::any_of(plain.last(padding), [&](std::byte b) { return b != plain.back(); }))
+  if (padding > plain.size() ||
+      std::ranges::any_of(plain.last(padding), [&](std::byte b) { return b != plain.back(); }))
     return std::nullopt;
   plain = plain.first(plain.size() - padding);
   if (!encrypts_then_macs_) {

@@ -90,7 +90,7 @@ class Side {
   const Suite* suite_ = nullptr;
   std::optional<RecordOpener> opener_;
   std::span<std::byte> secret_;
-  uint64_t number_ = 0;       // of the next record
+  uint64_t number_ = 0;        // of the next record
   bool is_locked_on_ = false;  // which is known
   bool has_changed_spec_ = false;
   bool is_blocked_ = false;
@@ -101,10 +101,10 @@ class Side {
   uint64_t held_position_ = 0;
   Damaged damaged_;
   bool is_searching_ = false;
-  uint64_t search_from_ = 0;             // where the first lost record began
-  size_t tried_ = 0, tried_bytes_ = 0;   // since the last gap
-  std::vector<std::byte> message_;       // the handshake message under way
-  size_t message_left_ = 0;              // of it, which is passed over
+  uint64_t search_from_ = 0;            // where the first lost record began
+  size_t tried_ = 0, tried_bytes_ = 0;  // since the last gap
+  std::vector<std::byte> message_;      // the handshake message under way
+  size_t message_left_ = 0;             // of it, which is passed over
   uint64_t opened_ = 0, resyncs_ = 0;
 };
 

@@ -18,7 +18,8 @@ constexpr Suite aead(uint16_t id, Cipher cipher, Hash hash) {
 }
 // The key schedule's hash is SHA-256 unless the suite names a longer one.
 constexpr Suite cbc(uint16_t id, Cipher cipher, Hash mac) {
-  return {.id = id, .version = Version::kTls12, .cipher = cipher, .hash = mac == kSha384 ? kSha384 : kSha256, .mac = mac};
+  return {
+      .id = id, .version = Version::kTls12, .cipher = cipher, .hash = mac == kSha384 ? kSha384 : kSha256, .mac = mac};
 }
 
 constexpr std::array kSuites{

@@ -15,8 +15,8 @@ struct Suite {
   uint16_t id = 0;
   Version version = Version::kTls13;
   Cipher cipher = Cipher::kAes128Gcm;
-  Hash hash = Hash::kSha256;     // of the key schedule
-  Hash mac = Hash::kSha256;      // of the records, with CBC
+  Hash hash = Hash::kSha256;  // of the key schedule
+  Hash mac = Hash::kSha256;   // of the records, with CBC
 
   [[nodiscard]] bool is_cbc() const { return cipher == Cipher::kAes128Cbc || cipher == Cipher::kAes256Cbc; }
   [[nodiscard]] size_t key_bytes() const {

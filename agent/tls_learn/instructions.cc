@@ -62,7 +62,8 @@ Shape shape_of(uint8_t op, bool wide, bool narrow, uint8_t reg) {
 
 // 0F xx.
 Shape shape_of_two(uint8_t op) {
-  if (is_between(op, 0x10, 0x1f) || is_between(op, 0x28, 0x2f) || is_between(op, 0x40, 0x6f)) return {.has_modrm = true};
+  if (is_between(op, 0x10, 0x1f) || is_between(op, 0x28, 0x2f) || is_between(op, 0x40, 0x6f))
+    return {.has_modrm = true};
   if (is_between(op, 0x70, 0x73)) return {.has_modrm = true, .immediate = 1};
   if (is_between(op, 0x74, 0x7f) && op != 0x77) return {.has_modrm = true};
   if (is_between(op, 0x80, 0x8f)) return {.immediate = 4};

@@ -107,7 +107,8 @@ void note_functions() {
     g_learning.has_functions = true;
     return;
   }
-  std::erase_if(g_learning.functions, [&](uintptr_t one) { return std::ranges::find(functions, one) == functions.end(); });
+  std::erase_if(g_learning.functions,
+                [&](uintptr_t one) { return std::ranges::find(functions, one) == functions.end(); });
 }
 
 // Where `wanted` stands in the bytes from `address` on: offsets.
@@ -261,8 +262,8 @@ Told told_at(const Place& place, const Random& random) {
 }
 
 bool is_pair(const std::vector<std::array<uint8_t, 48>>& secrets, size_t bytes) {
-  return secrets.size() == 2 && std::equal(secrets[0].begin(), secrets[0].begin() + static_cast<ptrdiff_t>(bytes),
-                                           secrets[1].begin());
+  return secrets.size() == 2 &&
+         std::equal(secrets[0].begin(), secrets[0].begin() + static_cast<ptrdiff_t>(bytes), secrets[1].begin());
 }
 
 // Handshakes of which nobody has asked for a log: a probe there would have told what opens them.

@@ -2,8 +2,9 @@
 // Lesson: where in a library's code a probe sees each session's secrets, found out by handshakes of its own.
 //
 // A library that can log secrets (SSL_CTX_set_keylog_callback) tells each to a function of its own, which looks whether
-// somebody has asked for them. That function, or one that it calls, is on the stack when the log is called; it is passed by every handshake,
-// asked or not, with the secret, its name and the session's object in registers. Which ones, a breakpoint tells.
+// somebody has asked for them. That function, or one that it calls, is on the stack when the log is called; it is
+// passed by every handshake, asked or not, with the secret, its name and the session's object in registers. Which ones,
+// a breakpoint tells.
 #pragma once
 
 #include <array>

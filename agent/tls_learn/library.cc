@@ -127,7 +127,8 @@ bool Library::certify(SslContext* context) const {
     ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
     X509_gmtime_adj(X509_getm_notBefore(certificate), -kDaySeconds);
     X509_gmtime_adj(X509_getm_notAfter(certificate), kDaySeconds);
-    if (X509_set_pubkey(certificate, key) > 0 && X509_sign(certificate, key, kind == kRsa ? EVP_sha256() : nullptr) > 0 &&
+    if (X509_set_pubkey(certificate, key) > 0 &&
+        X509_sign(certificate, key, kind == kRsa ? EVP_sha256() : nullptr) > 0 &&
         SSL_CTX_use_certificate(context, certificate) > 0 && SSL_CTX_use_PrivateKey(context, key) > 0)
       return true;
   }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/tls_learn/trap.h"
 
-#include <csignal>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
+#include <csignal>
 
 namespace gatehouse::tls_learn {
 namespace {

@@ -27,6 +27,7 @@ Budget: the CPU ratio plain/watched is at least 0.90 at the median, in both prot
 simple and 0.88 in the prepared one. Exit code 1 if it is missed, or if a statement was not recorded.
 
 usage: watch.py [--rounds N] [--seconds S] [--arms plain,watched,…] [--modes simple,prepared] [--plane NAME]
+                [--tls]
                 [--json FILE]
 """
 
@@ -91,13 +92,24 @@ class Run:
         return self.client + self.server + self.agent
 
 
+def _certificate(directory):
+    """Settings of a server that offers TLS."""
+    key, certificate = directory / "server.key", directory / "server.crt"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    subprocess.run(["chown", postgres.SERVER_USER, key, certificate], check=True)
+    return {"ssl": "on", "ssl_key_file": str(key), "ssl_cert_file": str(certificate)}
+
+
 class Bench:
-    def __init__(self, directory, first_port, seconds):
+    def __init__(self, directory, first_port, seconds, tls=False):
         self.directory = pathlib.Path(directory)
         self.seconds = seconds
+        self.tls_mode = "require" if tls else "disable"
         self.plane = "auto"
         self.groups = {name: Cgroup(name) for name in ("client", "server", "audited", "agent", "collector")}
-        self.server = postgres.Postgres(15, self.directory / "plain", first_port, settings=SETTINGS,
+        settings = {**SETTINGS, **(_certificate(self.directory) if tls else {})}
+        self.server = postgres.Postgres(15, self.directory / "plain", first_port, settings=settings,
                                         prefix=self.groups["server"].prefix)
         self.audited = postgres.Postgres(15, self.directory / "audited", first_port + 1,
                                          settings={**SETTINGS, "shared_preload_libraries": "pgaudit",
@@ -116,7 +128,7 @@ class Bench:
         print(text.split("\nusage:")[0])
         directory = pathlib.Path(tempfile.mkdtemp(prefix="gatehouse-bench-"))
         os.chmod(directory, 0o755)
-        bench = cls(directory, arguments.ports, arguments.seconds)
+        bench = cls(directory, arguments.ports, arguments.seconds, getattr(arguments, "tls", False))
         try:
             bench.start(arms)
             yield bench
@@ -176,7 +188,7 @@ class Bench:
             [*self.groups["client"].prefix, str(postgres.PGBENCH), "-n", "-S", "-c", str(CLIENTS), "-M", mode, "-T",
              str(math.ceil(WARM_SECONDS + self.seconds)), "-l", "--log-prefix", str(logs / "l"), "-h", "127.0.0.1",
              "-p", str(server.port), "-U", "logged" if arm == "statements" else "bench", "bench"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PGSSLMODE": "disable"})
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PGSSLMODE": self.tls_mode})
         time.sleep(WARM_SECONDS)
         if is_watched:
             self.collector.process.send_signal(signal.SIGSTOP)
@@ -305,6 +317,7 @@ def parse_arguments():
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--plane", choices=PLANES, default="auto", help="the watched arm's (docs/bpf-hooks.md)")
+    parser.add_argument("--tls", action="store_true", help="every arm over TLS 1.3; the plain one is TLS unwatched")
     parser.add_argument("--ports", type=int, default=int(os.environ.get("GATEHOUSE_TEST_PORTS", "25430")))
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()

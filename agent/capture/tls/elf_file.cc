@@ -53,15 +53,13 @@ Result<ElfFile> ElfFile::read(int fd) {
       header.e_machine != EM_X86_64)
     return malformed("it is for another machine");
   ElfFile file;
-  GH_ASSIGN(const auto segments,
-            read_headers<Elf64_Phdr>(fd, header.e_phoff, header.e_phnum, header.e_phentsize));
+  GH_ASSIGN(const auto segments, read_headers<Elf64_Phdr>(fd, header.e_phoff, header.e_phnum, header.e_phentsize));
   for (const Elf64_Phdr& segment : segments) {
     if (segment.p_type == PT_INTERP) file.has_interpreter_ = true;
     if (segment.p_type == PT_LOAD && (segment.p_flags & PF_X) != 0)
       file.code_.push_back({.begin = segment.p_offset, .end = segment.p_offset + segment.p_filesz});
   }
-  GH_ASSIGN(const auto sections,
-            read_headers<Elf64_Shdr>(fd, header.e_shoff, header.e_shnum, header.e_shentsize));
+  GH_ASSIGN(const auto sections, read_headers<Elf64_Shdr>(fd, header.e_shoff, header.e_shnum, header.e_shentsize));
   for (const Elf64_Shdr& section : sections) {
     if (section.sh_type != SHT_DYNSYM || section.sh_link >= sections.size()) continue;
     GH_ASSIGN(file.symbols_, read_table(fd, section));

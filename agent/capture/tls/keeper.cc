@@ -146,7 +146,8 @@ void TlsKeeper::State::look_at(const ProcessKey& process) {
       if (!library.is_tls) continue;
       if (library.link) found.standing = Process::Standing::kTold;
       if (!found.text.empty()) found.text += "; ";
-      found.text += library.title + (library.link ? ": its secrets are told, but not this session's" : ": " + library.why_not);
+      found.text +=
+          library.title + (library.link ? ": its secrets are told, but not this session's" : ": " + library.why_not);
     }
     if (found.text.empty()) found.text = "no TLS library that is known here";
   } else {
@@ -197,7 +198,8 @@ void TlsKeeper::State::learn(Library& library, const MappedFile& file, const Uni
     return;
   }
   ++refused;
-  log::warn("tls", "sessions with this TLS library stay opaque", {{"library", library.title}, {"reason", library.why_not}});
+  log::warn("tls", "sessions with this TLS library stay opaque",
+            {{"library", library.title}, {"reason", library.why_not}});
 }
 
 Result<TlsLesson> TlsKeeper::State::lesson_of(const UniqueFd& fd, pid_t pid, const std::vector<MappedFile>& all) {
@@ -241,8 +243,8 @@ void TlsKeeper::State::attach(Library& library, const TlsLesson::Place& place, c
   LIBBPF_OPTS(bpf_uprobe_opts, options);
   options.bpf_cookie = index;
   const std::string path = "/proc/self/fd/" + std::to_string(fd.get());
-  library.link.reset(bpf_program__attach_uprobe_opts(programs->progs.on_tls_secret, -1, path.c_str(), place.offset,
-                                                     &options));
+  library.link.reset(
+      bpf_program__attach_uprobe_opts(programs->progs.on_tls_secret, -1, path.c_str(), place.offset, &options));
   if (!library.link) library.why_not = "the kernel refuses a probe there: " + std::string(strerror(errno));
 }
 

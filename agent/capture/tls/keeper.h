@@ -14,8 +14,8 @@
 namespace gatehouse::capture {
 
 struct TlsConfig {
-  std::string helper;     // path of gatehouse-tls-learn; empty: TLS is not opened
-  std::string lessons;    // folder for what was learned; empty: it is not kept
+  std::string helper;   // path of gatehouse-tls-learn; empty: TLS is not opened
+  std::string lessons;  // folder for what was learned; empty: it is not kept
 };
 
 struct TlsCounters {
@@ -23,8 +23,8 @@ struct TlsCounters {
   uint64_t libraries_refused = 0;   // that tell nothing
   uint64_t lessons = 0;             // times that the helper ran
   uint64_t secrets = 0;
-  uint64_t secrets_lost = 0;        // the ring was full, or the library's memory could not be read
-  uint64_t secrets_of_others = 0;   // seen by a probe, of processes without a watched session: not told
+  uint64_t secrets_lost = 0;       // the ring was full, or the library's memory could not be read
+  uint64_t secrets_of_others = 0;  // seen by a probe, of processes without a watched session: not told
 };
 
 // A thread of its own looks at processes and files; all else is the caller's one thread.

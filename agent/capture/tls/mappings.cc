@@ -23,7 +23,8 @@ std::vector<MappedFile> code_mappings(std::string_view maps) {
     }
     const size_t path = line.find_first_not_of(' ');
     const auto& [range, permissions, offset, device, inode] = fields;
-    if (path == std::string_view::npos || line[path] != '/' || permissions.find('x') == std::string_view::npos) continue;
+    if (path == std::string_view::npos || line[path] != '/' || permissions.find('x') == std::string_view::npos)
+      continue;
     if (!seen.insert(std::string(device) + " " + std::string(inode)).second) continue;
     files.push_back({.range = std::string(range), .path = std::string(line.substr(path))});
   }
