@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/hmac.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace gatehouse {
+namespace {
+
+// RFC 4231, cases 1, 2, 6 and 7.
+TEST(Hmac, VectorsOfTheRfc) {
+  struct Case {
+    std::string key, text;
+    std::string_view want;
+  };
+  const Case cases[] = {
+      {std::string(20, '\x0b'), "Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+      {"Jefe", "what do ya want for nothing?", "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+      {std::string(131, '\xaa'), "Test Using Larger Than Block-Size Key - Hash Key First",
+       "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
+      {std::string(131, '\xaa'),
+       "This is a test using a larger than block-size key and a larger than block-size data. The key needs to be "
+       "hashed "
+       "before being used by the HMAC algorithm.",
+       "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"},
+  };
+  for (const Case& c : cases) EXPECT_EQ(to_hex(hmac_sha256(c.key, c.text)), c.want) << c.text;
+}
+
+}  // namespace
+}  // namespace gatehouse
