@@ -106,6 +106,15 @@ Status Connection::finish_connecting() {
 
 Result<Table> Connection::query(const std::string& text) {
   if (PQsendQuery(connection_.get(), text.c_str()) == 0) return error();
+  return take_results();
+}
+
+Result<Table> Connection::query_one(const std::string& text) {
+  if (PQsendQueryParams(connection_.get(), text.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) == 0) return error();
+  return take_results();
+}
+
+Result<Table> Connection::take_results() {
   Table last(nullptr);
   bool failed = false;
   for (;;) {

@@ -47,6 +47,8 @@ class Connection {
   [[nodiscard]] int server_version() const { return PQserverVersion(connection_.get()); }
 
   Result<Table> query(const std::string& text);
+  // Of one statement: a text of several is refused by the server.
+  Result<Table> query_one(const std::string& text);
   Status run(const std::string& text);
 
  private:
@@ -56,6 +58,7 @@ class Connection {
   Connection(std::unique_ptr<PGconn, Finish> connection, Stop stop, Clock::time_point deadline)
       : connection_(std::move(connection)), stop_(std::move(stop)), deadline_(deadline) {}
   Status await(bool writes);
+  Result<Table> take_results();
   Status finish_connecting();
   [[nodiscard]] Error error() const;
 

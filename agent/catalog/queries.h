@@ -8,7 +8,7 @@ inline constexpr const char* kServerSettings = R"(
 SELECT name, CASE WHEN name = 'client_encoding' AND source IN ('default', 'client')
                   THEN current_setting('server_encoding') ELSE reset_val END
 FROM pg_catalog.pg_settings
-WHERE name IN ('search_path', 'standard_conforming_strings', 'client_encoding')
+WHERE name IN ('search_path', 'standard_conforming_strings', 'client_encoding', 'statement_timeout')
   AND (source IN ('default', 'configuration file', 'command line', 'environment variable')
        OR name = 'client_encoding' AND source = 'client'))";
 

@@ -2,6 +2,9 @@
 #include "agent/sql/session_state.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <system_error>
 
 #include "agent/sql/catalog.h"
 #include "agent/sql/name_path.h"
@@ -94,6 +97,34 @@ std::vector<std::pair<std::string, std::string>> option_settings(std::string_vie
   return out;
 }
 
+// guc.c's parse_int with units of time, of what it accepts: "1500", "1.5 s", "2min".
+uint64_t milliseconds_of(std::string_view text) {
+  struct Unit {
+    std::string_view name;
+    double milliseconds;
+  };
+  static constexpr Unit kUnits[] = {{"us", 0.001},   {"ms", 1},        {"s", 1000},
+                                    {"min", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
+  const auto trim = [](std::string_view& rest) {
+    while (!rest.empty() && rest.front() == ' ') rest.remove_prefix(1);
+    while (!rest.empty() && rest.back() == ' ') rest.remove_suffix(1);
+  };
+  trim(text);
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || number <= 0) return 0;
+  text.remove_prefix(static_cast<size_t>(end - text.data()));
+  trim(text);
+  double unit = 1;
+  if (!text.empty()) {
+    const auto* const found = std::ranges::find(kUnits, text, &Unit::name);
+    if (found == std::end(kUnits)) return 0;
+    unit = found->milliseconds;
+  }
+  constexpr double kMost = INT32_MAX;
+  return static_cast<uint64_t>(std::min(std::round(number * unit), kMost));
+}
+
 bool makes_plain_tables(const Statement& statement) {
   static constexpr std::string_view kCommands[] = {"CREATE TABLE", "CREATE TABLE AS", "SELECT INTO",
                                                    "CREATE INDEX", "CREATE SEQUENCE", "CREATE MATERIALIZED VIEW"};
@@ -113,6 +144,7 @@ std::optional<SessionState::Parameter> SessionState::parameter_of(std::string_vi
       {"search_path", Parameter::kSearchPath},
       {"role", Parameter::kRole},
       {"session_authorization", Parameter::kSessionAuthorization},
+      {"statement_timeout", Parameter::kStatementTimeout},
   };
   for (const Entry& entry : kEntries)
     if (std::ranges::equal(name, entry.name, {}, to_lower)) return entry.parameter;
@@ -163,6 +195,7 @@ void SessionState::apply_defaults(const Catalog& catalog) {
   static constexpr Entry kEntries[] = {{Parameter::kStandardConformingStrings, "standard_conforming_strings"},
                                        {Parameter::kClientEncoding, "client_encoding"},
                                        {Parameter::kSearchPath, "search_path"},
+                                       {Parameter::kStatementTimeout, "statement_timeout"},
                                        {Parameter::kRole, "role"}};
   const std::string user(session_user());
   if (user.empty()) return;
@@ -269,8 +302,8 @@ void SessionState::apply(const SessionChange& change, bool is_known) {
 // All but who the session is. What SET LOCAL … TO DEFAULT has reset is not set, so it is left, and what it hides comes
 // back (guc.c, ResetAllOptions).
 void SessionState::reset_all() {
-  for (const Parameter parameter :
-       {Parameter::kStandardConformingStrings, Parameter::kClientEncoding, Parameter::kSearchPath})
+  for (const Parameter parameter : {Parameter::kStandardConformingStrings, Parameter::kClientEncoding,
+                                    Parameter::kSearchPath, Parameter::kStatementTimeout})
     if (!at(parameter).is_reset) set(parameter, at(parameter).reset, Scope::kSession, true);
 }
 
@@ -437,6 +470,11 @@ void SessionState::on_ready(char transaction_status) {
 std::string_view SessionState::session_user() const {
   const Variable& user = at(Parameter::kSessionAuthorization);
   return user.value ? std::string_view(*user.value) : std::string_view{};
+}
+
+uint64_t SessionState::statement_timeout_ms() const {
+  const Value& timeout = at(Parameter::kStatementTimeout).value;
+  return timeout ? milliseconds_of(*timeout) : 0;
 }
 
 void SessionState::refresh() {

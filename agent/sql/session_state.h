@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SessionState: what a PostgreSQL session has set that changes what its texts mean: standard_conforming_strings,
-// client_encoding, search_path, role, session authorization. It follows the server's own rules (guc.c): SET, SET LOCAL,
+// client_encoding, search_path, role, session authorization; and statement_timeout, which is kept elsewhere while a
+// statement is held before the server. It follows the server's own rules (guc.c): SET, SET LOCAL,
 // RESET, DISCARD, set_config; COMMIT, ROLLBACK, savepoints.
 //
 // A value, cheap to copy, so that what is only sent can be applied to a copy:
@@ -73,6 +74,8 @@ class SessionState {
   [[nodiscard]] const std::string& database() const { return database_; }
   // SESSION_USER; empty: not known.
   [[nodiscard]] std::string_view session_user() const;
+  // Milliseconds; 0: none, or not known.
+  [[nodiscard]] uint64_t statement_timeout_ms() const;
 
  private:
   // Parameters that are followed. Their value is text as SHOW prints it; nothing: not known.
@@ -82,8 +85,9 @@ class SessionState {
     kSearchPath,
     kRole,  // "none": the session's user
     kSessionAuthorization,
+    kStatementTimeout,
   };
-  static constexpr size_t kParameters = 5;
+  static constexpr size_t kParameters = 6;
   using Value = std::optional<std::string>;
   enum class Scope : uint8_t { kSession, kLocal };
   // What is to be restored when a transaction or savepoint ends, as guc.c's GucStack.

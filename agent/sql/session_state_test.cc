@@ -57,6 +57,37 @@ TEST_F(SessionStateTest, RecordedFromAServer) {
   }
 }
 
+// What PostgreSQL 15 makes of each, as SELECT setting FROM pg_settings says it.
+TEST_F(SessionStateTest, StatementTimeouts) {
+  EXPECT_EQ(state_.statement_timeout_ms(), 0U);
+  const std::vector<std::pair<std::string, uint64_t>> cases{
+      {"SET statement_timeout = 5000", 5000},
+      {"SET statement_timeout = '5s'", 5000},
+      {"SET statement_timeout TO '1.5 s'", 1500},
+      {"SET statement_timeout TO '2min'", 120'000},
+      {"SET Statement_Timeout TO '250ms'", 250},
+      {"SET statement_timeout = '1h'", 3'600'000},
+      {"SET statement_timeout = 0", 0},
+      {"SET SESSION statement_timeout = '1d'", 86'400'000},
+      {"SELECT set_config('statement_timeout', '700', false)", 700}};
+  state_.on_ready('I');
+  for (const auto& [text, want] : cases) {
+    run(text);
+    state_.on_ready('I');
+    EXPECT_EQ(state_.statement_timeout_ms(), want) << text;
+  }
+  run("BEGIN; SET LOCAL statement_timeout = '3s'");
+  state_.on_ready('T');
+  EXPECT_EQ(state_.statement_timeout_ms(), 3000U);
+  run("COMMIT");
+  state_.on_ready('I');
+  EXPECT_EQ(state_.statement_timeout_ms(), 700U);
+  state_.on_startup({{"user", "joe"}, {"options", "-c statement_timeout=4s"}});
+  EXPECT_EQ(state_.statement_timeout_ms(), 4000U);
+  state_.on_startup({{"user", "joe"}, {"statement_timeout", "12"}});
+  EXPECT_EQ(state_.statement_timeout_ms(), 12U);
+}
+
 TEST_F(SessionStateTest, AnErrorRollsBackAtOnce) {
   run("SET search_path = a");
   state_.on_ready('I');
