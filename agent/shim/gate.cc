@@ -20,6 +20,12 @@ size_t Gate::on_bytes(Direction direction, std::span<const std::byte> bytes, uin
 void Gate::resume() {
   impl_->resume();
 }
+void Gate::notice(std::string_view text, uint64_t time_ns) {
+  impl_->notice(text, time_ns);
+}
+std::span<const std::byte> Gate::cancel_key() const {
+  return impl_->cancel_key();
+}
 void Gate::on_closed(Direction direction, uint64_t time_ns) {
   impl_->on_closed(direction, time_ns);
 }
@@ -61,8 +67,22 @@ size_t Gate::Impl::on_bytes(Direction direction, std::span<const std::byte> byte
     take_requests(run);
   }
   send_run(direction, run);
+  if (!notice_.empty()) tell_notice();
   finish_call();
   return run.at;
+}
+
+void Gate::Impl::notice(std::string_view text, uint64_t time_ns) {
+  if (end_ || is_over_ || session_.phase() != Phase::kActive) return;
+  time_ns_ = time_ns;
+  notice_ = notice_response(text, is_unicode());
+  tell_notice();
+  finish_call();
+}
+
+void Gate::Impl::tell_notice() {
+  if (notice_.empty() || end_ || side(Direction::kResponse).frame_left > 0) return;
+  tell_client(std::exchange(notice_, {}));
 }
 
 void Gate::Impl::on_closed(Direction direction, uint64_t time_ns) {

@@ -34,7 +34,7 @@ struct Ruling {
     kRelease,
     kRefuse,     // an error; the session goes on
     kTerminate,  // a fatal error; the session ends, at the server too
-    kWait,       // not decided yet: the gate takes nothing more from the client until resume()
+    kWait,       // not decided yet: the gate takes nothing more from the client until resume(), and then asks again
   };
   Kind kind = Kind::kRelease;
   // Released, it may change how later texts are read, or what their names mean: what is judged after it waits for its
@@ -117,6 +117,11 @@ class Gate {
   size_t on_bytes(Direction direction, std::span<const std::byte> bytes, uint64_t time_ns);
   // The judge that said kWait may know now; offer the client's bytes again.
   void resume();
+  // A NoticeResponse to the client, as soon as what the server says to it stands at the end of a message; only the
+  // latest of those that have to wait. To a client that has not logged in nothing is said: most take it for an error.
+  void notice(std::string_view text, uint64_t time_ns);
+  // What a CancelRequest for this session says behind its code, as the server has told it; empty: not yet.
+  [[nodiscard]] std::span<const std::byte> cancel_key() const;
   // An end closed its side. Once it is told and all bytes are taken the host closes the other end. With the server's
   // the session is over: its disconnect is told, and what the client still sends is taken and goes nowhere.
   void on_closed(Direction direction, uint64_t time_ns);

@@ -27,6 +27,8 @@ class Gate::Impl final : private ActivitySink {
 
   size_t on_bytes(Direction direction, std::span<const std::byte> bytes, uint64_t time_ns);
   void resume() { awaits_ruling_ = false; }
+  void notice(std::string_view text, uint64_t time_ns);
+  [[nodiscard]] std::span<const std::byte> cancel_key() const { return cancel_key_; }
   void on_closed(Direction direction, uint64_t time_ns);
 
   [[nodiscard]] size_t needs(Direction direction) const { return side(direction).needs; }
@@ -98,6 +100,8 @@ class Gate::Impl final : private ActivitySink {
   // Records a message of ours to the client and sends it.
   void tell_client(std::string message);
   void tell_moved();
+  // The notice that waits, if there is one and a message may stand here.
+  void tell_notice();
   void finish_call();
   void end(End end);
   void end_with_error(End why, const ErrorText& text);
@@ -124,6 +128,8 @@ class Gate::Impl final : private ActivitySink {
   void take_frame(Run& run, const Frame& frame, bool is_dropped);
   bool need(size_t bytes);
   bool wait_for_answer(Run& run);
+  bool wait_for_ruling(Run& run);
+  void flush_if_needed(Run& run);
   [[nodiscard]] bool is_full() const;
 
   // gate_response.cc
@@ -159,6 +165,8 @@ class Gate::Impl final : private ActivitySink {
   std::string changed_;           // a guard's
   std::list<std::string> spent_;  // messages of ours that this call's pieces borrow
   std::optional<Refused> terminating_;
+  std::string notice_;                 // a whole message
+  std::vector<std::byte> cancel_key_;  // BackendKeyData's body
   std::optional<End> end_;
   bool is_end_told_ = false;
   bool is_over_ = false;           // the session was told of its end

@@ -89,6 +89,17 @@ std::string error_response(const ErrorText& text, bool is_unicode) {
   return out;
 }
 
+std::string notice_response(std::string_view text, bool is_unicode) {
+  std::string out(postgres::kHeaderSize, static_cast<char>(ResponseTag::kNoticeResponse));
+  put_field(out, 'S', "NOTICE", true);
+  put_field(out, 'V', "NOTICE", true);
+  put_field(out, 'C', "00000", true);  // as the server's own have it
+  put_field(out, 'M', text, is_unicode);
+  out += '\0';
+  put_length(out);
+  return out;
+}
+
 std::span<const std::byte> failing_request(RequestTag refused, bool is_unnamed) {
   switch (refused) {
     case RequestTag::kQuery:

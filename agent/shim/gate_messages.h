@@ -24,6 +24,9 @@ struct ErrorText {
 std::string error_response(const ErrorText& text, bool is_unicode);
 inline constexpr size_t kErrorTextBytesMax = 4096;  // below what libpq takes as an error before it has logged in
 
+// A whole NoticeResponse, with its text as that of an error.
+std::string notice_response(std::string_view text, bool is_unicode);
+
 // In place of `refused`, which is kQuery, kParse, kExecute or kFunctionCall: fails in any state of a session, also
 // where its transaction has failed already and on a walsender, changes nothing that the refused one would not change by
 // failing, and is answered with as many messages. `is_unnamed`: of a Parse that would have replaced the unnamed

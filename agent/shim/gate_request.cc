@@ -66,13 +66,24 @@ bool Gate::Impl::need(size_t bytes) {
 
 bool Gate::Impl::wait_for_answer(Run& run) {
   awaits_answer_ = true;
-  // A server keeps its answers until it has written a buffer's worth, or is told to.
-  if (needs_flush_) {
-    send_run(Direction::kRequest, run);
-    send(Direction::kRequest, flush_request());
-    needs_flush_ = false;
-  }
+  flush_if_needed(run);
   return false;
+}
+
+// It may take long: the client gets what was answered before.
+bool Gate::Impl::wait_for_ruling(Run& run) {
+  awaits_ruling_ = true;
+  ++counters_.waits;
+  flush_if_needed(run);
+  return false;
+}
+
+// A server keeps its answers until it has written a buffer's worth, or is told to.
+void Gate::Impl::flush_if_needed(Run& run) {
+  if (!needs_flush_) return;
+  send_run(Direction::kRequest, run);
+  send(Direction::kRequest, flush_request());
+  needs_flush_ = false;
 }
 
 bool Gate::Impl::is_full() const {
@@ -199,11 +210,7 @@ bool Gate::Impl::judge_request(Run& run, const Frame& frame) {
       break;
   }
   const Ruling ruling = host_.judge(request, tag == RequestTag::kParse ? Purpose::kPrepare : Purpose::kRun);
-  if (ruling.kind == Ruling::Kind::kWait) {
-    awaits_ruling_ = true;
-    ++counters_.waits;
-    return false;
-  }
+  if (ruling.kind == Ruling::Kind::kWait) return wait_for_ruling(run);
   ++counters_.judged;
   if (ruling.kind == Ruling::Kind::kRefuse) {
     refuse(run, frame, ruling);

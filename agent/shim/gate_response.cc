@@ -28,6 +28,10 @@ void Gate::Impl::take_responses(Run& run) {
       move_frame(kHere, run);
       continue;
     }
+    if (!notice_.empty()) {
+      send_run(kHere, run);
+      tell_notice();
+    }
     const Step step = postgres::read_header(run.rest(), postgres::Mode::kRegular, postgres::kResponseBodyBounds);
     if (step.kind == Step::Kind::kDesync) {
       send_run(kHere, run);
@@ -74,6 +78,10 @@ bool Gate::Impl::begin_response(Run& run, const Frame& frame) {
   if (run.rest().size() < kept) {
     s.needs = kept;
     return false;
+  }
+  if (tag == ResponseTag::kBackendKeyData) {
+    const auto key = run.rest().first(kept).subspan(frame.header_size);
+    cancel_key_.assign(key.begin(), key.end());
   }
   const bool is_error = tag == ResponseTag::kErrorResponse;
   s.frame_left = frame.wire_bytes();

@@ -295,6 +295,81 @@ TEST_F(Made, WhatChangesStateFails) {
   EXPECT_TRUE(ends.gate.is_idle());
 }
 
+// A notice stands between the server's messages, wherever these are cut, and the rest goes on as it is.
+TEST_F(Made, NoticesStandBetweenMessages) {
+  const std::string answer = row_description() + data_row("one") + data_row("two") + complete("SELECT 2") + ready();
+  const std::string notice = shim::notice_response("still waiting", true);
+  std::vector<size_t> boundaries{0};
+  for (const std::string& part : {row_description(), data_row("one"), data_row("two"), complete("SELECT 2"), ready()})
+    boundaries.push_back(boundaries.back() + part.size());
+  for (size_t cut = 0; cut <= answer.size(); ++cut) {
+    GateEnds each;
+    each.give(Direction::kRequest, startup({"user", "ann", "database", "shop"}));
+    each.give(Direction::kResponse, welcome());
+    each.give(Direction::kRequest, query("SELECT 1"));
+    for (auto& out : each.sent) out.clear();
+    each.give(Direction::kResponse, std::string_view(answer).substr(0, cut));
+    const size_t sent = each.down().size();
+    each.gate.notice("still waiting", 1);
+    each.give(Direction::kResponse, std::string_view(answer).substr(cut));
+    const size_t at = each.down().find(notice);
+    ASSERT_NE(at, std::string::npos) << cut;
+    EXPECT_THAT(boundaries, ::testing::Contains(at)) << cut;
+    EXPECT_GE(at, sent) << cut;
+    std::string rest = each.down();
+    rest.erase(at, notice.size());
+    EXPECT_EQ(rest, answer) << cut;
+    EXPECT_THAT(each.wrong, IsEmpty()) << cut;
+    each.close(Direction::kRequest);
+    each.close(Direction::kResponse);
+    each.feeder.close();
+    EXPECT_EQ(each.recorded(), each.activities) << cut;
+  }
+}
+
+TEST_F(Made, OfNoticesThatWaitTheLatestIsSaid) {
+  client(query("SELECT 1"));
+  const std::string row = data_row("one");
+  server(row_description() + row.substr(0, 7));
+  ends.gate.notice("first", 1);
+  ends.gate.notice("second", 2);
+  EXPECT_THAT(ends.down(), ::testing::Not(HasSubstr("second")));
+  server(row.substr(7));
+  EXPECT_EQ(ends.down(), row_description() + row + shim::notice_response("second", true));
+}
+
+TEST_F(Made, NobodyWhoLogsInGetsANotice) {
+  GateEnds early;
+  early.gate.notice("x", 1);
+  early.give(Direction::kRequest, startup({"user", "ann"}));
+  early.gate.notice("x", 2);
+  early.give(Direction::kResponse, authentication(0));
+  early.gate.notice("x", 3);
+  EXPECT_EQ(early.down(), authentication(0));
+  ends.close(Direction::kResponse);
+  ends.gate.notice("x", 4);
+  EXPECT_EQ(ends.down(), "");
+}
+
+// It waits for long: what was asked before it is answered now, though no Sync has come.
+TEST_F(Made, WhatStandsBeforeAHeldOneIsFlushed) {
+  client(parse("", "SELECT 1") + bind("", "") + execute() + parse("h", "HOLD"));
+  const auto flush = shim::flush_request();
+  const std::string flushed{reinterpret_cast<const char*>(flush.data()), flush.size()};
+  EXPECT_EQ(ends.up(), parse("", "SELECT 1") + bind("", "") + execute() + flushed);
+  holds = false;
+  ends.gate.resume();
+  ends.pump();
+  EXPECT_EQ(ends.up(), parse("", "SELECT 1") + bind("", "") + execute() + flushed + parse("h", "HOLD"));
+}
+
+TEST_F(Made, TheCancelKeyIsTheServers) {
+  const auto key = ends.gate.cancel_key();
+  const std::string body = key_data(42).substr(5);
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(key.data()), key.size()), body);
+  EXPECT_EQ(cancel_request(42).substr(8), body);
+}
+
 TEST_F(Made, HeldUntilTheJudgeKnows) {
   client(query("HOLD"));
   EXPECT_TRUE(ends.gate.is_waiting());

@@ -56,6 +56,8 @@ class Leg final : public Pollable {
   // Nothing more will be read: the peer closed in order, or the connection broke.
   [[nodiscard]] bool at_end() const { return at_end_; }
   [[nodiscard]] bool is_broken() const { return is_broken_; }
+  // The peer has closed its side; some of what it said before may not be read yet.
+  [[nodiscard]] bool has_hung_up() const { return is_hung_up_ || at_end_; }
 
   // Written at once or queued; dropped where the peer cannot be written to.
   void write(std::span<const std::byte> bytes);

@@ -126,9 +126,16 @@ void Session::begin_session() {
   set_deadline(UINT64_MAX);
   tether_ = std::make_shared<Session*>(this);
   const SocketOpened opened = this->opened();
-  judge_ = loop_.host.open_session({.opened = opened, .gated = door_.index, .resume = [tether = tether_] {
-                                      if (*tether != nullptr) (*tether)->resume();
-                                    }});
+  judge_ = loop_.host.open_session({.opened = opened,
+                                    .gated = door_.index,
+                                    .resume =
+                                        [tether = tether_] {
+                                          if (*tether != nullptr) (*tether)->resume();
+                                        },
+                                    .notice =
+                                        [tether = tether_](std::string_view text) {
+                                          if (*tether != nullptr) (*tether)->notice(text);
+                                        }});
   gate_ = std::make_unique<Gate>(*this, door_.gated->limits);
   ways_[kClient].is_due = true;
   enter(Phase::kRelay);

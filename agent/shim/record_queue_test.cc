@@ -36,6 +36,10 @@ class Listing final : public RecordSink {
     text += std::to_string(r.values) + " " + std::string(r.mask) + " " + std::string(r.column) + " ";
     text += r.method;
   }
+  void on_approval(const ApprovalStep& r) override {
+    add("approval", r.socket);
+    text += std::to_string(r.time_ns) + " " + std::string(r.approval);
+  }
   void on_socket_closed(const SocketClosed& r) override {
     add("closed", r.socket);
     text += std::to_string(r.stream_bytes[1]);
@@ -68,6 +72,7 @@ void fill(RecordSink& sink, SocketId socket) {
   sink.on_refused({.socket = socket, .offset = 9, .rule = "no-such", .message = data});
   sink.on_masked({.socket = socket, .offset = 9, .values = 3, .mask = "m", .column = data, .method = "hash"});
   sink.on_socket_opaque({.socket = socket});
+  sink.on_approval({.socket = socket, .time_ns = 3, .approval = data});
   sink.on_socket_closed({.socket = socket, .stream_bytes = {1, socket}});
 }
 
@@ -83,10 +88,10 @@ TEST(RecordQueue, GivesWhatItGotInOrder) {
   EXPECT_EQ(queue.poll(queued, 4), 4U);
   fill(queue, 5);
   queue.take();  // what was taken before is not all read
-  EXPECT_EQ(queue.poll(queued, 100), 14U);
+  EXPECT_EQ(queue.poll(queued, 100), 17U);
   EXPECT_EQ(queued.text, direct.text);
   queue.take();
-  EXPECT_EQ(queue.poll(queued, 100), 6U);
+  EXPECT_EQ(queue.poll(queued, 100), 7U);
 }
 
 TEST(RecordQueue, SaysThatItIsFull) {
@@ -116,7 +121,7 @@ TEST(RecordQueue, TwoThreads) {
     }
   });
   Listing out;
-  while (out.records < 6 * kSessions) {
+  while (out.records < 7 * kSessions) {
     queue.take();
     queue.poll(out, 1000);
   }

@@ -31,6 +31,8 @@ void Session::relay() {
   }
   // It has said all, and hears no more: nobody wants what the server still says.
   if (phase_ == Phase::kRelay && ways_[kClient].is_ended && client().is_deaf()) wind_up();
+  // What it asked is not decided yet, and shall not run without it.
+  if (phase_ == Phase::kRelay && client().has_hung_up() && judge_->is_holding()) wind_up();
 }
 
 // One step of one direction; false: it can do nothing for now.
@@ -103,6 +105,10 @@ size_t Session::offer(size_t from, std::span<const std::byte> bytes) {
   const size_t taken = gate_->on_bytes(static_cast<Direction>(from), bytes, now_ns_);
   uncork();
   offered_ = {};
+  if (!is_key_told_ && from == kServer && !gate_->cancel_key().empty()) {
+    is_key_told_ = true;
+    judge_->on_cancel_key(gate_->cancel_key());
+  }
   // What the other side waits for may have come.
   if (taken > 0 && !ways_[1 - from].in.empty()) ways_[1 - from].is_due = true;
   if (is_gate_ended_) wind_up();
@@ -141,6 +147,14 @@ void Session::resume() {
   if (is_gate_ended_) return wind_up();
   ways_[kClient].is_due = true;
   run();
+}
+
+void Session::notice(std::string_view text) {
+  if (phase_ != Phase::kRelay) return;
+  now_ns_ = boottime_ns();
+  gate_->notice(text, now_ns_);
+  uncork();
+  if (is_gate_ended_) wind_up();
 }
 
 Ruling Session::judge(const Activity& request, Purpose purpose) {

@@ -147,7 +147,7 @@ bool Session::on_first_packet(const FirstPacket& packet) {
     case Kind::kCancel:
       is_cancel_ = packet.kind == Kind::kCancel;
       record_opened();
-      begin_dial();
+      if (!is_cancel_ || !cancel_here()) begin_dial();
       return false;
     case Kind::kMalformed:
       // A server closes without a word as well: who sends this does not speak the protocol.
@@ -165,6 +165,18 @@ bool Session::on_first_packet(const FirstPacket& packet) {
       break;
   }
   return false;
+}
+
+// What waits in the shim is cancelled there: its server would cancel what it runs next. As a server, the shim says
+// nothing and closes.
+bool Session::cancel_here() {
+  constexpr size_t kBeforeKey = 8;  // length and code
+  const auto packet = ways_[kClient].in.view().first(first_bytes_);
+  if (!loop_.host.on_cancel(packet.subspan(kBeforeKey))) return false;
+  bump(loop_.counters.cancels);
+  record_bytes(Direction::kRequest, packet);
+  wind_up();
+  return true;
 }
 
 // True: declined, and the client goes on in the clear.

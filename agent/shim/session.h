@@ -89,6 +89,7 @@ class Session final : public GateHost, public LegOwner {
   bool begin_direct_tls();
   bool on_first_packet(const FirstPacket& packet);
   bool on_encryption_request(const FirstPacket& packet);
+  bool cancel_here();
   void shake_client();
   // reach.cc: to the server.
   void begin_dial();
@@ -111,6 +112,7 @@ class Session final : public GateHost, public LegOwner {
   void end_way(size_t from);
   void uncork();
   void resume();
+  void notice(std::string_view text);
   [[nodiscard]] size_t held_max(size_t from) const;
   // The end.
   void wind_up();
@@ -139,6 +141,7 @@ class Session final : public GateHost, public LegOwner {
   Phase phase_ = Phase::kFirst;
   bool has_spoken_ = false, is_peeked_ = false, is_direct_ = false, has_asked_ssl_ = false, has_asked_gss_ = false;
   bool is_cancel_ = false, is_recorded_ = false, is_announced_ = false, is_gate_ended_ = false, is_counted_ = false;
+  bool is_key_told_ = false;
 };
 
 }  // namespace gatehouse::shim

@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/shim/gate.h"
@@ -55,6 +57,10 @@ class SessionJudge {
   virtual bool redact(postgres::ResponseTag /*tag*/, std::span<const std::byte> /*body*/, std::string& /*out*/) {
     return false;
   }
+  // How a CancelRequest names the session: what stands behind its code. Once, when the server has told it.
+  virtual void on_cancel_key(std::span<const std::byte> /*key*/) {}
+  // It said kWait for somebody's word, which may take long: a client that closes its side ends it.
+  [[nodiscard]] virtual bool is_holding() const { return false; }
 };
 
 struct Accepted {
@@ -63,6 +69,8 @@ struct Accepted {
   // What SessionJudge said kWait for is known. On the worker's thread, not inside a call of a SessionJudge or of the
   // records; does nothing once the session is over.
   std::function<void()> resume;
+  // As Gate::notice(); as resume().
+  std::function<void(std::string_view)> notice;
 };
 
 // What a worker needs of those who judge and record. All calls come on the worker's thread.
@@ -78,6 +86,9 @@ class WorkerHost {
   // A descriptor to be polled for reading, and what to call then. -1: none.
   [[nodiscard]] virtual int mail_fd() const = 0;
   virtual void on_mail() = 0;
+  // A client asks to cancel the session of this key. True: it was waiting for a ruling, and gets one; nothing of it is
+  // at the server.
+  virtual bool on_cancel(std::span<const std::byte> /*key*/) { return false; }
   // Each turn of the loop, and at least four times a second. Also the place for resume().
   virtual void on_turn(uint64_t now_boottime_ns) = 0;
 };
