@@ -195,7 +195,8 @@ Examined Examiner::examine_activity(const Subject& subject, const Activity& acti
       examine_statement(subject, activity);
       Examined examined = this->examined();
       examined.touches_masked = masks_.has_touched();
-      if (stage_ == Stage::kAsked && enforcement_ == Subject::Enforcement::kInline) examined.answer = answer_plan();
+      const bool is_asked = stage_ == Stage::kAsked || stage_ == Stage::kPrepared;
+      if (is_asked && enforcement_ == Subject::Enforcement::kInline) examined.answer = answer_plan();
       return examined;
     }
     case ActivityKind::kConnect:
@@ -427,7 +428,8 @@ bool Examiner::is_carried_out(rules::Action action) const {
     case Subject::Enforcement::kRefused:
       return action != rules::Action::kMask;
     case Subject::Enforcement::kReleased:
-      break;
+      // It was held, and somebody has agreed.
+      return action == rules::Action::kHold;
   }
   return false;
 }

@@ -104,6 +104,18 @@ void add(Counters& counters, const identity::ProcessTableCounters& processes) {
   counters["processes_digests_missing"] = processes.digests_missing;
 }
 
+void add(Counters& counters, const HoldBook& holds) {
+  const HoldCounters& counted = holds.counters();
+  counters["holds_waiting"] = holds.waiting();
+  counters["holds_asked"] = counted.asked;
+  counters["holds_approved"] = counted.approved;
+  counters["holds_denied"] = counted.denied;
+  counters["holds_expired"] = counted.expired;
+  counters["holds_cancelled"] = counted.cancelled;
+  counters["holds_unreachable"] = counted.unreachable;
+  counters["holds_granted"] = counted.granted;
+}
+
 void add(Counters& counters, const spool::Spool::Counters& spool, const uplink::UplinkStatus& uplink) {
   counters["spool_bytes_pending"] = spool.bytes_pending;
   counters["spool_bytes_on_disk"] = spool.bytes_on_disk;
@@ -153,9 +165,12 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
     GH_ASSIGN(const Secret token, enrolment_token(config));
     return std::string(token.reveal());
   };
+  const std::string boot_id = agent->boot_id_ = new_boot_id();
+  agent->holds_ = std::make_unique<HoldBook>(boot_id);
+  options.approvals = agent->holds_.get();
+  agent->begin_explaining();
   GH_ASSIGN(agent->uplink_, uplink::Uplink::start(std::move(options), *agent->spool_));
 
-  const std::string boot_id = agent->boot_id_ = new_boot_id();
   agent->processes_ = std::make_unique<identity::ProcessTable>();
   agent->directory_ = std::make_unique<TableDirectory>(*agent->processes_);
   agent->builder_ = std::make_unique<BatchBuilder>(
@@ -196,6 +211,26 @@ Result<std::unique_ptr<Agent>> Agent::open(const AgentConfig& config) {
   return agent;
 }
 
+// Where a catalog can be read, plans can be had.
+void Agent::begin_explaining() {
+  std::vector<std::pair<std::string, catalog::CatalogSource>> sources;
+  for (const AgentConfig::Database& database : config_.databases)
+    if (database.catalog) sources.emplace_back(database.name, catalog_source(*database.catalog));
+  if (sources.empty()) return;
+  explainer_ = std::make_unique<catalog::Explainer>(std::move(sources));
+  holds_->set_explainer([this](const v1::HoldRequest& request) {
+    std::optional<std::string> search_path;
+    if (!request.search_path_unknown()) search_path = request.search_path();
+    explainer_->ask({.label = request.database_label(),
+                     .database = request.database(),
+                     .search_path = std::move(search_path),
+                     .text = request.text()},
+                    [holds = holds_.get(), id = request.id()](catalog::Plan plan) {
+                      holds->add_plan(id, std::move(plan.text), plan.rows);
+                    });
+  });
+}
+
 Agent::~Agent() = default;
 
 Counters Agent::counters(const LiveSource& live) const {
@@ -204,6 +239,7 @@ Counters Agent::counters(const LiveSource& live) const {
   add(counters, processes_->counters());
   add(counters, spool_->counters(), uplink_->status());
   if (inline_path_) counters.merge(inline_path_->counters());
+  if (inline_path_) add(counters, *holds_);
   if (!examiner_->is_idle()) add(counters, examiner_->counters());
   if (!catalogs_->empty()) {
     const std::vector<catalog::CatalogStatus> catalogs = catalogs_->status();
@@ -411,7 +447,8 @@ Status Agent::open_inline_path(const LiveSource& live) {
                               .wake = [fd = wake_.get()] {
                                 const uint64_t one = 1;
                                 [[maybe_unused]] const ssize_t written = ::write(fd, &one, sizeof one);
-                              }};
+                              },
+                              .holds = holds_.get()};
   if (policy_keeper_) {
     options.policy = policy_keeper_->policy();
     options.rules_state = examiner_->export_state();

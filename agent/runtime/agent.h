@@ -10,12 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "agent/catalog/explainer.h"
 #include "agent/config/agent_config.h"
 #include "agent/identity/process_table.h"
 #include "agent/judge/examiner.h"
 #include "agent/runtime/batch_builder.h"
 #include "agent/runtime/catalog_book.h"
 #include "agent/runtime/cost_meter.h"
+#include "agent/runtime/hold_book.h"
 #include "agent/runtime/inline_path.h"
 #include "agent/runtime/policy_keeper.h"
 #include "agent/runtime/publisher.h"
@@ -86,6 +88,7 @@ class Agent {
 
  private:
   Agent() = default;
+  void begin_explaining();
   Counters counters(const LiveSource& live) const;
   void report_status(std::string_view phase, const LiveSource& live, uint64_t now_ns);
   void survey_sockets(const LiveSource& live, uint64_t now_ns);
@@ -107,6 +110,8 @@ class Agent {
   AgentConfig config_;
   std::string kernel_, boot_id_;
   std::unique_ptr<spool::Spool> spool_;
+  std::unique_ptr<HoldBook> holds_;  // uplink_ and the inline paths use it
+  std::unique_ptr<catalog::Explainer> explainer_;  // asked by holds_, whom it answers; null: no database has a catalog
   std::unique_ptr<uplink::Uplink> uplink_;
   std::unique_ptr<identity::ProcessTable> processes_;
   std::unique_ptr<TableDirectory> directory_;

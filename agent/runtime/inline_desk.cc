@@ -4,10 +4,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 #include "agent/runtime/endpoints.h"
+#include "agent/runtime/session_holds.h"
 #include "common/clock.h"
 
 namespace gatehouse::runtime {
@@ -38,7 +40,17 @@ bool is_of_this_host(const SocketOpened& opened) {
 class InlineDesk::Session final : public shim::SessionJudge {
  public:
   Session(InlineDesk& desk, const shim::Accepted& accepted)
-      : desk_(desk), subject_(false), socket_(accepted.opened.socket), resume_(accepted.resume) {
+      : desk_(desk),
+        subject_(false),
+        socket_(accepted.opened.socket),
+        resume_(accepted.resume),
+        notice_(accepted.notice),
+        holds_({.book = desk.options_.holds,
+                .records = &desk.queue_,
+                .socket = socket_,
+                .tell = [&desk, socket = socket_](const HoldAnswer& answer) {
+                  desk.post({.socket = socket, .answer = answer});
+                }}) {
     const SocketOpened& opened = accepted.opened;
     const AgentConfig::Database& database = *desk.options_.databases[accepted.gated];
     facts_.id = opened.socket;
@@ -70,6 +82,16 @@ class InlineDesk::Session final : public shim::SessionJudge {
   }
 
   shim::Ruling judge(const Activity& request, shim::Purpose purpose) override {
+    if (purpose == shim::Purpose::kRun && holds_.is_holding()) {
+      const judge::Subject asking = subject(judge::Subject::Enforcement::kInline);
+      if (auto ruling = holds_.resume(hold_context(asking), request, desk_.policy_, boottime_ns(), unix_ns())) {
+        if (ruling->kind != shim::Ruling::Kind::kRelease) return *std::move(ruling);
+        // What it shows is masked as of now, not as of when somebody was asked; it counts in no window once more.
+        const judge::Examined examined = desk_.examiner_.examine_request(
+            subject(judge::Subject::Enforcement::kInline), request, unix_ns(), false);
+        return release(request, purpose, examined);
+      }
+    }
     if (is_own_ || desk_.examiner_.is_idle()) return {};
     if (!is_introduced_) {
       is_awaited_ = true;
@@ -89,22 +111,32 @@ class InlineDesk::Session final : public shim::SessionJudge {
     const judge::Examined examined = desk_.examiner_.examine_request(
         subject(judge::Subject::Enforcement::kInline), request, unix_ns(), purpose == shim::Purpose::kRun);
     has_touched_masked_ = has_touched_masked_ || examined.touches_masked;
-    if (examined.decisive == nullptr && !examined.is_in_doubt) {
-      // What it defines is for itself alone until its transaction ends, and no catalog has it.
-      if (examined.changes_meaning && purpose == shim::Purpose::kRun) is_redefining_ = true;
-      shim::Ruling ruling{.changes_state = examined.changes_state};
-      if (examined.answer != nullptr)
-        ruling.guard = std::make_shared<ResultMasker>(
-            examined.answer, desk_.mask_keys_, desk_.queue_,
-            ResultMasker::Request{.socket = socket_, .offset = request.request_offset});
-      return ruling;
-    }
+    if (examined.decisive == nullptr && !examined.is_in_doubt) return release(request, purpose, examined);
+    if (examined.decisive != nullptr && examined.decisive->action == rules::Action::kHold)
+      return hold(request, purpose, examined);
     return refusal(examined);
   }
 
   [[nodiscard]] bool redacts() const override { return has_touched_masked_; }
   bool redact(postgres::ResponseTag tag, std::span<const std::byte> body, std::string& out) override {
     return hide_message(tag, body, out);
+  }
+
+  void on_cancel_key(std::span<const std::byte> key) override {
+    holds_.on_cancel_key({reinterpret_cast<const char*>(key.data()), key.size()});
+  }
+  [[nodiscard]] bool is_holding() const override { return holds_.is_holding(); }
+  void on_answer(const HoldAnswer& answer) {
+    if (!holds_.on_answer(answer, boottime_ns())) return;
+    const auto resume = resume_;  // the session may end within
+    resume();
+  }
+  void on_time(uint64_t now_ns) {
+    const SessionHolds::Due due = holds_.on_time(now_ns);
+    const auto resume = resume_;
+    const auto notice = notice_;
+    if (due.resumes) return resume();
+    if (!due.notice.empty()) notice(due.notice);
   }
 
   void on_activity(const Activity& activity) override {
@@ -140,6 +172,40 @@ class InlineDesk::Session final : public shim::SessionJudge {
     is_awaiting_catalog_ = false;
     resume_();
   }
+  shim::Ruling release(const Activity& request, shim::Purpose purpose, const judge::Examined& examined) {
+    // What it defines is for itself alone until its transaction ends, and no catalog has it.
+    if (examined.changes_meaning && purpose == shim::Purpose::kRun) is_redefining_ = true;
+    shim::Ruling ruling{.changes_state = examined.changes_state};
+    if (examined.answer != nullptr)
+      ruling.guard =
+          std::make_shared<ResultMasker>(examined.answer, desk_.mask_keys_, desk_.queue_,
+                                         ResultMasker::Request{.socket = socket_, .offset = request.request_offset});
+    return ruling;
+  }
+  HoldContext hold_context(const judge::Subject& subject) const {
+    return {.session = facts_,
+            .session_id = subject_.id,
+            .host = desk_.options_.host,
+            .state = subject_.memory.state(),
+            .actor = subject.actor};
+  }
+  // What is only prepared is asked for when it is to run, with its parameters.
+  shim::Ruling hold(const Activity& request, shim::Purpose purpose, const judge::Examined& examined) {
+    if (purpose == shim::Purpose::kPrepare) return release(request, purpose, examined);
+    const judge::FactsSummary none;
+    const judge::FactsSummary& facts =
+        request.kind == ActivityKind::kStatement ? desk_.examiner_.summary() : none;
+    const judge::Subject asking = subject(judge::Subject::Enforcement::kInline);
+    const shim::Ruling ruling = holds_.hold({.context = hold_context(asking),
+                                             .request = request,
+                                             .policy = desk_.policy_,
+                                             .findings = examined.findings,
+                                             .facts = facts,
+                                             .changes_state = examined.changes_state},
+                                            boottime_ns(), unix_ns());
+    if (ruling.kind == shim::Ruling::Kind::kWait) desk_.holding_.push_back(socket_);
+    return ruling.kind == shim::Ruling::Kind::kRelease ? release(request, purpose, examined) : ruling;
+  }
   // Rules about actors would find nothing.
   shim::Ruling stranger() {
     rule_ = kUnknownClientRule;
@@ -149,7 +215,6 @@ class InlineDesk::Session final : public shim::SessionJudge {
   }
   shim::Ruling refusal(const judge::Examined& examined) {
     const judge::Found* const found = examined.decisive;
-    const bool is_hold = found != nullptr && found->action == rules::Action::kHold;
     rule_ = found == nullptr ? kInDoubtRule : found->rule;
     sqlstate_ = found == nullptr ? "42501" : found->sqlstate;
     if (found == nullptr)
@@ -157,8 +222,7 @@ class InlineDesk::Session final : public shim::SessionJudge {
     else
       message_ = found->message.empty() ? "refused by rule " + rule_ : std::string(found->message);
     detail_ = "Gatehouse rule " + rule_ + ", session " + subject_.id + ".";
-    hint_ = is_hold ? "It needs an approval, which this version of Gatehouse cannot be asked for."
-                    : "Whoever keeps the rules of this host can tell why, and grant an exception.";
+    hint_ = "Whoever keeps the rules of this host can tell why, and grant an exception.";
     const bool is_end = found != nullptr && found->action == rules::Action::kTerminate;
     return {.kind = is_end ? shim::Ruling::Kind::kTerminate : shim::Ruling::Kind::kRefuse,
             .rule = rule_,
@@ -173,11 +237,13 @@ class InlineDesk::Session final : public shim::SessionJudge {
   SessionSubject subject_;
   SocketId socket_;
   std::function<void()> resume_;
+  std::function<void(std::string_view)> notice_;
   bool is_own_ = false, is_introduced_ = false, is_awaited_ = false, is_stranger_ = false;
   bool is_awaiting_catalog_ = false, is_catalog_old_ = false;
   bool is_redefining_ = false;  // its open transaction has changed what names mean
   bool has_touched_masked_ = false;  // something that it has asked for, or prepared, touches what a mask hides
   std::string rule_, sqlstate_, message_, detail_, hint_;  // of the latest refusal
+  SessionHolds holds_;
 };
 
 Result<std::unique_ptr<InlineDesk>> InlineDesk::open(Options options, CatalogBook* catalogs) {
@@ -243,10 +309,14 @@ void InlineDesk::on_mail() {
   for (Letter& letter : letters) {
     if (letter.socket == 0) {
       mask_keys_ = letter.policy == nullptr ? nullptr : derive_keys(*options_.mask_secret, *letter.policy);
+      policy_ = letter.policy;
       examiner_.set_policy(std::move(letter.policy));
       if (!letter.state.empty()) examiner_.import_state(letter.state);
     } else if (const auto found = sessions_.find(letter.socket); found != sessions_.end()) {
-      found->second->introduce(std::move(letter.actor));
+      if (letter.answer)
+        found->second->on_answer(*letter.answer);
+      else
+        found->second->introduce(std::move(letter.actor));
     }
   }
 }
@@ -274,11 +344,23 @@ void InlineDesk::note_change(const SessionFacts& facts, uint64_t now_ns) {
                       .give_up_ns = now_ns + kCatalogWaitNsMax});
 }
 
+bool InlineDesk::on_cancel(std::span<const std::byte> key) {
+  return options_.holds != nullptr &&
+         options_.holds->cancel({reinterpret_cast<const char*>(key.data()), key.size()});
+}
+
 void InlineDesk::on_turn(uint64_t now_boottime_ns) {
   if (!awaiting_.empty()) {
     const std::vector<SocketId> awaiting = std::exchange(awaiting_, {});
     for (const SocketId socket : awaiting)
       if (const auto found = sessions_.find(socket); found != sessions_.end()) found->second->on_catalog();
+  }
+  // One that goes on may hold the next at once, or end.
+  for (const SocketId socket : std::exchange(holding_, {})) {
+    if (const auto found = sessions_.find(socket); found != sessions_.end()) found->second->on_time(now_boottime_ns);
+    const auto left = sessions_.find(socket);
+    const bool is_listed = std::ranges::find(holding_, socket) != holding_.end();
+    if (left != sessions_.end() && left->second->is_holding() && !is_listed) holding_.push_back(socket);
   }
   if (now_boottime_ns < beaten_ns_ + kBeatEveryNs) return;
   beaten_ns_ = now_boottime_ns;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -15,6 +16,7 @@
 
 #include "agent/config/agent_config.h"
 #include "agent/judge/examiner.h"
+#include "agent/runtime/hold_book.h"
 #include "agent/runtime/result_masker.h"
 #include "agent/runtime/subjects.h"
 #include "agent/shim/record_queue.h"
@@ -41,6 +43,7 @@ class InlineDesk final : public shim::WorkerHost {
     std::shared_ptr<const mask::MasterKey> mask_secret;
     std::function<void(uint64_t)> beat;  // the worker lives; with the time
     std::function<void()> wake;          // the other thread has something to do
+    HoldBook* holds = nullptr;           // outlives it; null: nothing can be held
   };
   static Result<std::unique_ptr<InlineDesk>> open(Options options, CatalogBook* catalogs);
   ~InlineDesk() override;
@@ -57,6 +60,7 @@ class InlineDesk final : public shim::WorkerHost {
   [[nodiscard]] bool is_congested() const override { return queue_.is_congested(); }
   [[nodiscard]] int mail_fd() const override { return mail_.get(); }
   void on_mail() override;
+  bool on_cancel(std::span<const std::byte> key) override;
   void on_turn(uint64_t now_boottime_ns) override;
 
  private:
@@ -66,6 +70,7 @@ class InlineDesk final : public shim::WorkerHost {
     std::shared_ptr<const judge::ActorRecord> actor{};
     std::shared_ptr<const rules::Policy> policy{};
     std::string state{};
+    std::optional<HoldAnswer> answer{};
   };
   // What a database's names mean was changed by a statement that was let through: who is judged by its catalog waits
   // until that has been read again, or `give_up_ns`, from when on nothing is known of it until it has.
@@ -89,6 +94,8 @@ class InlineDesk final : public shim::WorkerHost {
   std::unordered_map<SocketId, Session*> sessions_;
   std::vector<Change> changes_;
   std::vector<SocketId> awaiting_;  // a catalog
+  std::shared_ptr<const rules::Policy> policy_;
+  std::vector<SocketId> holding_;  // sessions that hold something
   uint64_t beaten_ns_ = 0;
 
   std::mutex mutex_;

@@ -246,7 +246,8 @@ Result<std::unique_ptr<InlinePath>> InlinePath::open(Options options, CatalogBoo
                            .own_pid = static_cast<uint32_t>(::getpid()),
                            .mask_secret = std::make_shared<const mask::MasterKey>(std::move(mask_secret)),
                            .beat = [raw = state->redirect.get()](uint64_t now_ns) { raw->beat(now_ns); },
-                           .wake = options.wake};
+                           .wake = options.wake,
+                           .holds = options.holds};
   for (const GatedPlace& place : places) desk.databases.push_back(place.database);
   GH_ASSIGN(state->desk, InlineDesk::open(std::move(desk), catalogs));
   if (options.policy != nullptr) state->desk->set_policy(options.policy, options.rules_state);

@@ -17,6 +17,7 @@
 #include "agent/config/agent_config.h"
 #include "agent/identity/process_table.h"
 #include "agent/runtime/catalog_book.h"
+#include "agent/runtime/hold_book.h"
 #include "agent/runtime/subjects.h"
 #include "agent/stream/gate_maps.h"
 #include "agent/stream/records.h"
@@ -37,6 +38,7 @@ class InlinePath {
     std::string rules_state;                      // as Examiner::export_state()
     GateMaps maps{};                              // KernelSource::begin_gate()
     std::function<void()> wake;                   // the caller's thread is to call turn() soon; any thread
+    HoldBook* holds = nullptr;                    // as InlineDesk
   };
   // Clients are led to the worker from now on. `catalogs` outlives it; may be null.
   static Result<std::unique_ptr<InlinePath>> open(Options options, CatalogBook* catalogs);

@@ -171,6 +171,10 @@ Ending PublishCall::end() {
   return ending_of(state_->stream->Finish());
 }
 
+std::shared_ptr<grpc::Channel> PublishCall::channel() const {
+  return state_->channel;
+}
+
 void PublishCall::cancel() {
   state_->context.TryCancel();
 }

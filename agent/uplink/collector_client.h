@@ -14,6 +14,10 @@
 #include "agent/uplink/agent_identity.h"
 #include "common/result.h"
 
+namespace grpc {
+class Channel;
+}
+
 namespace gatehouse::uplink {
 
 // How a call or a stream ended.
@@ -53,6 +57,8 @@ class PublishCall {
   bool send(spool::SealedBatch batch);
   // Closes this side and waits for the other. After cancel() it does not take long.
   Ending end();
+  // For other streams of the same connection.
+  [[nodiscard]] std::shared_ptr<grpc::Channel> channel() const;
   // Makes everything above return soon. Any thread.
   void cancel();
 

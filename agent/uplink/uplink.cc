@@ -222,7 +222,11 @@ Ending Uplink::State::publish() {
     if (is_stopping) its_call.cancel();
   }
   its_call.open();
+  auto approvals = options.approvals == nullptr
+                       ? nullptr
+                       : std::make_unique<ApprovalsCall>(its_call.channel(), *options.approvals);
   pump(its_call);
+  approvals.reset();
   Ending ending = its_call.end();
   const std::lock_guard lock(mutex);
   call = nullptr;

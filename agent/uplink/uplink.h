@@ -11,6 +11,7 @@
 #include <string>
 
 #include "agent/spool/spool.h"
+#include "agent/uplink/approvals_call.h"
 #include "common/result.h"
 
 namespace gatehouse::uplink {
@@ -41,6 +42,8 @@ class Uplink {
     std::chrono::milliseconds backoff_min{200};
     std::chrono::milliseconds backoff_max{15'000};
     std::chrono::milliseconds connect_timeout{5'000};
+    // Who holds statements, and asks on a stream beside; null: nobody. Outlives the uplink.
+    ApprovalsPort* approvals = nullptr;
   };
 
   // Makes the agent's key and id if need be, and tries to enrol if it is not enrolled. A collector that cannot be
