@@ -8,6 +8,10 @@
 #include <memory>
 #include <vector>
 
+#include "collector/approvals/approval_desk.h"
+#include "collector/approvals/approvals_service.h"
+#include "collector/approvals/webhooks.h"
+#include "collector/approvals_record.h"
 #include "collector/ingest/ingest_service.h"
 #include "collector/ingest/installation.h"
 #include "collector/ingest/peer.h"
@@ -16,6 +20,7 @@
 #include "collector/pipeline_sink.h"
 #include "collector/query/query_service.h"
 #include "collector/store/pipeline.h"
+#include "common/clock.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/version.h"
@@ -81,6 +86,38 @@ query::QueryService::Options query_options(const ingest::TokenStore& tokens) {
           }};
 }
 
+Result<approvals::Webhooks::Options> webhook_options(const CollectorConfig& config) {
+  constexpr size_t kSecretBytesMin = 16, kSecretBytesMax = 4096;
+  approvals::Webhooks::Options options{.folder = config.collector.state_dir + "/approvals/webhooks", .hooks = {}};
+  for (const CollectorConfig::Webhook& webhook : config.approvals.webhooks) {
+    auto secret = read_file(webhook.secret_file, kSecretBytesMax);
+    if (!secret) return Error::configuration("approvals.webhooks: " + secret.error().message());
+    while (!secret->empty() && (secret->back() == '\n' || secret->back() == '\r')) secret->pop_back();
+    if (secret->size() < kSecretBytesMin)
+      return Error::configuration("approvals.webhooks: " + webhook.secret_file + " has fewer than 16 bytes");
+    const auto format = webhook.format == "slack"   ? approvals::WebhookFormat::kSlack
+                        : webhook.format == "teams" ? approvals::WebhookFormat::kTeams
+                                                    : approvals::WebhookFormat::kJson;
+    options.hooks.push_back({.url = webhook.url, .secret = *secret, .format = format, .events = webhook.events});
+  }
+  return options;
+}
+
+approvals::Reviewers reviewers_of(const CollectorConfig& config) {
+  std::vector<approvals::Reviewer> reviewers;
+  for (const CollectorConfig::Reviewer& reviewer : config.approvals.reviewers)
+    reviewers.push_back({.name = reviewer.name, .groups = reviewer.groups, .logins = reviewer.logins});
+  return {std::move(reviewers), config.approvals.break_glass};
+}
+
+approvals::ApprovalsService::Who certificate_of(pki::Role role) {
+  return [role](const grpc::AuthContext& context) -> std::optional<std::string> {
+    const auto subject = ingest::peer_subject(context);
+    if (!subject || subject->role != role) return std::nullopt;
+    return subject->id;
+  };
+}
+
 void log_end(const ingest::IngestService::Counters& counters) {
   uint64_t refused = counters.conflicts;
   for (const uint64_t count : counters.refused) refused += count;
@@ -113,21 +150,45 @@ Status run_collector(const CollectorConfig& config) {
   PipelineSink sink(*pipeline);
   ingest::IngestService ingest_service(sink, tokens, installation->authority);
   query::QueryService query_service(*pipeline, query_options(tokens));
-  GH_ASSIGN(const std::unique_ptr<ingest::Server> server,
-            ingest::Server::start({.listen = config.collector.listen,
-                                   .identity = installation->server,
-                                   .authority_pem = installation->authority.certificate_pem(),
+  GH_ASSIGN(approvals::Webhooks::Options hooks, webhook_options(config));
+  GH_ASSIGN(const std::unique_ptr<approvals::Webhooks> webhooks, approvals::Webhooks::open(std::move(hooks)));
+  ApprovalsRecord record(sink, config.collector.name);
+  const auto presence = sink.connected(kCollectorAgent);
+  GH_ASSIGN(
+      std::unique_ptr<approvals::ApprovalDesk> desk,
+      approvals::ApprovalDesk::open(
+          {.folder = state_dir + "/approvals",
+           .reviewers = reviewers_of(config),
+           .record = [&](const std::string& log_id, uint64_t first_sequence,
+                         std::span<const v1::Event> events) { return record.append(log_id, first_sequence, events); },
+           .tell = [&](std::string_view event, const v1::ApprovalView& view) { webhooks->tell(event, view); },
+           .now_ns = unix_ns}));
+  approvals::ApprovalsService approvals_service(*desk, certificate_of(pki::Role::kAgent),
+                                                certificate_of(pki::Role::kOperator));
+  GH_ASSIGN(
+      const std::unique_ptr<ingest::Server> server,
+      ingest::Server::start({.listen = config.collector.listen,
+                             .identity = installation->server,
+                             .authority_pem = installation->authority.certificate_pem(),
 
-                                   .services = {&ingest_service.service(), &query_service}}));
+                             .services = {&ingest_service.service(), &query_service, &approvals_service.service()}}));
   log::info(kComponent, "listening",
             {{"address", config.collector.listen.host}, {"port", server->port()}, {"version", kVersion}});
 
   log::info(kComponent, "stopping", {{"signal", signals.wait()}});
   ingest_service.stop();
+  approvals_service.stop();
   server->stop(kStopDeadline);
+  desk.reset();
   log_end(ingest_service.counters());
   pipeline->close();
   return {};
+}
+
+Status create_operator(const CollectorConfig& config, const std::string& name, const std::string& folder) {
+  if (!pki::is_valid_id(name))
+    return Error::configuration("operator " + name + ": a name is 1 to 64 of a-z, 0-9, '.', '_' and '-'");
+  return ingest::Installation::create_operator(config.collector.state_dir, name, folder);
 }
 
 Result<std::string> create_token(const CollectorConfig& config, std::chrono::milliseconds valid) {

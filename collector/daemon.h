@@ -14,6 +14,10 @@ namespace gatehouse {
 // To be called before the process has threads.
 Status run_collector(const CollectorConfig& config);
 
+// Makes a certificate for an operator of that name, in the folder that is to be his: ca.pem, cert.pem, key.pem. The
+// folder must not have one.
+Status create_operator(const CollectorConfig& config, const std::string& name, const std::string& folder);
+
 // A one-time enrolment token of the collector whose state this is, running or not.
 Result<std::string> create_token(const CollectorConfig& config, std::chrono::milliseconds valid);
 

@@ -19,6 +19,7 @@ constexpr const char* kConfigDefault = "/etc/gatehouse/collector.yaml";
 struct Arguments {
   std::string config = kConfigDefault;
   std::string valid = "1h";
+  std::string operator_name, folder;
   bool check_config = false;
 };
 
@@ -37,7 +38,15 @@ int print_token(const CollectorConfig& config, const std::string& valid) {
   return 0;
 }
 
-int run(const Arguments& arguments, bool is_token) {
+int make_operator(const CollectorConfig& config, const Arguments& arguments) {
+  const Status made = create_operator(config, arguments.operator_name, arguments.folder);
+  if (!made) return fail(made.error());
+  std::printf("%s: for %s, with `gatehouse --credentials %s`\n", arguments.folder.c_str(),
+              arguments.operator_name.c_str(), arguments.folder.c_str());
+  return 0;
+}
+
+int run(const Arguments& arguments, bool is_token, bool is_operator) {
   const auto config = load_collector_config(arguments.config);
   if (!config) return fail(config.error());
   if (arguments.check_config) {
@@ -45,6 +54,7 @@ int run(const Arguments& arguments, bool is_token) {
     return 0;
   }
   if (is_token) return print_token(*config, arguments.valid);
+  if (is_operator) return make_operator(*config, arguments);
   log::set_level(config->log_level);
   const Status ended = run_collector(*config);
   return ended ? 0 : fail(ended.error());
@@ -67,11 +77,18 @@ int main(int argc, char** argv) {
   token->add_option("--valid", arguments.valid, "How long it may be used, at most 30d")
       ->type_name("DURATION")
       ->capture_default_str();
+  CLI::App* const operator_command = app.add_subcommand(
+      "operator", "Make a certificate for one more operator, in a folder to be handed to him (docs/enrolment.md)");
+  operator_command->add_option("NAME", arguments.operator_name, "Who it is for: approvals and the record call him so")
+      ->required();
+  operator_command->add_option("--folder", arguments.folder, "Where it goes; made if it is not there")
+      ->type_name("FOLDER")
+      ->required();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
     return code == 0 ? 0 : kExitConfiguration;
   }
-  return run(arguments, token->parsed());
+  return run(arguments, token->parsed(), operator_command->parsed());
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "collector/config/collector_config.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -20,6 +21,20 @@ std::optional<std::string> check_hostname(std::string_view value) {
   constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.:";
   if (value.find_first_not_of(kAllowed) == std::string_view::npos) return std::nullopt;
   return "a host name or an IP address";
+}
+
+std::optional<std::string> check_webhook_url(std::string_view value) {
+  if (value.starts_with("https://") && value.size() > 8) return std::nullopt;
+  for (const std::string_view local : {"http://127.0.0.1", "http://localhost", "http://[::1]"})
+    if (value.starts_with(local) && (value.size() == local.size() || value[local.size()] == ':' ||
+                                     value[local.size()] == '/'))
+      return std::nullopt;
+  return "an address that begins with https://, or http:// of this host itself";
+}
+
+std::optional<std::string> check_webhook_event(std::string_view value) {
+  if (value == "asked" || value == "decided" || value == "expired") return std::nullopt;
+  return "one of asked, decided, expired";
 }
 
 constexpr std::array kSchema{
@@ -99,6 +114,57 @@ constexpr std::array kSchema{
         .max = 256,
         .why = "Threads of one query or load. More answer sooner and take from the databases beside it."},
 
+    Key{.path = "approvals",
+        .type = Type::kSection,
+        .why = "Who decides on statements that rules hold; docs/approvals.md."},
+    Key{.path = "approvals.reviewers",
+        .type = Type::kSections,
+        .why = "Operators who may decide. Where there are none, every operator may, of rules that name no approvers."},
+    Key{.path = "approvals.reviewers[].name",
+        .required = true,
+        .min = 1,
+        .max = 64,
+        .why = "The name in the operator's certificate: `gatehouse-collector operator NAME` makes one.",
+        .check = config::expect_name},
+    Key{.path = "approvals.reviewers[].groups",
+        .type = Type::kTexts,
+        .min = 1,
+        .max = 128,
+        .why = "What rules call their `approvers`.",
+        .check = config::expect_name},
+    Key{.path = "approvals.reviewers[].logins",
+        .type = Type::kTexts,
+        .min = 1,
+        .max = 128,
+        .why = "Under which names the same person logs in to hosts and databases, if not by the same: nobody decides "
+               "what he asks for himself."},
+    Key{.path = "approvals.break_glass",
+        .type = Type::kTexts,
+        .min = 1,
+        .max = 128,
+        .why = "Groups that may approve alone, at once, and have to be looked at afterwards.",
+        .check = config::expect_name},
+    Key{.path = "approvals.webhooks", .type = Type::kSections, .why = "Services that are told of requests."},
+    Key{.path = "approvals.webhooks[].url",
+        .required = true,
+        .max = 2048,
+        .why = "Where to; https, or http to this host itself.",
+        .check = check_webhook_url},
+    Key{.path = "approvals.webhooks[].secret_file",
+        .required = true,
+        .why = "A file with the key that messages are signed with: 16 bytes or more, of this collector alone.",
+        .check = config::expect_absolute_path},
+    Key{.path = "approvals.webhooks[].format",
+        .type = Type::kChoice,
+        .fallback = "json",
+        .choices = "json|slack|teams",
+        .why = "Whose payload it is."},
+    Key{.path = "approvals.webhooks[].events",
+        .type = Type::kTexts,
+        .note = "all",
+        .why = "Of asked, decided, expired.",
+        .check = check_webhook_event},
+
     Key{.path = "log", .type = Type::kSection, .why = "Messages on standard error."},
     Key{.path = "log.level",
         .type = Type::kChoice,
@@ -106,6 +172,23 @@ constexpr std::array kSchema{
         .choices = config::kLogLevels,
         .why = "Lowest level written. No level ever writes SQL, parameters or credentials."},
 };
+
+// Each once; and who may break the glass is somebody.
+Status check_reviewers(const config::Settings& settings) {
+  std::vector<std::string> names;
+  std::vector<std::string> groups;
+  for (const config::Settings& reviewer : settings.sections("approvals.reviewers")) {
+    const std::string name = reviewer.text("name");
+    if (std::ranges::find(names, name) != names.end())
+      return reviewer.error_at("name", "expected another name: this one stands there already");
+    names.push_back(name);
+    for (std::string& group : reviewer.texts("groups")) groups.push_back(std::move(group));
+  }
+  for (const std::string& group : settings.texts("approvals.break_glass"))
+    if (std::ranges::find(groups, group) == groups.end())
+      return settings.error_at("approvals.break_glass", "expected groups that reviewers are in; nobody is in " + group);
+  return {};
+}
 
 CollectorConfig from_settings(const config::Settings& settings) {
   CollectorConfig config;
@@ -120,6 +203,16 @@ CollectorConfig from_settings(const config::Settings& settings) {
   config.retention.bytes_max = settings.bytes("retention.bytes_max");
   config.store.memory_bytes_max = settings.bytes("store.memory_limit");
   config.store.threads = settings.count("store.threads");
+  for (const config::Settings& reviewer : settings.sections("approvals.reviewers"))
+    config.approvals.reviewers.push_back({.name = reviewer.text("name"),
+                                          .groups = reviewer.texts("groups"),
+                                          .logins = reviewer.texts("logins")});
+  config.approvals.break_glass = settings.texts("approvals.break_glass");
+  for (const config::Settings& webhook : settings.sections("approvals.webhooks"))
+    config.approvals.webhooks.push_back({.url = webhook.text("url"),
+                                         .secret_file = webhook.text("secret_file"),
+                                         .format = webhook.text("format"),
+                                         .events = webhook.texts("events")});
   config.log_level = config::log_level(settings.text("log.level"));
   return config;
 }
@@ -132,11 +225,13 @@ std::span<const config::Key> collector_config_schema() {
 
 Result<CollectorConfig> parse_collector_config(std::string_view text, const std::string& file) {
   GH_ASSIGN(const config::Settings settings, config::Settings::parse(text, file, kSchema));
+  GH_TRY(check_reviewers(settings));
   return from_settings(settings);
 }
 
 Result<CollectorConfig> load_collector_config(const std::string& path) {
   GH_ASSIGN(const config::Settings settings, config::Settings::load(path, kSchema));
+  GH_TRY(check_reviewers(settings));
   return from_settings(settings);
 }
 
@@ -146,6 +241,9 @@ std::string describe(const CollectorConfig& config) {
   for (const std::string& name : config.collector.hostnames) text += " " + name;
   text += "\nstore duckdb, " + config::format_bytes(config.store.memory_bytes_max) + ", " +
           std::to_string(config.store.threads) + " threads\n";
+  text += "reviewers:";
+  for (const CollectorConfig::Reviewer& reviewer : config.approvals.reviewers) text += " " + reviewer.name;
+  text += config.approvals.reviewers.empty() ? " every operator\n" : "\n";
   return text;
 }
 

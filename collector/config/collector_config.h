@@ -40,6 +40,20 @@ struct CollectorConfig {
     uint64_t threads = 0;
   } store;
 
+  struct Reviewer {
+    std::string name;
+    std::vector<std::string> groups, logins;
+  };
+  struct Webhook {
+    std::string url, secret_file, format;
+    std::vector<std::string> events;
+  };
+  struct Approvals {
+    std::vector<Reviewer> reviewers;
+    std::vector<std::string> break_glass;  // groups
+    std::vector<Webhook> webhooks;
+  } approvals;
+
   log::Level log_level = log::Level::kInfo;
 };
 

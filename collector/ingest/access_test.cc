@@ -103,6 +103,9 @@ TEST(RequiredAccess, ByMethod) {
   EXPECT_EQ(required_access("/gatehouse.v1.Ingest/Enrol"), Access::kAnyone);
   EXPECT_EQ(required_access("/gatehouse.v1.Ingest/Publish"), Access::kAgent);
   EXPECT_EQ(required_access("/gatehouse.v1.Query/Agents"), Access::kOperator);
+  EXPECT_EQ(required_access("/gatehouse.v1.Approvals/Exchange"), Access::kAgent);
+  EXPECT_EQ(required_access("/gatehouse.v1.Approvals/Decide"), Access::kOperator);
+  EXPECT_EQ(required_access("/gatehouse.v1.Approvals/ExchangeX"), Access::kOperator);
   EXPECT_EQ(required_access("/anything"), Access::kOperator);
   EXPECT_EQ(required_access(""), Access::kOperator);
 }

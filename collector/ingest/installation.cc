@@ -81,6 +81,16 @@ Result<pki::Authority> Installation::load_authority(const std::string& state_dir
       .context(state_dir + "/ca");
 }
 
+Status Installation::create_operator(const std::string& state_dir, const std::string& name, const std::string& folder) {
+  auto authority = load_authority(state_dir);
+  if (!authority)
+    return Error::configuration(authority.error().message() +
+                                "; start the collector once, or run this as the user that it runs as");
+  if (exists(folder + "/key.pem")) return Error::configuration(folder + " has a key already: give another folder");
+  GH_ASSIGN(const pki::Identity made, authority->issue_client({.role = pki::Role::kOperator, .id = name}));
+  return save_operator(folder, *authority, made);
+}
+
 Result<Installation> Installation::open(const std::string& state_dir, const std::string& collector_name,
                                         std::span<const std::string> names) {
   const std::string authority_folder = state_dir + "/ca";

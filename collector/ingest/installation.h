@@ -24,6 +24,8 @@ struct Installation {
   static Result<Installation> open(const std::string& state_dir, const std::string& collector_name,
                                    std::span<const std::string> names);
   // The authority alone, for what only needs its fingerprint; an Error if there is none yet.
+  // The certificate of one more operator, in a folder of its own; refused where there is a key already.
+  static Status create_operator(const std::string& state_dir, const std::string& name, const std::string& folder);
   static Result<pki::Authority> load_authority(const std::string& state_dir);
 };
 

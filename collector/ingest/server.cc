@@ -21,6 +21,7 @@ namespace gatehouse::ingest {
 namespace {
 
 constexpr std::string_view kIngestPrefix = "/gatehouse.v1.Ingest/";
+constexpr std::string_view kApprovalsExchange = "/gatehouse.v1.Approvals/Exchange";
 
 class Gatekeeper final : public grpc::AuthMetadataProcessor {
  public:
@@ -78,6 +79,7 @@ Status try_bind(const config::Address& address) {
 }  // namespace
 
 Access required_access(std::string_view method) {
+  if (method == kApprovalsExchange) return Access::kAgent;
   if (!method.starts_with(kIngestPrefix)) return Access::kOperator;
   return method.substr(kIngestPrefix.size()) == "Enrol" ? Access::kAnyone : Access::kAgent;
 }

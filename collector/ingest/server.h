@@ -6,6 +6,7 @@
 //   -----------------|---------------------------------------------
 //   Ingest/Enrol     | anyone: a token or an agent's certificate is judged by the service
 //   Ingest/*         | an agent
+//   Approvals/Exchange | an agent
 //   everything else  | an operator
 #pragma once
 
