@@ -12,6 +12,7 @@
 #include "cli/safe_text.h"
 #include "common/file.h"
 #include "common/pki.h"
+#include "gatehouse/v1/approvals.grpc.pb.h"
 #include "gatehouse/v1/query.grpc.pb.h"
 
 namespace gatehouse::cli {
@@ -68,6 +69,8 @@ CallError error_of(const grpc::Status& status) {
       return {Kind::kRejected, message};
     case grpc::StatusCode::INVALID_ARGUMENT:
       return {Kind::kRequest, message};
+    case grpc::StatusCode::FAILED_PRECONDITION:
+      return {Kind::kRefused, message};
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return {Kind::kOther, "no answer within a minute"};
     case grpc::StatusCode::UNIMPLEMENTED:
@@ -97,7 +100,9 @@ Result<Credentials> load_credentials(const std::string& directory) {
 
 struct Client::State {
   State(const std::string& address, const Credentials& credentials)
-      : channel(make_channel(address, credentials)), stub(v1::Query::NewStub(channel)) {}
+      : channel(make_channel(address, credentials)),
+        stub(v1::Query::NewStub(channel)),
+        approvals(v1::Approvals::NewStub(channel)) {}
 
   // Makes `context` the call that cancel() ends.
   class Call {
@@ -178,6 +183,7 @@ struct Client::State {
   std::optional<uint64_t> kept_since_ns{};
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::Query::Stub> stub;
+  std::unique_ptr<v1::Approvals::Stub> approvals;
   std::mutex mutex{};
   grpc::ClientContext* current = nullptr;  // guarded by mutex
   bool cancelled = false;                  // guarded by mutex
@@ -231,6 +237,40 @@ CallResult<v1::AgentsResponse> Client::agents(const v1::AgentsRequest& request) 
 CallResult<v1::CreateTokenResponse> Client::create_token(const v1::CreateTokenRequest& request) {
   return state_->unary<v1::CreateTokenResponse>([&](grpc::ClientContext* context, v1::CreateTokenResponse* out) {
     return state_->stub->CreateToken(context, request, out);
+  });
+}
+
+namespace {
+
+// What the others take for a wrong certificate is here the answer to a question that was understood.
+grpc::Status as_refusal(const grpc::Status& status) {
+  switch (status.error_code()) {
+    case grpc::StatusCode::NOT_FOUND:
+    case grpc::StatusCode::PERMISSION_DENIED:
+    case grpc::StatusCode::FAILED_PRECONDITION:
+      return {grpc::StatusCode::FAILED_PRECONDITION, status.error_message()};
+    default:
+      return status;
+  }
+}
+
+}  // namespace
+
+CallResult<v1::ListApprovalsResponse> Client::list_approvals(const v1::ListApprovalsRequest& request) {
+  return state_->unary<v1::ListApprovalsResponse>([&](grpc::ClientContext* context, v1::ListApprovalsResponse* out) {
+    return state_->approvals->List(context, request, out);
+  });
+}
+
+CallResult<v1::ApprovalView> Client::show_approval(const v1::ShowApprovalRequest& request) {
+  return state_->unary<v1::ApprovalView>([&](grpc::ClientContext* context, v1::ApprovalView* out) {
+    return as_refusal(state_->approvals->Show(context, request, out));
+  });
+}
+
+CallResult<v1::ApprovalView> Client::decide_approval(const v1::DecideRequest& request) {
+  return state_->unary<v1::ApprovalView>([&](grpc::ClientContext* context, v1::ApprovalView* out) {
+    return as_refusal(state_->approvals->Decide(context, request, out));
   });
 }
 

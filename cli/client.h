@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common/result.h"
+#include "gatehouse/v1/approvals.pb.h"
 #include "gatehouse/v1/query.pb.h"
 
 namespace gatehouse::cli {
@@ -18,6 +19,7 @@ struct CallError {
     kUnreachable,  // no collector there, or it went away: trying again may help
     kRejected,     // one side does not accept the other's certificate
     kRequest,      // the collector does not accept the question
+    kRefused,      // of approvals: this operator may not, it is too late, or there is no such request
     kCancelled,    // cancel() was called
     kOther,
   };
@@ -65,6 +67,9 @@ class Client {
   CallResult<v1::TopResponse> top(const v1::TopRequest& request);
   CallResult<v1::AgentsResponse> agents(const v1::AgentsRequest& request);
   CallResult<v1::CreateTokenResponse> create_token(const v1::CreateTokenRequest& request);
+  CallResult<v1::ListApprovalsResponse> list_approvals(const v1::ListApprovalsRequest& request);
+  CallResult<v1::ApprovalView> show_approval(const v1::ShowApprovalRequest& request);
+  CallResult<v1::ApprovalView> decide_approval(const v1::DecideRequest& request);
 
   // Whether an answer so far was partial; known with the first row of an answer and at its end.
   [[nodiscard]] const std::optional<Partial>& partial() const;

@@ -7,7 +7,9 @@
 #include <mutex>
 #include <optional>
 
+#include "cli/approvals_render.h"
 #include "cli/backtest.h"
+#include "cli/claim.h"
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/json.h"
@@ -77,6 +79,9 @@ int fail(const CallError& error, const Options& options, const Surroundings& to)
     case CallError::Kind::kRequest:
       tell(to, "the collector does not accept this: " + error.message);
       return kExitUsage;
+    case CallError::Kind::kRefused:
+      tell(to, error.message);
+      return kExitRefused;
     case CallError::Kind::kCancelled:
       return kExitOk;
     case CallError::Kind::kOther:
@@ -363,6 +368,54 @@ int token_create(Client& client, const Options& options, const Surroundings& to)
   return kExitOk;
 }
 
+int list_approvals(Client& client, const Options& options, const Surroundings& to) {
+  v1::ListApprovalsRequest request;
+  request.set_all(options.all);
+  request.set_limit(options.limit);
+  const auto answer = client.list_approvals(request);
+  if (!answer) return fail(answer.error(), options, to);
+  if (options.json) {
+    for (const v1::ApprovalView& view : answer->approvals()) to.out.write(to_json(view));
+  } else if (answer->approvals().empty()) {
+    tell(to, options.all ? "there are no requests" : "nothing waits for an approval; --all shows what has");
+  } else {
+    to.out.write(render_approvals(*answer, to.style, to.now_ns));
+  }
+  to.out.flush();
+  return kExitOk;
+}
+
+int show_approval(Client& client, const Options& options, const Surroundings& to) {
+  v1::ShowApprovalRequest request;
+  request.set_id(options.request);
+  const auto answer = client.show_approval(request);
+  if (!answer) return fail(answer.error(), options, to);
+  to.out.write(options.json ? to_json(*answer) : render_approval(*answer, to.style, to.now_ns, options.full));
+  to.out.flush();
+  return kExitOk;
+}
+
+int decide_approval(Client& client, const Options& options, const Surroundings& to, v1::DecideVerb verb) {
+  v1::DecideRequest request;
+  request.set_id(options.request);
+  request.set_verb(verb);
+  request.set_reason(options.reason);
+  request.set_grant_ns(options.grant_seconds * 1'000'000'000);
+  request.set_grant_scope(options.scope);
+  request.set_break_glass(options.break_glass);
+  *request.mutable_claim() = own_claim();
+  const auto answer = client.decide_approval(request);
+  if (!answer) return fail(answer.error(), options, to);
+  if (options.json) {
+    to.out.write(to_json(*answer));
+    to.out.flush();
+    return kExitOk;
+  }
+  to.out.write(decided_words(*answer, verb == v1::DECIDE_VERB_REVIEW) + "\n");
+  to.out.flush();
+  return kExitOk;
+}
+
 int verify(const Options& options, const Surroundings& to) {
   const auto found = ledger::check_folder(options.folder);
   if (!found) {
@@ -456,6 +509,16 @@ int run(const Options& options, const Surroundings& to) {
       return agents(client, options, to);
     case Command::kTokenCreate:
       return token_create(client, options, to);
+    case Command::kApprovalsList:
+      return list_approvals(client, options, to);
+    case Command::kApprovalsShow:
+      return show_approval(client, options, to);
+    case Command::kApprovalsApprove:
+      return decide_approval(client, options, to, v1::DECIDE_VERB_APPROVE);
+    case Command::kApprovalsDeny:
+      return decide_approval(client, options, to, v1::DECIDE_VERB_DENY);
+    case Command::kApprovalsReview:
+      return decide_approval(client, options, to, v1::DECIDE_VERB_REVIEW);
     default:
       break;
   }

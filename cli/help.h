@@ -12,6 +12,7 @@ inline constexpr std::string_view kExitCodes =
     "  1   the collector cannot be reached, refused the certificate, or failed; a folder cannot be read\n"
     "  2   the command line or the filter is wrong; a caret shows where\n"
     "  3   verify found something wrong, or a case of rules test failed\n"
+    "  4   of approvals: you may not, it is too late, or there is no such request\n"
     "  78  configuration: credentials, environment variables or rule files cannot be used\n";
 
 inline constexpr std::string_view kProgram =
@@ -165,6 +166,58 @@ inline constexpr std::string_view kRulesFields =
     "Examples:\n"
     "  gatehouse rules fields\n"
     "  gatehouse rules fields --on disconnect --json | jq -r .name\n"
+    "\n";
+
+inline constexpr std::string_view kApprovals =
+    "A rule that says `then: hold` keeps a statement back until somebody agrees. docs/approvals.md tells who may.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse approvals list\n"
+    "  gatehouse approvals show 3f09c2d41b6a7e58\n"
+    "  gatehouse approvals approve 3f09 --reason 'as agreed in CHG-4711'\n"
+    "  gatehouse approvals deny 3f09 --reason 'use the staging database'\n"
+    "\n";
+
+inline constexpr std::string_view kApprovalsList =
+    "Oldest first. Those that were approved by breaking the glass stay until somebody has reviewed them.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse approvals list\n"
+    "  gatehouse approvals list --all --json | jq -r 'select(.needs_review) | .id'\n"
+    "\n";
+
+inline constexpr std::string_view kApprovalsShow =
+    "Characters that are invisible, turn the direction or pass for others are shown by their numbers. That it was\n"
+    "shown to a reviewer is recorded.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse approvals show 3f09\n"
+    "  gatehouse approvals show 3f09 --full\n"
+    "\n";
+
+inline constexpr std::string_view kApprovalsApprove =
+    "It runs once, as it is, when as many reviewers have approved as the rule asks for. With --for, the same\n"
+    "statement with any literals and parameters needs no approval until then. Exit code 4 if you may not, or it is\n"
+    "too late.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse approvals approve 3f09 --reason 'as agreed in CHG-4711'\n"
+    "  gatehouse approvals approve 3f09 --reason 'migration tonight' --for 30m --scope process\n"
+    "  gatehouse approvals approve 3f09 --reason 'outage INC-12, nobody else is awake' --break-glass\n"
+    "\n";
+
+inline constexpr std::string_view kApprovalsDeny =
+    "One reviewer is enough. The client gets the reason. Exit code 4 if you may not, or it is too late.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse approvals deny 3f09 --reason 'use the staging database'\n"
+    "\n";
+
+inline constexpr std::string_view kApprovalsReview =
+    "For another than who broke the glass. Exit code 4 if you may not, or there is nothing to review.\n"
+    "\n"
+    "Examples:\n"
+    "  gatehouse approvals review 3f09 --reason 'was right: see INC-12'\n"
     "\n";
 
 inline constexpr std::string_view kVersion =

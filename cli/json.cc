@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "cli/json_object.h"
 #include "cli/known.h"
 #include "cli/safe_text.h"
 #include "gatehouse/v1/query.pb.h"
@@ -16,31 +17,7 @@ namespace {
 using rules::FieldSpec;
 using rules::FieldType;
 
-// Members of one object level, separated by commas.
-class Object {
- public:
-  explicit Object(std::string& out) : out_(out) { out_ += '{'; }
-  void close() { out_ += '}'; }
-
-  std::string& key(std::string_view name) {
-    if (!first_) out_ += ',';
-    first_ = false;
-    append_json_string(out_, name);
-    return out_ += ':';
-  }
-  void text(std::string_view name, std::string_view value) {
-    if (!value.empty()) append_json_string(key(name), value);
-  }
-  void number(std::string_view name, uint64_t value) { key(name) += std::to_string(value); }
-  void flag(std::string_view name, bool value) { key(name) += value ? "true" : "false"; }
-  void time(std::string_view name, uint64_t unix_ns) {
-    if (unix_ns != 0) text(name, rules::format_timestamp_ns(unix_ns));
-  }
-
- private:
-  std::string& out_;
-  bool first_ = true;
-};
+using Object = JsonObject;
 
 // Fields of one object of the output: "actor.exe" and "actor.pid" of "actor"; of "" those without a dot.
 struct Group {

@@ -48,6 +48,14 @@ struct Raw {
   std::string sql{};
   std::vector<std::string> fields{};
   bool complete = false;
+  std::string request{};
+  std::string reason{};
+  bool all = false;
+  bool full = false;
+  std::string grant{};
+  std::string scope = "process";
+  bool break_glass = false;
+  uint32_t approvals_limit = kApprovalsRowsDefault;
 };
 
 std::string footer_of(std::string_view text) {
@@ -94,6 +102,11 @@ struct Commands {
   CLI::App* rules_explain;
   CLI::App* rules_fields;
   CLI::App* rules_backtest;
+  CLI::App* approvals_list;
+  CLI::App* approvals_show;
+  CLI::App* approvals_approve;
+  CLI::App* approvals_deny;
+  CLI::App* approvals_review;
   CLI::App* version;
 };
 
@@ -152,6 +165,44 @@ void declare_rules(CLI::App& app, Raw& raw, Commands& out) {
   add_on(*out.rules_fields);
 }
 
+void declare_approvals(CLI::App& app, Raw& raw, Commands& out) {
+  CLI::App* approvals =
+      add_command(app, "approvals", "Decide on statements that wait for somebody's word", help::kApprovals);
+  approvals->require_subcommand(1);
+  const auto add = [&](const char* name, const char* description, std::string_view footer) {
+    CLI::App* command = add_command(*approvals, name, description, footer);
+    command->add_option("id", raw.request, "The request, or the beginning of its id")->type_name("ID")->required();
+    return command;
+  };
+  const auto add_reason = [&](CLI::App& command) {
+    command.add_option("--reason", raw.reason, "Why: who asked reads it, and the record keeps it")
+        ->type_name("TEXT")
+        ->required();
+  };
+  out.approvals_list =
+      add_command(*approvals, "list", "List the requests that wait, and those to be reviewed", help::kApprovalsList);
+  out.approvals_list->add_flag("--all", raw.all, "Those that are over, too");
+  add_limit(*out.approvals_list, raw.approvals_limit, "At most so many, the newest");
+  out.approvals_show = add("show", "Show a request, with all that there is to know of it", help::kApprovalsShow);
+  out.approvals_show->add_flag("--full", raw.full, "All of its text, however long");
+  out.approvals_approve = add("approve", "Let it run", help::kApprovalsApprove);
+  add_reason(*out.approvals_approve);
+  out.approvals_approve
+      ->add_option("--for", raw.grant, "The same statement with any literals, too, for so long; at most 24h")
+      ->type_name("SPAN");
+  out.approvals_approve
+      ->add_option("--scope", raw.scope, "With --for: of this process, or of who is logged in behind it")
+      ->type_name("SCOPE")
+      ->check(CLI::IsMember({"process", "person"}))
+      ->capture_default_str();
+  out.approvals_approve->add_flag("--break-glass", raw.break_glass,
+                                  "Alone and at once, for those who may; it must be reviewed afterwards");
+  out.approvals_deny = add("deny", "Refuse it", help::kApprovalsDeny);
+  add_reason(*out.approvals_deny);
+  out.approvals_review = add("review", "Say that you have looked at one that broke the glass", help::kApprovalsReview);
+  add_reason(*out.approvals_review);
+}
+
 Commands declare(CLI::App& app, Raw& raw) {
   app.require_subcommand(1);
   app.fallthrough();
@@ -202,6 +253,7 @@ Commands declare(CLI::App& app, Raw& raw) {
       ->type_name("DIR")
       ->required();
 
+  declare_approvals(app, raw, out);
   out.fields = add_command(app, "fields", "List the fields that filters can name", help::kFields);
   declare_rules(app, raw, out);
   out.version = add_command(app, "version", "Print the version", help::kVersion);
@@ -304,6 +356,21 @@ std::optional<Answered> take_rest(Options& out, const Raw& raw, uint64_t now_ns)
   return std::nullopt;
 }
 
+std::optional<Answered> take_approvals(Options& out, const Raw& raw) {
+  out.request = raw.request;
+  out.reason = raw.reason;
+  out.all = raw.all;
+  out.full = raw.full;
+  out.break_glass = raw.break_glass;
+  if (raw.grant.empty()) return std::nullopt;
+  const auto span = parse_span(raw.grant);
+  if (!span || *span < kNsPerSecond)
+    return mistake("--for: `" + safe(raw.grant) + "` is no length of time: write 90s, 15m, 1h or 2d");
+  out.grant_seconds = *span / kNsPerSecond;
+  out.scope = raw.scope;
+  return std::nullopt;
+}
+
 void take_command(Options& out, const Raw& raw, const Commands& commands, uint64_t now_ns) {
   if (commands.tail->parsed()) out.command = Command::kTail;
   if (commands.agents->parsed()) {
@@ -318,6 +385,14 @@ void take_command(Options& out, const Raw& raw, const Commands& commands, uint64
   if (commands.rules_explain->parsed()) out.command = Command::kRulesExplain;
   if (commands.rules_fields->parsed()) out.command = Command::kRulesFields;
   if (commands.rules_backtest->parsed()) out.command = Command::kRulesBacktest;
+  if (commands.approvals_show->parsed()) out.command = Command::kApprovalsShow;
+  if (commands.approvals_approve->parsed()) out.command = Command::kApprovalsApprove;
+  if (commands.approvals_deny->parsed()) out.command = Command::kApprovalsDeny;
+  if (commands.approvals_review->parsed()) out.command = Command::kApprovalsReview;
+  if (commands.approvals_list->parsed()) {
+    out.command = Command::kApprovalsList;
+    out.limit = raw.approvals_limit;
+  }
   if (commands.query->parsed()) {
     out.command = Command::kQuery;
     out.limit = raw.query_limit;
@@ -387,6 +462,7 @@ tl::expected<Options, Answered> parse_options(std::vector<std::string> arguments
   Options out;
   if (auto answer = take_globals(out, raw, environment)) return tl::unexpected(std::move(*answer));
   if (auto answer = take_rest(out, raw, now_ns)) return tl::unexpected(std::move(*answer));
+  if (auto answer = take_approvals(out, raw)) return tl::unexpected(std::move(*answer));
   take_command(out, raw, commands, now_ns);
   return out;
 }

@@ -20,11 +20,13 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitEnvironment = 1;
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitDamaged = 3;
+inline constexpr int kExitRefused = 4;
 inline constexpr int kExitConfiguration = 78;
 
 inline constexpr uint32_t kQueryRowsDefault = 100;
 inline constexpr uint32_t kSessionRowsDefault = 1000;
 inline constexpr uint32_t kTopGroupsDefault = 20;
+inline constexpr uint32_t kApprovalsRowsDefault = 100;
 
 enum class Command : uint8_t {
   kQuery,
@@ -40,6 +42,11 @@ enum class Command : uint8_t {
   kRulesExplain,
   kRulesFields,
   kRulesBacktest,
+  kApprovalsList,
+  kApprovalsShow,
+  kApprovalsApprove,
+  kApprovalsDeny,
+  kApprovalsReview,
 };
 
 struct Options {
@@ -69,6 +76,15 @@ struct Options {
   std::string sql;
   std::vector<std::string> fields;  // "actor.exe=/usr/bin/psql"
   bool complete = false;            // every rule must have cases
+
+  // Of approvals.
+  std::string request;         // its id, or the beginning of it
+  std::string reason;
+  bool all = false;            // those that are over, too
+  bool full = false;           // the whole text
+  uint64_t grant_seconds = 0;  // 0: once
+  std::string scope;           // "process" or "person"
+  bool break_glass = false;
 };
 
 // The command line was answered already: help and version to standard output with kExitOk, mistakes to standard error.

@@ -7,7 +7,7 @@ _gatehouse_fields() {
 
 _gatehouse() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command='' word
-  local commands='tail query session top agents token verify fields rules version'
+  local commands='tail query session top agents approvals token verify fields rules version'
   local options='--help --collector --credentials --output --json --no-color --no-pager'
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     [[ " $commands " == *" $word "* ]] && command=$word && break
@@ -23,7 +23,8 @@ _gatehouse() {
       COMPREPLY=($(compgen -P "$done" -W "actor database session outcome rows what $(_gatehouse_fields)" -- "${current##*,}"))
       compopt -o nospace
       return ;;
-    --collector|--limit|--valid) return ;;
+    --scope) COMPREPLY=($(compgen -W 'process person' -- "$current")); return ;;
+    --collector|--limit|--valid|--reason|--for) return ;;
   esac
   if [[ $command == verify && $current != -* ]]; then
     COMPREPLY=($(compgen -d -- "$current"))
@@ -42,6 +43,13 @@ _gatehouse() {
         return
       fi
       options+=' --on --rule --sql --field --complete' ;;
+    approvals)
+      [[ $previous == approvals ]] && options+=' list show approve deny review'
+      if [[ $current != -* && $previous =~ ^(show|approve|deny|review)$ ]]; then
+        COMPREPLY=($(compgen -W "$(gatehouse approvals list --json 2>/dev/null | sed -n 's/^{"id":"\([^"]*\)".*/\1/p')" -- "$current"))
+        return
+      fi
+      options+=' --all --limit --full --reason --for --scope --break-glass' ;;
     token) options+=' --valid'; [[ $previous == token ]] && options+=' create' ;;
   esac
   if [[ $command =~ ^(tail|query|top)$ && $current != -* ]]; then
