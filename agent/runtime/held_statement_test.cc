@@ -4,9 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <map>
+
 #include "agent/runtime/hold_request.h"
 #include "agent/runtime/session_holds.h"
 #include "agent/sql/analyzer.h"
+#include "common/clock.h"
 #include "gatehouse/v1/event.pb.h"
 
 namespace gatehouse::runtime {
