@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -47,6 +48,7 @@ struct Findings {
     std::string database;
     Status status;
     bool is_closed = false, has_tls = false;
+    std::vector<runtime::LocatedEntry> at;
   };
   std::vector<Gate> gates;  // of databases in mode enforce
 };
@@ -192,6 +194,31 @@ void print_catalogs(const Findings& findings) {
   }
 }
 
+void print_place(const runtime::LocatedEntry& entry) {
+  for (const runtime::Located& located : entry.addresses)
+    std::printf("      %s is %s, %s\n", entry.entry.c_str(), to_text(located.address).c_str(),
+                located.is_here ? "on this host: its clients, from anywhere"
+                                : "on another host: its clients are the processes of this one");
+  if (!entry.error.empty()) std::printf("      %s: %s\n", entry.entry.c_str(), entry.error.c_str());
+}
+
+// Where the server of a gated database listens, besides: whoever comes there is not judged.
+std::vector<std::string> unnamed_addresses(const Findings& findings, const std::string& database) {
+  const auto& sockets = findings.sockets.sockets();
+  const auto is_its = [&](uint32_t pid) {
+    return std::ranges::any_of(sockets, [&](const v1::HostSocket& socket) {
+      return socket.listening() && socket.label() == database && socket.server().pid() == pid;
+    });
+  };
+  std::vector<std::string> addresses;
+  for (const v1::HostSocket& socket : sockets) {
+    const bool is_unnamed = socket.listening() && socket.label().starts_with("postgresql:");
+    if (is_unnamed && socket.server().pid() != 0 && is_its(socket.server().pid()))
+      addresses.push_back(socket.server().address());
+  }
+  return addresses;
+}
+
 void print_gates(const Findings& findings) {
   if (findings.gates.empty()) return;
   std::printf("\nDatabases in mode enforce, whose new connections are judged before they reach the server:\n");
@@ -202,6 +229,12 @@ void print_gates(const Findings& findings) {
         "      %s; while no agent runs, new connections %s\n",
         gate.has_tls ? "TLS with the configured certificate" : "clients that ask for TLS are told there is none",
         gate.is_closed ? "are refused" : "go to the server unjudged");
+    for (const runtime::LocatedEntry& entry : gate.at) print_place(entry);
+    for (const std::string& address : unnamed_addresses(findings, gate.database))
+      std::printf(
+          "      its server listens at %s, too, which `listen` does not name: who comes there is not judged, and is\n"
+          "      a finding (gatehouse.bypass)\n",
+          address.c_str());
   }
   const auto print_count = [&](const char* counter, const char* what) {
     const auto found = findings.agent->counters().find(counter);
@@ -270,6 +303,20 @@ void print_text(const AgentConfig& config, const Findings& findings) {
   if (findings.refusal) std::printf("\nWatching is possible, with the %s plane.\n", findings.plane_name.c_str());
 }
 
+std::string json_of(std::span<const runtime::LocatedEntry> entries) {
+  std::string out = "[";
+  for (const runtime::LocatedEntry& entry : entries) {
+    out += (out.size() > 1 ? "," : "") + ("{\"listen\":" + quoted(entry.entry)) + ",\"error\":" + quoted(entry.error) +
+           ",\"addresses\":[";
+    for (const runtime::Located& located : entry.addresses)
+      out += std::string(&located == &entry.addresses.front() ? "" : ",") +
+             "{\"address\":" + quoted(to_text(located.address)) +
+             ",\"here\":" + (located.is_here ? "true" : "false") + "}";
+    out += "]}";
+  }
+  return out + "]";
+}
+
 void print_json(const Findings& findings) {
   std::string out = "{\"version\":" + quoted(kVersion) + ",\"kernel\":" + quoted(findings.kernel) +
                     ",\"can_watch\":" + (findings.refusal ? "true" : "false") +
@@ -287,7 +334,8 @@ void print_json(const Findings& findings) {
   for (const Findings::Gate& gate : findings.gates)
     out += std::string(&gate == &findings.gates.front() ? "" : ",") + "{\"database\":" + quoted(gate.database) +
            ",\"possible\":" + (gate.status ? "true" : "false") +
-           ",\"error\":" + quoted(gate.status ? "" : gate.status.error().message()) + "}";
+           ",\"error\":" + quoted(gate.status ? "" : gate.status.error().message()) + ",\"at\":" + json_of(gate.at) +
+           "}";
   out += "],\"agent\":";
   if (findings.agent) {
     out += "{\"phase\":" + quoted(findings.agent->phase()) + ",\"plane\":" + quoted(findings.agent->plane()) +
@@ -332,12 +380,19 @@ Status print_doctor(const AgentConfig& config, bool as_json) {
   findings.requirements = capture::probe_requirements(findings.plane);
   look_for_sockets(config, findings);
   findings.catalogs = try_catalogs(config);
-  for (const AgentConfig::Database& database : config.databases)
-    if (database.gate)
-      findings.gates.push_back({.database = database.name,
-                                .status = runtime::InlinePath::check(database),
-                                .is_closed = database.gate->is_closed,
-                                .has_tls = !database.gate->certificate.empty()});
+  const runtime::Whereabouts whereabouts(config.databases, runtime::Whereabouts::of_host());
+  const std::vector<runtime::LocatedEntry> entries = whereabouts.entries();
+  for (const AgentConfig::Database& database : runtime::with_addresses(config.databases, entries)) {
+    if (!database.gate) continue;
+    Findings::Gate& gate = findings.gates.emplace_back();
+    gate = {.database = database.name,
+            .status = runtime::InlinePath::check(database, entries),
+            .is_closed = database.gate->is_closed,
+            .has_tls = !database.gate->certificate.empty(),
+            .at = {}};
+    std::ranges::copy_if(entries, std::back_inserter(gate.at),
+                         [&](const runtime::LocatedEntry& entry) { return entry.database == database.name; });
+  }
   as_json ? print_json(findings) : print_text(config, findings);
   std::fflush(stdout);
   return findings.refusal;

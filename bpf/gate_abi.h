@@ -76,13 +76,12 @@ enum gh_led_kind {
 /* What is known of a socket that connects to a place on another host. Of the socket: it goes with it. */
 struct gh_led {
 	struct gh_process opener; /* with the uid */
-	__u64 run;		  /* of the shim, as gh_run */
 	__u8 address[16];	  /* that was asked for */
 	__u16 port;		  /* the same; both in host order */
 	__u16 shim_port;
 	__u32 kind;
 };
-GH_SIZE(struct gh_led, 48);
+GH_SIZE(struct gh_led, 40);
 
 /* A Unix socket's address. Abstract: the first byte is 0, and `bytes` counts it. Else without the NUL at its end. */
 struct gh_path {
@@ -97,6 +96,16 @@ struct gh_path_entry {
 	__u32 kind;
 };
 GH_SIZE(struct gh_path_entry, 8);
+
+/* The same by its folder and its name there: what a relative path comes to, in whatever mount namespace or root. */
+struct gh_path_in {
+	__u64 folder_inode;
+	__u32 folder_device; /* as the kernel has it: major << 20 | minor */
+	__u32 bytes;
+	char name[GH_UNIX_PATH_BYTES_MAX];
+	__u32 unused;
+};
+GH_SIZE(struct gh_path_in, 128);
 
 /* A gated Unix path, and where its clients are led to. */
 struct gh_path_pair {

@@ -10,6 +10,7 @@
 char LICENSE[] SEC("license") = "GPL";
 
 #define ECONNREFUSED 111
+#define IPPROTO_MPTCP 262
 /* See linux/bpf.h of 6.7 and later; agent/shim/redirect.cc sets the type of the programs. */
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
 extern int bpf_sock_addr_set_sun_path(struct bpf_sock_addr_kern *context, const __u8 *path,
@@ -87,6 +88,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct gh_path_pair);
 } gh_path_pairs SEC(".maps");
+
+/* The gated Unix paths by folder: their indices. Written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, GH_PLACES_MAX);
+	__type(key, struct gh_path_in);
+	__type(value, __u32);
+} gh_paths_in SEC(".maps");
 
 /* enum gh_gate_counter. */
 struct {
@@ -224,7 +233,8 @@ static __always_inline __u16 far_listener(struct bpf_sock_addr *ctx, const struc
 	struct bpf_sock *listener;
 	bool is_ours;
 
-	if (ctx->sk->bound_dev_if) /* it cannot leave by any other way */
+	/* It cannot leave by any other way; or its connections are other sockets, which nobody could tell apart. */
+	if (ctx->sk->bound_dev_if || ctx->protocol != IPPROTO_TCP)
 		return 0;
 	if (port && place->is_v4) {
 		at.ipv4.daddr = bpf_htonl(0x7f000001);
@@ -256,7 +266,6 @@ static __always_inline bool note_led(struct bpf_sock_addr *ctx, const struct gh_
 	led->opener.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	led->opener.pid = task->tgid;
 	led->opener.uid = bpf_get_current_uid_gid();
-	led->run = gh_run;
 	__builtin_memcpy(led->address, place->address, sizeof(led->address));
 	led->port = place->port;
 	led->shim_port = shim_port;
@@ -271,7 +280,7 @@ static __always_inline enum gh_far_way far_way(struct bpf_sock_addr *ctx, const 
 {
 	const struct gh_place *place = bpf_map_lookup_elem(&gh_far_places, key);
 
-	if (!place || ctx->type != SOCK_STREAM || !ctx->sk)
+	if (!place || !ctx->sk || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP))
 		return FAR_DIRECT;
 	if (is_own(bpf_get_current_task_btf())) {
 		count(GH_GATE_PASSED);
@@ -456,7 +465,9 @@ static __always_inline bool read_path(struct gh_path *path, const struct bpf_soc
 
 		if (!name[i])
 			break;
-		if (after_slash && (name[i] == '/' || (name[i] == '.' && name[i + 1] == '/')))
+		if ((after_slash || !i) && name[i] == '.' && name[i + 1] == '/')
+			continue;
+		if ((after_slash || (i && !out)) && name[i] == '/')
 			continue;
 		if (i > 1 && name[i] == '/' && name[i - 1] == '.' && name[i - 2] == '/')
 			continue;
@@ -482,9 +493,23 @@ static __always_inline bool write_path(struct bpf_sock_addr_kern *context, struc
 	return !bpf_sock_addr_set_sun_path(context, (const __u8 *)path->name, bytes);
 }
 
+/* The place that a name without folders means where the process is; NULL: none. */
+static __always_inline __u32 *place_in_folder(const struct gh_path *path, struct task_struct *task)
+{
+	struct inode *folder = BPF_CORE_READ(task, fs, pwd.dentry, d_inode);
+	struct gh_path_in key = {};
+
+	__builtin_memcpy(key.name, path->name, sizeof(key.name));
+	key.bytes = path->bytes;
+	key.folder_inode = BPF_CORE_READ(folder, i_ino);
+	key.folder_device = BPF_CORE_READ(folder, i_sb, s_dev);
+	return bpf_map_lookup_elem(&gh_paths_in, &key);
+}
+
 /*
  * Attached to connect_unix. Why here: before the path is looked up. The same path means another file below another
- * root, and an abstract name another socket in another network namespace: those are left alone.
+ * root, and an abstract name another socket in another network namespace: those are left alone. A name without folders
+ * is a file of the process's own folder, which is the same one by whatever path it came there.
  */
 SEC("cgroup/connect4")
 int lead_unix(struct bpf_sock_addr *ctx)
@@ -494,27 +519,36 @@ int lead_unix(struct bpf_sock_addr *ctx)
 	struct gh_path path = {};
 	struct gh_path_entry *entry;
 	struct gh_path_pair *pair;
-	bool is_here;
-	__u32 index;
+	bool is_here, is_relative;
+	__u32 index, *found;
 
 	if (ctx->type != SOCK_STREAM || !read_path(&path, context))
 		return 1;
-	entry = bpf_map_lookup_elem(&gh_paths, &path);
-	if (!entry || entry->kind != GH_PATH_SERVER)
-		return 1;
-	index = entry->index;
+	is_relative = path.name[0] && path.name[0] != '/';
+	if (is_relative) {
+		found = place_in_folder(&path, task);
+		if (!found)
+			return 1;
+		index = *found;
+	} else {
+		entry = bpf_map_lookup_elem(&gh_paths, &path);
+		if (!entry || entry->kind != GH_PATH_SERVER)
+			return 1;
+		index = entry->index;
+	}
 	pair = bpf_map_lookup_elem(&gh_path_pairs, &index);
 	if (!pair)
 		return 1;
 	is_here = bpf_get_netns_cookie(ctx) == gh_netns_cookie;
-	if (path.name[0] ? (__u64)BPF_CORE_READ(task, fs, root.dentry) != gh_own_root : !is_here)
+	if (!path.name[0] ? !is_here : !is_relative && (__u64)BPF_CORE_READ(task, fs, root.dentry) != gh_own_root)
 		return 1;
 	if (is_own(task)) {
 		count(GH_GATE_PASSED);
 		return 1;
 	}
-	/* An abstract name of the shim's is known in its own namespace only. */
-	if (is_alive() && (pair->shim.name[0] || is_here) && write_path(context, &pair->shim)) {
+	/* An abstract name of the shim's is known in its own namespace only, and a path of its below its own root. */
+	if (is_alive() &&
+	    (pair->shim.name[0] ? (__u64)BPF_CORE_READ(task, fs, root.dentry) == gh_own_root : is_here) && write_path(context, &pair->shim)) {
 		count(GH_GATE_STEERED);
 		return 1;
 	}

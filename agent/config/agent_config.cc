@@ -23,7 +23,8 @@ constexpr uint64_t kTiB = 1ULL << 40;
 
 std::optional<std::string> check_listen(std::string_view value) {
   if (parse_listen_address(value)) return std::nullopt;
-  return "a port (5432), an address (127.0.0.1:5432, \"[::1]:5432\") or a socket (unix:/run/postgresql/.s.PGSQL.5432)";
+  return "a port (5432), an address (127.0.0.1:5432, \"[::1]:5432\", db.example.net:5432) or a socket "
+         "(unix:/run/postgresql/.s.PGSQL.5432)";
 }
 
 constexpr std::array kSchema{
@@ -85,7 +86,8 @@ constexpr std::array kSchema{
         .type = Type::kTexts,
         .required = true,
         .max = 128,
-        .why = "where it listens: ports, addresses, or sockets as `unix:/path`",
+        .why = "where it listens: ports of this host, addresses, host names (`db.example.net:5432`; looked up again from "
+               "time to time), or sockets as `unix:/path`",
         .check = check_listen},
     Key{.path = "databases[].labels",
         .type = Type::kLabels,
@@ -97,8 +99,9 @@ constexpr std::array kSchema{
         .fallback = "observe",
         .choices = "observe|enforce",
         .why =
-            "`observe`: watch and record. `enforce`: new connections to this database, which must be on this host, are "
-            "led through the agent, and what a rule blocks does not reach the server ([shim.md](shim.md))."},
+            "`observe`: watch and record. `enforce`: new connections to this database are led through the agent, and "
+            "what a rule blocks does not reach the server ([shim.md](shim.md)). Of a database on another host these "
+            "are the connections of this host's processes to an address under `listen`."},
     Key{.path = "databases[].on_shim_failure",
         .type = Type::kChoice,
         .fallback = "open",
@@ -272,6 +275,28 @@ constexpr std::array kSchema{
         .why = "Lowest level written. No level ever writes SQL, parameters or credentials."},
 };
 
+// As RFC 1123 has it, with the underscore that some use. What ends in a number would be an address.
+bool is_host_name(std::string_view text) {
+  constexpr size_t kNameBytesMax = 253, kLabelBytesMax = 63;
+  if (text.empty() || text.size() > kNameBytesMax) return false;
+  if (text.ends_with('.')) text.remove_suffix(1);
+  size_t label = 0;
+  bool is_number = true;
+  for (const char c : text) {
+    const bool is_digit = c >= '0' && c <= '9';
+    const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    if (c == '.') {
+      if (label == 0) return false;
+      label = 0;
+      is_number = true;
+      continue;
+    }
+    if ((!is_digit && !is_letter && c != '-') || (label == 0 && c == '-') || ++label > kLabelBytesMax) return false;
+    is_number = is_number && is_digit;
+  }
+  return label > 0 && !is_number;
+}
+
 // The message leaves out what is written: it may be the password.
 bool has_password(std::string_view connection) {
   std::string text;
@@ -374,23 +399,6 @@ Result<AgentConfig> from_settings(const config::Settings& settings) {
   return config;
 }
 
-std::string to_text(const ListenAddress& address) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  switch (address.kind) {
-    case ListenAddress::Kind::kPort:
-      return std::to_string(address.port);
-    case ListenAddress::Kind::kTcp4:
-      ::inet_ntop(AF_INET, address.address.data(), text.data(), text.size());
-      return std::string(text.data()) + ":" + std::to_string(address.port);
-    case ListenAddress::Kind::kTcp6:
-      ::inet_ntop(AF_INET6, address.address.data(), text.data(), text.size());
-      return "[" + std::string(text.data()) + "]:" + std::to_string(address.port);
-    case ListenAddress::Kind::kUnix:
-      break;
-  }
-  return "unix:" + address.path;
-}
-
 }  // namespace
 
 std::optional<ListenAddress> parse_listen_address(std::string_view text) {
@@ -412,8 +420,31 @@ std::optional<ListenAddress> parse_listen_address(std::string_view text) {
   listen.port = address->port;
   listen.kind = address->host.find(':') == std::string::npos ? ListenAddress::Kind::kTcp4 : ListenAddress::Kind::kTcp6;
   const int family = listen.kind == ListenAddress::Kind::kTcp4 ? AF_INET : AF_INET6;
-  if (::inet_pton(family, address->host.c_str(), listen.address.data()) != 1) return std::nullopt;
+  if (::inet_pton(family, address->host.c_str(), listen.address.data()) == 1) return listen;
+  if (!is_host_name(address->host)) return std::nullopt;
+  listen.kind = ListenAddress::Kind::kHost;
+  listen.address = {};
+  listen.host = address->host;
   return listen;
+}
+
+std::string to_text(const ListenAddress& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  switch (address.kind) {
+    case ListenAddress::Kind::kPort:
+      return std::to_string(address.port);
+    case ListenAddress::Kind::kTcp4:
+      ::inet_ntop(AF_INET, address.address.data(), text.data(), text.size());
+      return std::string(text.data()) + ":" + std::to_string(address.port);
+    case ListenAddress::Kind::kTcp6:
+      ::inet_ntop(AF_INET6, address.address.data(), text.data(), text.size());
+      return "[" + std::string(text.data()) + "]:" + std::to_string(address.port);
+    case ListenAddress::Kind::kHost:
+      return address.host + ":" + std::to_string(address.port);
+    case ListenAddress::Kind::kUnix:
+      break;
+  }
+  return "unix:" + address.path;
 }
 
 std::span<const config::Key> agent_config_schema() {

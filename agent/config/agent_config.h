@@ -26,16 +26,19 @@ struct ListenAddress {
     kTcp4,
     kTcp6,
     kUnix,
+    kHost,  // a name, which runtime/whereabouts.h puts addresses to
   };
   Kind kind = Kind::kPort;
   std::array<uint8_t, 16> address{};  // network order; the first 4 bytes for kTcp4
   uint16_t port = 0;
   std::string path;  // kUnix: absolute, or abstract with a leading '@'
+  std::string host;  // kHost
   bool operator==(const ListenAddress&) const = default;
 };
 
-// "5432", "127.0.0.1:5432", "[::1]:5432", "unix:/run/postgresql/.s.PGSQL.5432", "unix:@abstract".
+// "5432", "127.0.0.1:5432", "[::1]:5432", "db.example.net:5432", "unix:/run/postgresql/.s.PGSQL.5432", "unix:@abstract".
 std::optional<ListenAddress> parse_listen_address(std::string_view text);
+std::string to_text(const ListenAddress& address);
 
 struct AgentConfig {
   std::string file;  // that it was read from; empty: none

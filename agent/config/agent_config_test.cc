@@ -118,7 +118,7 @@ constexpr Case kWrong[] = {
     {"databases:\n- name: a\n  listen: [1]\n  catalog: {databases: [d]}\n",
      "agent.yaml:4:12: databases[0].catalog.connection: missing; where and as whom to connect"},
     {"databases:\n- name: a\n  listen: []\n", "agent.yaml:3:11: databases[0].listen: expected at least one value"},
-    {"databases:\n- name: a\n  listen: [db.example.org:5432]\n",
+    {"databases:\n- name: a\n  listen: [db_.example.300:5432]\n",
      "agent.yaml:3:12: databases[0].listen: expected a port (5432), an address"},
     {"databases:\n- name: a\n  engine: oracle\n",
      "agent.yaml:3:11: databases[0].engine: expected one of postgresql, found \"oracle\""},
@@ -174,10 +174,19 @@ TEST(AgentConfig, TokenFromEnvironmentGoesBeforeTheFile) {
 
 TEST(AgentConfig, ListenAddresses) {
   for (const std::string_view bad :
-       {"", "0", "65536", "unix:", "unix:relative", "127.0.0.1", "::1:5432", "1.2.3:5", "[fe80::1%eth0]:1"})
+       {"", "0", "65536", "unix:", "unix:relative", "127.0.0.1", "::1:5432", "1.2.3:5", "[fe80::1%eth0]:1", "db", "db:0", "db.:.5", "a..b:5", "-a:5", "a b:5",
+        "db.256:5", "db/x:5"})
     EXPECT_FALSE(parse_listen_address(bad).has_value()) << bad;
   EXPECT_FALSE(parse_listen_address("unix:/" + std::string(107, 'x')).has_value());
   EXPECT_EQ(parse_listen_address("unix:@pg")->path, "@pg");
+  for (const std::string_view name : {"db.example.net", "localhost", "10-0-0-5.db", "a_b", "db.example.net.", "5x"}) {
+    const auto listen = parse_listen_address(std::string(name) + ":5432");
+    ASSERT_TRUE(listen.has_value()) << name;
+    EXPECT_EQ(listen->kind, ListenAddress::Kind::kHost);
+    EXPECT_EQ(listen->host, name);
+    EXPECT_EQ(listen->port, 5432);
+    EXPECT_EQ(to_text(*listen), std::string(name) + ":5432");
+  }
 }
 
 }  // namespace

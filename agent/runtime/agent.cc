@@ -279,7 +279,7 @@ v1::HostSockets Agent::list_sockets(const LiveSource& live, uint64_t now_ns, siz
                          .watching = Watching::kRunning,
                          .shard = shard_.get(),
                          .ports = live.ports,
-                         .databases = config_.databases,
+                         .databases = located_,
                          .exe_of = exe_of,
                          .own_netns = own_network_namespace(),
                          .shim_pid = inline_path_ ? static_cast<uint32_t>(::getpid()) : 0,
@@ -436,7 +436,8 @@ Status Agent::open_inline_path(const LiveSource& live) {
     if (!wake_.valid()) return Error::system("eventfd");
     GH_TRY(live.wake_on(wake_.get()));
   }
-  InlinePath::Options options{.databases = config_.databases,
+  InlinePath::Options options{.databases = located_,
+                              .whereabouts = whereabouts_->entries(),
                               .agent_id = uplink_->agent_id(),
                               .boot_id = boot_id_,
                               .host = config::host_name(),
@@ -456,8 +457,46 @@ Status Agent::open_inline_path(const LiveSource& live) {
   GH_ASSIGN(inline_path_, InlinePath::open(std::move(options), catalogs_->empty() ? nullptr : catalogs_.get()));
   shard_->set_enforcement(
       [this](std::string_view label) { return inline_path_ ? inline_path_->enforced_since_ns(label) : 0; });
+  shard_->set_on_network([this](uint32_t pid) {
+    if (inline_path_) inline_path_->on_network(pid);
+  });
   log::info("shim", "enforcing: new connections are judged", {});
   return {};
+}
+
+void Agent::locate_databases() {
+  located_ = with_addresses(config_.databases, whereabouts_->entries());
+  shard_->set_listen(located_);
+  std::vector<AgentConfig::Database> enforced = located_;
+  std::erase_if(enforced, [](const AgentConfig::Database& database) { return !database.gate; });
+  servers_->set_databases(enforced);
+}
+
+// Leads clients as the configuration and the whereabouts now say.
+Status Agent::replace_inline_path(const LiveSource& live, uint64_t now_ns) {
+  std::unique_ptr<InlinePath> before = std::move(inline_path_);
+  const auto is_gated = [](const AgentConfig::Database& database) { return database.gate.has_value(); };
+  if (std::ranges::none_of(config_.databases, is_gated)) {
+    if (before) before->let_go();
+  } else if (Status status = open_inline_path(live); !status) {
+    inline_path_ = std::move(before);
+    return status;
+  } else if (before) {
+    // Both lead the same clients: there was no moment in which nobody did.
+    before->hand_over();
+  }
+  if (before) leaving_paths_.push_back(std::move(before));
+  report_status("databases", live, now_ns);
+  return {};
+}
+
+// Names may have got other addresses, and addresses another host.
+void Agent::mind_whereabouts(const LiveSource& live, uint64_t now_ns) {
+  if (!whereabouts_->take_change()) return;
+  locate_databases();
+  if (!inline_path_) return;
+  if (const Status status = replace_inline_path(live, now_ns); !status)
+    log::error("shim", "clients are led to where the databases were", {{"reason", status.error().message()}});
 }
 
 // Of the configuration, what is enforced may change while the agent runs.
@@ -477,22 +516,13 @@ void Agent::reload_databases(const LiveSource& live, uint64_t now_ns) {
     is_changed = true;
   }
   if (!is_changed) return;
-  std::unique_ptr<InlinePath> before = std::move(inline_path_);
-  const auto is_gated = [](const AgentConfig::Database& database) { return database.gate.has_value(); };
-  if (std::ranges::none_of(config_.databases, is_gated)) {
-    if (before) before->let_go();
-  } else if (const Status status = open_inline_path(live); !status) {
+  locate_databases();
+  if (const Status status = replace_inline_path(live, now_ns); !status) {
     // A configuration that does not work replaces none that does.
     log::error("shim", "what is enforced stays as it was", {{"reason", status.error().message()}});
     config_.databases = databases_before;
-    inline_path_ = std::move(before);
-    return;
-  } else if (before) {
-    // Both lead the same clients: there was no moment in which nobody did.
-    before->hand_over();
+    locate_databases();
   }
-  if (before) leaving_paths_.push_back(std::move(before));
-  report_status("databases", live, now_ns);
 }
 
 size_t Agent::turn_inline_paths(RecordSink& sink, bool is_complete) {
@@ -537,6 +567,18 @@ Status Agent::run(const LiveSource& live, RecordSink* also, Signals& signals) {
   std::unique_ptr<Tee> tee = also == nullptr ? nullptr : std::make_unique<Tee>(*also, *shard_);
   RecordSink& sink = tee ? static_cast<RecordSink&>(*tee) : *shard_;
   report_unwatched(boottime_ns());
+  servers_ = std::make_unique<ServerBook>(*processes_, ServerBook::Options{.list_sockets =
+                                                                               [&live] {
+                                                                                 auto found = live.list_sockets();
+                                                                                 return found ? std::move(*found)
+                                                                                              : std::vector<HostSocket>();
+                                                                               },
+                                                                           .own_netns = own_network_namespace()});
+  shard_->set_server_owner([this](const ProcessKey& server) -> const std::string& {
+    return servers_->database_of(server, boottime_ns());
+  });
+  whereabouts_ = std::make_unique<Whereabouts>(config_.databases, Whereabouts::of_host());
+  locate_databases();
   GH_TRY(open_inline_path(live).context("mode: enforce"));
   log::info("agent", "watching", {{"agent_id", uplink_->agent_id()}, {"plane", live.plane}});
   while (signals.stop == 0) {
@@ -549,6 +591,7 @@ Status Agent::run(const LiveSource& live, RecordSink* also, Signals& signals) {
     if (!is_inline_path_behind()) see_to(live);
     const uint64_t now_ns = boottime_ns();
     mind_policy(live, signals, now_ns);
+    mind_whereabouts(live, now_ns);
     housekeeping(live, now_ns);
     if (records < kRecordsPerTurnMax) {
       const auto pause_ms = static_cast<uint32_t>(config_.capture.poll_max.count());

@@ -21,6 +21,7 @@
 #include "agent/runtime/inline_path.h"
 #include "agent/runtime/policy_keeper.h"
 #include "agent/runtime/publisher.h"
+#include "agent/runtime/server_book.h"
 #include "agent/runtime/shard.h"
 #include "agent/runtime/socket_report.h"
 #include "agent/runtime/status_socket.h"
@@ -101,7 +102,10 @@ class Agent {
   void mind_policy(const LiveSource& live, Signals& signals, uint64_t now_ns);
   void housekeeping(const LiveSource& live, uint64_t now_ns);
   Status open_inline_path(const LiveSource& live);
+  Status replace_inline_path(const LiveSource& live, uint64_t now_ns);
   void reload_databases(const LiveSource& live, uint64_t now_ns);
+  void locate_databases();
+  void mind_whereabouts(const LiveSource& live, uint64_t now_ns);
   size_t turn_inline_paths(RecordSink& sink, bool is_complete);
   [[nodiscard]] bool is_inline_path_behind() const;
   void stop_inline_paths(const LiveSource& live, RecordSink& sink);
@@ -123,6 +127,9 @@ class Agent {
   std::unique_ptr<PolicyKeeper> policy_keeper_;  // null: no rules
   std::unique_ptr<Shard> shard_;
   UniqueFd wake_;                                           // of inline_path_'s other thread
+  std::unique_ptr<Whereabouts> whereabouts_;
+  std::unique_ptr<ServerBook> servers_;
+  std::vector<AgentConfig::Database> located_;              // config_.databases, with the addresses of their names
   std::unique_ptr<InlinePath> inline_path_;                 // null: no database is enforced
   std::vector<std::unique_ptr<InlinePath>> leaving_paths_;  // of configurations before this one: they have sessions yet
   bool is_restart_ = false;

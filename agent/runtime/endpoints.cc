@@ -19,6 +19,8 @@ bool matches(const ListenAddress& rule, Transport transport, const Endpoint& ser
   switch (rule.kind) {
     case ListenAddress::Kind::kUnix:
       return transport == Transport::kUnix && rule.path == server.path;
+    case ListenAddress::Kind::kHost:
+      return false;  // its addresses stand beside it
     case ListenAddress::Kind::kPort:
       return transport != Transport::kUnix && rule.port == server.port;
     case ListenAddress::Kind::kTcp6:

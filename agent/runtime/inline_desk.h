@@ -36,6 +36,7 @@ class InlineDesk final : public shim::WorkerHost {
  public:
   struct Options {
     std::vector<const AgentConfig::Database*> databases;  // by index of what the worker gates
+    std::vector<bool> is_far;                             // likewise: all clients of it are of this host
     std::string agent_id, boot_id, host;
     bool always_facts = false;
     TimeBase time{};

@@ -12,7 +12,9 @@
 #include <cstring>
 #include <utility>
 
+#include "agent/runtime/far_listeners.h"
 #include "agent/runtime/inline_desk.h"
+#include "agent/shim/networks.h"
 #include "agent/shim/redirect.h"
 #include "agent/shim/worker.h"
 #include "common/clock.h"
@@ -33,29 +35,6 @@ struct GatedPlace {
   UniqueFd listener;
   std::string shim_path;  // Unix sockets
 };
-
-// Nobody connects here by itself: the kernel leads clients of the gated place to it.
-Result<UniqueFd> listen_tcp(Transport transport) {
-  const int family = transport == Transport::kTcp4 ? AF_INET : AF_INET6;
-  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return Error::system("socket");
-  sockaddr_in6 v6{};
-  v6.sin6_family = AF_INET6;
-  v6.sin6_addr = in6addr_loopback;
-  sockaddr_in v4{};
-  v4.sin_family = AF_INET;
-  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  const int yes = 1;
-  // Who is accepted has the server's own port. Without this, which they inherit, a server that is started again could
-  // not have it as long as one of them is open, or waits for its last packets.
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  if (family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
-  const auto* const address =
-      family == AF_INET ? reinterpret_cast<const sockaddr*>(&v4) : reinterpret_cast<const sockaddr*>(&v6);
-  const socklen_t bytes = family == AF_INET ? sizeof v4 : sizeof v6;
-  if (::bind(fd.get(), address, bytes) != 0 || ::listen(fd.get(), kBacklog) != 0) return Error::system("listening");
-  return fd;
-}
 
 // An abstract name: it goes with the socket. Whoever connects to it without being led is judged all the same.
 Result<UniqueFd> listen_unix(const std::string& path) {
@@ -80,18 +59,30 @@ shim::Place place_of(const ListenAddress& listen, const AgentConfig::Gate& gate,
   return place;
 }
 
-Result<std::vector<GatedPlace>> make_places(std::span<const AgentConfig::Database> databases) {
+// Names of two databases may lead to one address: it is the first one's.
+bool is_taken(std::span<const GatedPlace> places, const shim::Place& wanted) {
+  return std::ranges::any_of(places, [&](const GatedPlace& other) {
+    return other.place.transport == wanted.transport && wanted.transport != Transport::kUnix &&
+           other.place.server.address == wanted.server.address && other.place.server.port == wanted.server.port;
+  });
+}
+
+Result<std::vector<GatedPlace>> make_places(std::span<const AgentConfig::Database> databases,
+                                            std::span<const LocatedEntry> whereabouts) {
   std::vector<GatedPlace> places;
   for (const AgentConfig::Database& database : databases) {
     if (!database.gate) continue;
     for (const ListenAddress& listen : database.listen) {
       using Kind = ListenAddress::Kind;
       const auto add = [&](Transport transport) -> Status {
+        shim::Place wanted = place_of(listen, *database.gate, transport);
+        if (is_taken(places, wanted)) return {};
+        wanted.is_far = is_elsewhere(listen, whereabouts);
         GatedPlace& place = places.emplace_back();
         place.database = &database;
-        place.place = place_of(listen, *database.gate, transport);
+        place.place = std::move(wanted);
         if (transport != Transport::kUnix) {
-          GH_ASSIGN(place.listener, listen_tcp(transport));
+          GH_ASSIGN(place.listener, shim::listen_on_loopback(transport));
           return {};
         }
         // Of the configuration before this one there may be sessions, and its listeners, yet.
@@ -115,6 +106,7 @@ shim::Gated gated_of(GatedPlace& place) {
   gated.transport = place.place.transport;
   gated.server = place.place.server;
   gated.path = place.place.path;
+  gated.is_far = place.place.is_far;
   gated.listener = place.listener.release();
   gated.certificate = gate.certificate;
   gated.key = gate.key;
@@ -140,7 +132,8 @@ struct InlinePath::State {
   size_t incomplete_turns = 0;  // in a row
   std::unique_ptr<shim::Redirect> redirect;
   std::unique_ptr<InlineDesk> desk;
-  std::unique_ptr<shim::Worker> worker;  // last: it uses the others
+  std::unique_ptr<shim::Worker> worker;  // it uses the others
+  std::unique_ptr<FarListeners> far_listeners;  // last: it uses worker and redirect; null: all places are of this host
   std::vector<Introduction> wanted;
   std::vector<SocketId> to_introduce;
 };
@@ -195,11 +188,12 @@ void InlinePath::hand_over() {
 
 void InlinePath::stop() {
   hand_over();
+  state_->far_listeners.reset();
   state_->worker.reset();
 }
 
-Status InlinePath::check(const AgentConfig::Database& database) {
-  GH_ASSIGN(std::vector<GatedPlace> places, make_places({&database, 1}));
+Status InlinePath::check(const AgentConfig::Database& database, std::span<const LocatedEntry> whereabouts) {
+  GH_ASSIGN(std::vector<GatedPlace> places, make_places({&database, 1}, whereabouts));
   shim::Redirect::Options redirect{.pin_folder = std::string(shim::Redirect::kPinFolder) + "-doctor"};
   for (GatedPlace& place : places) {
     redirect.places.push_back(place.place);
@@ -228,7 +222,7 @@ Result<std::unique_ptr<InlinePath>> InlinePath::open(Options options, CatalogBoo
   auto state = std::make_unique<State>();
   state->databases = std::move(options.databases);
   state->wake = options.wake;
-  GH_ASSIGN(std::vector<GatedPlace> places, make_places(state->databases));
+  GH_ASSIGN(std::vector<GatedPlace> places, make_places(state->databases, options.whereabouts));
   shim::Redirect::Options redirect;
   for (const GatedPlace& place : places) {
     redirect.places.push_back(place.place);
@@ -248,7 +242,10 @@ Result<std::unique_ptr<InlinePath>> InlinePath::open(Options options, CatalogBoo
                            .beat = [raw = state->redirect.get()](uint64_t now_ns) { raw->beat(now_ns); },
                            .wake = options.wake,
                            .holds = options.holds};
-  for (const GatedPlace& place : places) desk.databases.push_back(place.database);
+  for (const GatedPlace& place : places) {
+    desk.databases.push_back(place.database);
+    desk.is_far.push_back(place.place.is_far);
+  }
   GH_ASSIGN(state->desk, InlineDesk::open(std::move(desk), catalogs));
   if (options.policy != nullptr) state->desk->set_policy(options.policy, options.rules_state);
 
@@ -260,6 +257,11 @@ Result<std::unique_ptr<InlinePath>> InlinePath::open(Options options, CatalogBoo
   }
   for (shim::Gated& gated : worker.gated) gated.server.path = gated.path;
   GH_ASSIGN(state->worker, shim::Worker::start(std::move(worker), state->redirect.get(), *state->desk));
+  std::vector<FarListeners::Place> far;
+  for (size_t i = 0; i < places.size(); ++i)
+    if (places[i].place.is_far) far.push_back({.index = i, .transport = places[i].place.transport});
+  if (!far.empty())
+    state->far_listeners = std::make_unique<FarListeners>(std::move(far), *state->redirect, *state->worker);
   state->since_ns = boottime_ns();
   state->redirect->beat(state->since_ns);
   state->places = places.size();
@@ -311,6 +313,10 @@ void InlinePath::set_policy(std::shared_ptr<const rules::Policy> policy) {
   state_->desk->set_policy(std::move(policy), {});
 }
 
+void InlinePath::on_network(uint32_t pid) {
+  if (state_->far_listeners) state_->far_listeners->hint(pid);
+}
+
 std::map<std::string, uint64_t> InlinePath::counters() const {
   if (state_->worker == nullptr) return {};
   const shim::WorkerCounters& worker = state_->worker->counters();
@@ -332,6 +338,7 @@ std::map<std::string, uint64_t> InlinePath::counters() const {
       {"redirect_passed", redirect.passed},
       {"redirect_opened_direct", redirect.opened_direct},
       {"redirect_refused", redirect.refused},
+      {"redirect_networks", state_->far_listeners ? state_->far_listeners->networks() : 0},
   };
 }
 

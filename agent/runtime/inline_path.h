@@ -19,6 +19,7 @@
 #include "agent/runtime/catalog_book.h"
 #include "agent/runtime/hold_book.h"
 #include "agent/runtime/subjects.h"
+#include "agent/runtime/whereabouts.h"
 #include "agent/stream/gate_maps.h"
 #include "agent/stream/records.h"
 #include "common/result.h"
@@ -29,7 +30,8 @@ namespace gatehouse::runtime {
 class InlinePath {
  public:
   struct Options {
-    std::vector<AgentConfig::Database> databases;  // those without a gate are passed over
+    std::vector<AgentConfig::Database> databases;  // with_addresses(); those without a gate are passed over
+    std::vector<LocatedEntry> whereabouts;         // of them
     std::string agent_id, boot_id, host;
     bool always_facts = false;
     std::string mask_key;  // file of the secret that masks compute with; made if there is none
@@ -45,7 +47,7 @@ class InlinePath {
   ~InlinePath();  // as stop()
 
   // Whether open() would work for that database: its certificate, and this kernel's programs. Nobody is led anywhere.
-  static Status check(const AgentConfig::Database& database);
+  static Status check(const AgentConfig::Database& database, std::span<const LocatedEntry> whereabouts);
   // For an agent that enforces nothing: databases that one before it left closed are let go.
   static void open_closed();
 
@@ -70,6 +72,8 @@ class InlinePath {
   // More is known of processes than before.
   void on_processes_changed(std::span<const ProcessKey> changed);
   void set_policy(std::shared_ptr<const rules::Policy> policy);
+  // A process runs that may be in a network namespace not seen yet.
+  void on_network(uint32_t pid);
 
   // By name, as an agent publishes them.
   [[nodiscard]] std::map<std::string, uint64_t> counters() const;

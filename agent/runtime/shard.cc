@@ -35,6 +35,8 @@ std::shared_ptr<SessionEntry> make_entry(const SocketOpened& opened, std::span<c
   return entry;
 }
 
+constexpr std::string_view kBypass = "This connection reached a database in mode enforce without being judged.";
+
 // The names a session learns as it goes; they change rarely, so compare before copying.
 void learn(std::string& known, std::string_view now) {
   if (!now.empty() && known != now) known = now;
@@ -69,6 +71,8 @@ class Shard::Session final : public ConnectionObserver {
     const uint64_t since_ns = shard.enforced_since_ns_(entry_->facts.database_label);
     const bool is_own = shard.judging_ && shard.judging_->subjects.is_own(*entry_);
     is_bypass_ = since_ns != 0 && opened.time_ns > since_ns && !is_own;
+    is_unnamed_ = find_database(shard.databases_, opened.transport, opened.server) == nullptr && !is_own;
+    opened_ns_ = opened.time_ns;
   }
 
   void on_chunk(const Chunk& chunk) {
@@ -77,6 +81,7 @@ class Shard::Session final : public ConnectionObserver {
     if (chunk.direction == Direction::kResponse && chunk.writer.known() && chunk.writer != entry_->server.process) {
       entry_->server = {.process = chunk.writer};
       if (entry_->facts.joined) learn_from_title();
+      if (std::exchange(is_unnamed_, false)) look_for_bypass();
     }
     uint64_t& bytes =
         chunk.direction == Direction::kRequest ? entry_->totals.request_bytes : entry_->totals.response_bytes;
@@ -282,13 +287,25 @@ class Shard::Session final : public ConnectionObserver {
     if (std::exchange(is_bypass_, false)) examined.findings = with_bypass(examined.findings);
     return shard_.judged(examined);
   }
+  std::string_view bypass_message() {
+    owner_ = "This connection reached the server of database " + owner_ +
+             ", which is in mode enforce, at an address that its `listen` does not name. Nobody judged it.";
+    return owner_;
+  }
+  // The server that answers may be one whose clients are led to the shim where they are expected.
+  void look_for_bypass() {
+    if (!shard_.owner_of_) return;
+    owner_ = shard_.owner_of_(entry_->server.process);
+    const uint64_t since_ns = owner_.empty() ? 0 : shard_.enforced_since_ns_(owner_);
+    is_bypass_ = since_ns != 0 && opened_ns_ > since_ns;
+  }
   // It reached the server, and nobody judged it before. Said once for each session.
   std::span<const judge::Found> with_bypass(std::span<const judge::Found> findings) {
     begin_findings(findings);
     with_more_.push_back({.rule = "gatehouse.bypass",
                              .action = rules::Action::kAlert,
                              .severity = rules::Severity::kHigh,
-                             .message = "This connection reached a database in mode enforce without being judged."});
+                             .message = owner_.empty() ? kBypass : bypass_message()});
     return with_more_;
   }
   // The refusal that the activity is the answer to.
@@ -452,6 +469,9 @@ class Shard::Session final : public ConnectionObserver {
   std::string_view sealed_because_{};   // a constant of agent/tls's
   std::string sealed_message_;
   bool is_bypass_ = false;                   // and no event has said so yet
+  bool is_unnamed_ = false;                  // at an address that no database names, of a server not seen yet
+  uint64_t opened_ns_ = 0;
+  std::string owner_;                        // whose server it is then; later the message that says so
   std::string_view opaque_reason_{};         // a constant of the protocol's
   std::unique_ptr<LostSpans> lost_;          // where something was lost
   std::unique_ptr<SessionSubject> subject_;  // where somebody judges
@@ -561,9 +581,16 @@ void Shard::on_socket_closed(const SocketClosed& record) {
 void Shard::on_process_exec(const ProcessExec& record) {
   latest_record_ns_ = record.time_ns;
   processes_.on_exec(record);
+  if (on_network_ && std::exchange(latest_network_, record.net_namespace) != record.net_namespace)
+    on_network_(record.process.pid);
   ++images_mark_;
   builder_.forget_writers();
   if (judging_) judging_->subjects.forget_processes();
+}
+
+void Shard::set_listen(std::span<const AgentConfig::Database> located) {
+  // In place: sessions point to their database's labels.
+  for (size_t i = 0; i < databases_.size() && i < located.size(); ++i) databases_[i].listen = located[i].listen;
 }
 
 void Shard::on_processes_changed() {

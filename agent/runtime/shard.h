@@ -101,6 +101,17 @@ class Shard final : public RecordSink {
     enforced_since_ns_ = std::move(enforced_since_ns);
   }
 
+  // Told which database's server a process is, empty: none. A session that comes to one of those in mode enforce at an
+  // address that no database names has gone past the shim as well.
+  void set_server_owner(std::function<const std::string&(const ProcessKey& server)> owner_of) {
+    owner_of_ = std::move(owner_of);
+  }
+  // Where the databases listen, as is known now: sessions that open from now on are known by it. The same databases, in
+  // the same order.
+  void set_listen(std::span<const AgentConfig::Database> located);
+  // Told of a process that runs a new program, with its network namespace if that is another than the last one's.
+  void set_on_network(std::function<void(uint32_t pid)> on_network) { on_network_ = std::move(on_network); }
+
   // More is known of processes than before: a digest, a name.
   void on_processes_changed();
 
@@ -141,6 +152,9 @@ class Shard final : public RecordSink {
   std::unordered_map<SocketId, std::unique_ptr<Session>> sessions_;
   ShardCounters counters_;
   std::function<uint64_t(std::string_view label)> enforced_since_ns_;
+  std::function<const std::string&(const ProcessKey& server)> owner_of_;
+  std::function<void(uint32_t pid)> on_network_;
+  uint32_t latest_network_ = 0;
   uint64_t latest_record_ns_ = 0;
   uint64_t images_mark_ = 1;  // grows when a process may have got a new image
 };

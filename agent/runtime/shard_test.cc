@@ -471,6 +471,39 @@ TEST(Shard, ABypassIsFound) {
   }
 }
 
+// The same of a session at an address that no database names, if the server that answers is an enforced database's.
+TEST(Shard, ABypassByAnotherAddressIsFound) {
+  const ProcessKey server{.pid = 77, .start_ns = 1}, other{.pid = 78, .start_ns = 1};
+  for (const ProcessKey& answering : {server, other}) {
+    Fixture f;
+    f.shard.set_enforcement([&](std::string_view label) { return label == "payroll" ? 5 : 0; });
+    const std::string payroll = "payroll", none;
+    f.shard.set_server_owner([&](const ProcessKey& process) -> const std::string& {
+      return process == server ? payroll : none;
+    });
+    f.shard.on_socket_opened({.socket = 7, .time_ns = 10});
+    const auto say = [&](Direction direction, const std::string& bytes, uint64_t time_ns) {
+      const Piece piece{.kind = Piece::Kind::kData,
+                        .bytes = static_cast<uint32_t>(bytes.size()),
+                        .data = std::as_bytes(std::span(bytes))};
+      f.shard.on_chunk({.socket = 7,
+                        .direction = direction,
+                        .time_ns = time_ns,
+                        .writer = direction == Direction::kResponse ? answering : ProcessKey{},
+                        .pieces = {&piece, 1}});
+    };
+    say(Direction::kRequest, test::startup({"user", "u"}), 11);
+    say(Direction::kResponse, test::frame('R', std::string(4, '\0')), 12);
+    f.finish();
+    std::string message;
+    for (const auto& event : f.events)
+      for (const auto& finding : event.findings())
+        if (finding.rule() == "gatehouse.bypass") message += finding.message();
+    EXPECT_EQ(message.empty(), answering == other);
+    EXPECT_EQ(message.find("database payroll") == std::string::npos, answering == other) << message;
+  }
+}
+
 TEST(Shard, AChunkWhoseSocketIsUnknownIsCounted) {
   Fixture f;
   send(f, Direction::kRequest, 0, "x");

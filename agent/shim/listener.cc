@@ -45,6 +45,10 @@ void Listener::accept_some() {
     if (errno == EINTR || errno == ECONNABORTED) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
       is_due_ = false;
+    } else if (errno == EINVAL) {
+      is_due_ = false;
+      is_over_ = true;
+      epoll_ctl(loop_.epoll, EPOLL_CTL_DEL, socket_.get(), nullptr);  // whoever shut it down may hold it yet
     } else if (const Error error = Error::system("accept"); loop_.may_tell(boottime_ns())) {
       // Descriptors or memory: they wait in the backlog, and are tried again.
       log::error("shim", "cannot accept a client", {{"reason", error.message()}});
@@ -56,7 +60,7 @@ void Listener::accept_some() {
 // Who is led here was accepted at the server's port.
 bool Listener::is_led(int accepted) const {
   const Gated& gated = *door_.gated;
-  if (loop_.redirect == nullptr || gated.transport == Transport::kUnix) return true;
+  if (loop_.redirect == nullptr || gated.transport == Transport::kUnix || gated.is_far) return true;
   sockaddr_storage local{};
   socklen_t size = sizeof local;
   if (getsockname(accepted, reinterpret_cast<sockaddr*>(&local), &size) != 0) return false;
@@ -83,6 +87,12 @@ void Listener::take(UniqueFd accepted) {
   }
   set_server_options(accepted.get());
   const Peer peer = describe_peer(accepted.get(), door_.gated->transport, loop_.redirect);
+  // Who is led to a loopback address is of this host, and was noted as he connected: others have come by themselves.
+  if (door_.gated->is_far && loop_.redirect != nullptr && !peer.opener.process.known()) {
+    bump(loop_.counters.refused_startups);
+    bump(loop_.counters.closed);
+    return;
+  }
   auto session = std::make_unique<Session>(loop_, door_, peer, boottime_ns());
   Session& added = *session;
   loop_.add(std::move(session));

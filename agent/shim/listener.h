@@ -2,6 +2,8 @@
 // Listener: where the clients of one gated server come to.
 #pragma once
 
+#include <utility>
+
 #include "agent/shim/leg.h"
 #include "agent/shim/loop.h"
 #include "common/file.h"
@@ -13,6 +15,7 @@ class Listener final : public Pollable {
  public:
   // Owns the door's listening socket from here on. `loop` and `door` outlive it.
   Listener(Loop& loop, const Door& door) : loop_(loop), door_(door), socket_(door.gated->listener) {}
+  Listener(Loop& loop, const Door& door, UniqueFd socket) : loop_(loop), door_(door), socket_(std::move(socket)) {}
   Status open();
 
   void on_events(uint32_t events) override;
@@ -20,6 +23,8 @@ class Listener final : public Pollable {
   void accept_some();
   // There may be more to accept, which nobody will tell again.
   [[nodiscard]] bool is_due() const { return is_due_; }
+  // It was shut down by somebody else.
+  [[nodiscard]] bool is_over() const { return is_over_; }
 
  private:
   void take(UniqueFd accepted);
@@ -28,7 +33,7 @@ class Listener final : public Pollable {
   Loop& loop_;
   const Door& door_;
   UniqueFd socket_;
-  bool is_due_ = false;
+  bool is_due_ = false, is_over_ = false;
 };
 
 }  // namespace gatehouse::shim

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/shim/places.h"
 
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
@@ -76,6 +79,21 @@ std::vector<abi::gh_path> path_names(const std::string& path) {
       std::filesystem::canonical(kVarRun.substr(0, kVarRun.size() - 1), error) == kRun.substr(0, kRun.size() - 1))
     add(names, std::string(kVarRun) + real.substr(kRun.size()));
   return names;
+}
+
+bool to_path_in(const std::string& path, abi::gh_path_in& found) {
+  found = {};
+  if (!path.starts_with('/')) return false;
+  const std::filesystem::path given(without_noise(path));
+  const std::string name = given.filename().string();
+  struct stat folder{};
+  if (name.empty() || name.size() >= sizeof(found.name) || ::stat(given.parent_path().c_str(), &folder) != 0)
+    return false;
+  std::ranges::copy(name, found.name);
+  found.bytes = static_cast<uint32_t>(name.size());
+  found.folder_inode = folder.st_ino;
+  found.folder_device = static_cast<uint32_t>(major(folder.st_dev) << 20 | minor(folder.st_dev));
+  return true;
 }
 
 std::string cgroup2_mount(std::string_view mounts) {

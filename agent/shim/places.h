@@ -18,6 +18,9 @@ bool to_path(std::string_view name, abi::gh_path& path);
 // that is /run. At most GH_PATH_NAMES_MAX; none if it is no path.
 std::vector<abi::gh_path> path_names(const std::string& path);
 
+// The path by its folder and its name there; false: there is no such folder, or it is no path of a file.
+bool to_path_in(const std::string& path, abi::gh_path_in& found);
+
 // The mount point of cgroup v2 in a /proc/PID/mounts; empty if there is none.
 std::string cgroup2_mount(std::string_view mounts);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <string>
 
 namespace gatehouse::shim {
@@ -65,6 +66,21 @@ TEST(Places, CgroupV2IsFoundAmongTheMounts) {
             "/sys/fs/cgroup/unified");
   EXPECT_EQ(cgroup2_mount("none /mnt/a\\040b cgroup2 rw 0 0\n"), "/mnt/a b");
   EXPECT_EQ(cgroup2_mount("proc /proc proc rw 0 0\n"), "");
+}
+
+TEST(Places, ByItsFolder) {
+  abi::gh_path_in there{}, again{}, other{};
+  ASSERT_TRUE(to_path_in("/usr//./bin/env", there));
+  ASSERT_TRUE(to_path_in("/usr/bin/../bin/env", again));
+  EXPECT_EQ(std::memcmp(&there, &again, sizeof(there)), 0);
+  EXPECT_EQ(std::string(there.name, there.bytes), "env");
+  struct stat folder{};
+  ASSERT_EQ(stat("/usr/bin", &folder), 0);
+  EXPECT_EQ(there.folder_inode, folder.st_ino);
+  ASSERT_TRUE(to_path_in("/usr/env", other));
+  EXPECT_NE(std::memcmp(&there, &other, sizeof(there)), 0);
+  for (const char* const bad : {"", "env", "@abstract", "/no/such/folder/env", "/usr/bin/"})
+    EXPECT_FALSE(to_path_in(bad, other)) << bad;
 }
 
 }  // namespace

@@ -201,6 +201,7 @@ struct Redirect::State {
   std::vector<Place> places;
   std::vector<bool> is_led;
   std::vector<std::vector<abi::gh_path>> names;  // of a Unix place and its shim, as they were entered
+  std::vector<std::optional<abi::gh_path_in>> names_in;
   std::unique_ptr<redirect_bpf, SkeletonDeleter> skeleton;
   Network network;
   bool has_unix = false;  // and the kernel can lead its clients
@@ -345,6 +346,11 @@ Status Redirect::State::enter_unix(size_t index, const std::string& shim_path) {
   };
   if (!shim_path.empty()) GH_TRY(name(pair.shim, abi::GH_PATH_SHIM));
   for (const abi::gh_path& path : server_names) GH_TRY(name(path, abi::GH_PATH_SERVER));
+  if (abi::gh_path_in inside{}; to_path_in(places[index].path, inside)) {
+    if (bpf_map_update_elem(bpf_map__fd(skeleton->maps.gh_paths_in), &inside, &number, BPF_ANY) != 0)
+      return Error::system("gating a path");
+    names_in[index] = inside;
+  }
   is_led[index] = true;
   return {};
 }
@@ -360,6 +366,7 @@ Result<std::unique_ptr<Redirect>> Redirect::open(const Options& options) {
   state->places = options.places;
   state->is_led.resize(options.places.size());
   state->names.resize(options.places.size());
+  state->names_in.resize(options.places.size());
   GH_TRY(state->load(options).context("redirect"));
   // Refused they were, and refused they are until somebody leads them.
   for (size_t i = 0; i < options.places.size(); ++i) {
@@ -445,6 +452,8 @@ Status Redirect::let_go(size_t index) {
   if (s.places[index].transport == Transport::kUnix) {
     for (const abi::gh_path& path : s.names[index]) bpf_map_delete_elem(bpf_map__fd(s.skeleton->maps.gh_paths), &path);
     s.names[index].clear();
+    if (const auto inside = std::exchange(s.names_in[index], std::nullopt))
+      bpf_map_delete_elem(bpf_map__fd(s.skeleton->maps.gh_paths_in), &*inside);
   } else {
     const abi::gh_place_key key = key_of(s.places[index]);
     const auto number = static_cast<uint32_t>(index);
@@ -490,7 +499,6 @@ void Redirect::forget(int socket) {
 
 Status Redirect::announce_far(int socket) {
   abi::gh_led own{};
-  own.run = state_->run;
   own.kind = abi::GH_LED_OWN;
   if (bpf_map_update_elem(bpf_map__fd(state_->skeleton->maps.gh_gate_led), &socket, &own, BPF_ANY) != 0)
     return Error::system("redirect: announcing a connection");

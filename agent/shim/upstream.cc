@@ -2,9 +2,12 @@
 #include "agent/shim/upstream.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -20,6 +23,9 @@
 #include "common/check.h"
 #include "common/log.h"
 
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
@@ -214,6 +220,45 @@ bool bind_beside(int socket, const sockaddr_storage& server) {
   return bind(socket, generic(own), size_of(own)) == 0;
 }
 
+// A socket in the network namespace that the client is in: there it meant the address that it asked for.
+UniqueFd socket_beside(int accepted, int family) {
+  constexpr int kType = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  UniqueFd socket(::socket(family, kType, 0));
+  uint64_t own = 0, theirs = 0;
+  socklen_t size = sizeof(own);
+  if (!socket.valid() || getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &own, &size) != 0 ||
+      getsockopt(accepted, SOL_SOCKET, SO_NETNS_COOKIE, &theirs, &size) != 0 || own == theirs)
+    return socket;
+  const UniqueFd home(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  const UniqueFd there(ioctl(accepted, SIOCGSKNS));
+  if (!home.valid() || !there.valid() || setns(there.get(), CLONE_NEWNET) != 0) return {};
+  socket = UniqueFd(::socket(family, kType, 0));
+  const int error = errno;
+  // Left there, this thread would take one namespace's clients to another's servers.
+  GH_CHECK(setns(home.get(), CLONE_NEWNET) == 0);
+  errno = error;
+  return socket;
+}
+
+// To another host. The redirect knows the socket itself, wherever it is bound.
+Dialled dial_far(const Gated& gated, const Peer& peer, int accepted, Redirect* redirect) {
+  const sockaddr_storage server = server_address(gated, peer);
+  UniqueFd socket = socket_beside(accepted, server.ss_family);
+  if (!socket.valid()) return failed(errno);
+  set_server_options(socket.get());
+  if (redirect != nullptr) {
+    // Not announced, it would be recorded as a client's that went past the shim.
+    if (const auto announced = redirect->announce_far(socket.get()); !announced) {
+      log::error("shim", "cannot announce a connection to its server", {{"reason", announced.error().message()}});
+      return failed(ECONNREFUSED);
+    }
+  }
+  if (connect(socket.get(), generic(server), size_of(server)) == 0)
+    return {.state = Dialled::State::kConnected, .socket = std::move(socket)};
+  if (errno == EINPROGRESS) return {.state = Dialled::State::kPending, .socket = std::move(socket)};
+  return failed(errno);
+}
+
 Dialled dial_tcp(const Gated& gated, const Peer& peer, Redirect* redirect) {
   const sockaddr_storage server = server_address(gated, peer);
   UniqueFd socket(::socket(server.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -279,7 +324,8 @@ Endpoint server_endpoint(const Gated& gated, const Peer& peer) {
 }
 
 Dialled dial(const Gated& gated, const Peer& peer, int accepted, Redirect* redirect) {
-  return peer.transport == Transport::kUnix ? dial_unix(gated, accepted) : dial_tcp(gated, peer, redirect);
+  if (peer.transport == Transport::kUnix) return dial_unix(gated, accepted);
+  return gated.is_far ? dial_far(gated, peer, accepted, redirect) : dial_tcp(gated, peer, redirect);
 }
 
 }  // namespace gatehouse::shim

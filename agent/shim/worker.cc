@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -19,6 +20,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/file.h"
+#include "common/log.h"
 
 namespace gatehouse::shim {
 namespace {
@@ -106,6 +108,15 @@ class Worker::Impl {
 
   [[nodiscard]] const WorkerCounters& counters() const { return counters_; }
 
+  void add_listener(size_t index, UniqueFd listener) {
+    {
+      const std::lock_guard lock(mutex_);
+      arrivals_.emplace_back(index, std::move(listener));
+    }
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = write(wake_fd_.get(), &one, sizeof(one));
+  }
+
  private:
   Status poll_level(int fd, Pollable& pollable) {
     epoll_event event{.events = EPOLLIN, .data = {.ptr = &pollable}};
@@ -125,6 +136,7 @@ class Worker::Impl {
     GH_CHECK(count >= 0 || errno == EINTR);
     for (int i = 0; i < count; ++i)
       static_cast<Pollable*>(events[static_cast<size_t>(i)].data.ptr)->on_events(events[static_cast<size_t>(i)].events);
+    if (std::exchange(wake_.has_rung, false)) take_arrivals();
     if (std::exchange(mail_.has_rung, false)) loop_.host.on_mail();
     for (const auto& listener : listeners_)
       if (listener->is_due()) listener->accept_some();
@@ -137,6 +149,25 @@ class Worker::Impl {
     if (now_ns >= next_check_ns_) check_deadlines(now_ns);
     loop_.host.on_turn(now_ns);
     loop_.ended.clear();
+    std::erase_if(listeners_, [](const auto& listener) { return listener->is_over(); });
+  }
+
+  void take_arrivals() {
+    uint64_t rings = 0;
+    [[maybe_unused]] const ssize_t got = read(wake_fd_.get(), &rings, sizeof(rings));
+    std::vector<std::pair<size_t, UniqueFd>> arrivals;
+    {
+      const std::lock_guard lock(mutex_);
+      arrivals.swap(arrivals_);
+    }
+    for (auto& [index, socket] : arrivals) {
+      auto listener = std::make_unique<Listener>(loop_, doors_[index], std::move(socket));
+      if (const auto opened = listener->open(); !opened) {
+        log::error("shim", "cannot listen for more clients", {{"reason", opened.error().message()}});
+        continue;
+      }
+      listeners_.push_back(std::move(listener));
+    }
   }
 
   [[nodiscard]] int wait_ms() const {
@@ -171,6 +202,8 @@ class Worker::Impl {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<Session*> listed_;
   uint64_t later_ns_ = 0, next_check_ns_ = 0;
+  std::mutex mutex_;  // of arrivals_
+  std::vector<std::pair<size_t, UniqueFd>> arrivals_;
   std::atomic<bool> is_stopping_{false};
   std::thread thread_;
 };
@@ -189,6 +222,10 @@ Status Worker::check(const Gated& gated) {
 }
 
 Worker::~Worker() = default;
+
+void Worker::add_listener(size_t index, UniqueFd listener) {
+  impl_->add_listener(index, std::move(listener));
+}
 
 const WorkerCounters& Worker::counters() const {
   return impl_->counters();

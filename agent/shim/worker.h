@@ -16,6 +16,7 @@
 
 #include "agent/shim/gate.h"
 #include "agent/stream/records.h"
+#include "common/file.h"
 #include "common/result.h"
 
 namespace gatehouse::shim {
@@ -39,6 +40,7 @@ struct Gated {
   Transport transport = Transport::kTcp4;
   Endpoint server{};  // where it listens; an address of all zeros: at the address that the client asked for
   std::string path;   // owns server.path; kUnix
+  bool is_far = false;  // on another host; its clients are processes of this one, and are reached from where they are
   int listener = -1;  // where its clients come to; owned by the worker from start() on
   // PEM files. Empty: TLS is declined, as a server without it does.
   std::string certificate, key;
@@ -117,6 +119,10 @@ class Worker {
   ~Worker();
 
   // Any thread.
+  //
+  // Another listener for clients of `gated[index]`, which becomes the worker's. Who shuts it down takes it away again:
+  // no more clients are accepted from it, and it is closed.
+  void add_listener(size_t index, UniqueFd listener);
   [[nodiscard]] const WorkerCounters& counters() const;
 
  private:

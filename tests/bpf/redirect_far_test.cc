@@ -148,6 +148,21 @@ TEST_F(Far, AClientThatIsBound) {
   EXPECT_TRUE(capture.until([&] { return capture.seen.at(kPort).size() == 1; }));
 }
 
+TEST_F(Far, OtherProtocols) {
+  ASSERT_EQ(mount("bpf", folder.c_str(), "bpf", 0, nullptr), 0);
+  gate({far_place(kServer4, kPort), far_place(kServer4, kPort + 1, OnFailure::kClosed)});
+  // The connection of an MPTCP socket is another socket.
+  expect_direct(visit(kServer4, kPort, {.protocol = IPPROTO_MPTCP}));
+  EXPECT_TRUE(capture.until([&] { return capture.seen.at(kPort).size() == 1; }));
+  EXPECT_EQ(visit(kServer4, kPort + 1, {.protocol = IPPROTO_MPTCP}).error, ECONNREFUSED);
+  // UDP to the same address and port is nobody's business.
+  const UniqueFd udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const SocketAddress to = address_of(kServer4, kPort + 1);
+  ASSERT_EQ(::connect(udp.get(), to.generic(), to.bytes), 0);
+  EXPECT_EQ(peer_of(udp.get()), at_port(kServer4, kPort + 1));
+  umount(folder.c_str());
+}
+
 // 4: the client sends its data with the SYN without having a cookie, which nobody here takes.
 TEST_F(Far, DataWithTheSyn) {
   gate({far_place(kServer4, kPort)});

@@ -217,6 +217,47 @@ TEST_F(LedByUnix, APathByAllItsNames) {
   EXPECT_TRUE(capture.seen.at(folder + "/shim0").empty());
 }
 
+// By its folder, whatever that is called: here, through a mount, and below another root.
+TEST_F(LedByUnix, ARelativePath) {
+  const std::string path = folder + "/.s.PGSQL.15431";
+  host.listen_at(path);
+  gate({place_at(path, 0)});
+  expect_led_to(visit(".s.PGSQL.15431", 0, {.folder = folder}), path);
+  expect_led_to(visit("./.s.PGSQL.15431", 0, {.folder = folder}), path);
+  expect_led_to(visit(".//./.s.PGSQL.15431", 0, {.folder = folder}), path);
+  const std::string other = folder + "/other";
+  ASSERT_EQ(mkdir(other.c_str(), 0755), 0);
+  ASSERT_EQ(mount(folder.c_str(), other.c_str(), nullptr, MS_BIND, nullptr), 0);
+  expect_led_to(visit(".s.PGSQL.15431", 0, {.folder = other}), path);
+  capture.drain();
+  EXPECT_TRUE(capture.seen.at(path).empty());
+  // By a way through folders it is not known, and watched.
+  EXPECT_EQ(visit("other/.s.PGSQL.15431", 0, {.folder = folder}).error, 0);
+  EXPECT_EQ(visit(other + "/.s.PGSQL.15431").error, 0);
+  EXPECT_EQ(visit("../" + folder.substr(5) + "/.s.PGSQL.15431", 0, {.folder = folder}).error, 0);
+  EXPECT_EQ(forwarder->sessions().size(), led);
+  EXPECT_TRUE(capture.until([&] { return capture.seen.at(path).size() == 3; }));
+  umount(other.c_str());
+  ASSERT_TRUE(redirect->let_go(0));
+  EXPECT_EQ(visit(".s.PGSQL.15431", 0, {.folder = folder}).error, 0);
+  EXPECT_EQ(forwarder->sessions().size(), led);
+}
+
+// In a container the server's folder is mounted somewhere else: by its name there it is led, in the shim's network only
+// where the shim's name is abstract; by another path it is watched.
+TEST_F(LedByUnix, TheFolderInAnotherMountNamespace) {
+  const std::string path = folder + "/.s.PGSQL.15431";
+  host.listen_at(path);
+  gate({place_at(path, 0)});
+  const Output inside = run("unshare -m sh -c 'mkdir -p " + folder + "/there && mount --bind " + folder + " " + folder +
+                            "/there && cd " + folder +
+                            "/there && exec python3 -c \"import socket; s = socket.socket(socket.AF_UNIX); "
+                            "s.connect(\\\".s.PGSQL.15431\\\"); print(s.getpeername())\"'");
+  EXPECT_EQ(inside.status, 0) << inside.text;
+  EXPECT_EQ(inside.text, path + "\n");
+  EXPECT_EQ(forwarder->sessions().size(), 1U);
+}
+
 TEST_F(LedByUnix, AnAbstractName) {
   host.listen_at("@gatehouse-redirect-test");
   gate({place_at("@gatehouse-redirect-test", 0)});

@@ -68,7 +68,7 @@ std::string go(const std::string& where, uint16_t port, const VisitOptions& opti
   if (!options.folder.empty() && ::chdir(options.folder.c_str()) != 0) return std::to_string(errno) + "\n\n\n";
   if (options.uid != 0 && ::setuid(options.uid) != 0) return std::to_string(errno) + "\n\n\n";
   const SocketAddress to = address_of(where, port);
-  const UniqueFd fd(::socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const UniqueFd fd(::socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, options.protocol));
   if (options.from_port != 0) {
     const int on = 1;
     const linger reset{.l_onoff = 1, .l_linger = 0};

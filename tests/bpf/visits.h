@@ -41,6 +41,7 @@ struct VisitOptions {
   int netns = -1;
   std::string local;      // bound to this address
   std::string device;     // SO_BINDTODEVICE
+  int protocol = 0;       // other than TCP
   bool is_fast = false;   // the first bytes go with the SYN (sendto with MSG_FASTOPEN)
   bool is_prompt = true;  // false: connect() does not wait
 };

@@ -18,8 +18,8 @@ import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from tests.e2e import (bad_input, completeness, context, coverage, crashes, gate, gate_holds, hard_paths,  # noqa: E402
-                       judged, overload, retention, rounds, sessions, soak, sockets, sql_facts, tls_inside, tools)
+from tests.e2e import (bad_input, completeness, context, coverage, crashes, gate, gate_far, gate_holds,  # noqa: E402
+                       hard_paths, judged, overload, retention, rounds, sessions, soak, sockets, sql_facts, tls_inside, tools)
 from tests.support import gatehouse, workload  # noqa: E402
 
 PORTS_EACH = 6
@@ -66,6 +66,8 @@ SCENARIOS = (
     ("gate-reload", gate.reload),
     ("gate-peers", gate.peers),
     ("gate-holds", gate_holds.holds),
+    ("gate-far", gate_far.far),
+    ("gate-far-failure", gate_far.far_failure),
     ("sql-facts", sql_facts.on_server),
     ("sql-masks", sql_facts.masks),
     ("sql-session", sql_facts.session),
