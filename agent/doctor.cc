@@ -303,15 +303,15 @@ void print_text(const AgentConfig& config, const Findings& findings) {
   if (findings.refusal) std::printf("\nWatching is possible, with the %s plane.\n", findings.plane_name.c_str());
 }
 
-std::string json_of(std::span<const runtime::LocatedEntry> entries) {
+std::string places_json(std::span<const runtime::LocatedEntry> entries) {
   std::string out = "[";
   for (const runtime::LocatedEntry& entry : entries) {
     out += (out.size() > 1 ? "," : "") + ("{\"listen\":" + quoted(entry.entry)) + ",\"error\":" + quoted(entry.error) +
            ",\"addresses\":[";
     for (const runtime::Located& located : entry.addresses)
       out += std::string(&located == &entry.addresses.front() ? "" : ",") +
-             "{\"address\":" + quoted(to_text(located.address)) +
-             ",\"here\":" + (located.is_here ? "true" : "false") + "}";
+             "{\"address\":" + quoted(to_text(located.address)) + ",\"here\":" + (located.is_here ? "true" : "false") +
+             "}";
     out += "]}";
   }
   return out + "]";
@@ -334,8 +334,8 @@ void print_json(const Findings& findings) {
   for (const Findings::Gate& gate : findings.gates)
     out += std::string(&gate == &findings.gates.front() ? "" : ",") + "{\"database\":" + quoted(gate.database) +
            ",\"possible\":" + (gate.status ? "true" : "false") +
-           ",\"error\":" + quoted(gate.status ? "" : gate.status.error().message()) + ",\"at\":" + json_of(gate.at) +
-           "}";
+           ",\"error\":" + quoted(gate.status ? "" : gate.status.error().message()) +
+           ",\"at\":" + places_json(gate.at) + "}";
   out += "],\"agent\":";
   if (findings.agent) {
     out += "{\"phase\":" + quoted(findings.agent->phase()) + ",\"plane\":" + quoted(findings.agent->plane()) +

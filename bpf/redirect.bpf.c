@@ -10,7 +10,6 @@
 char LICENSE[] SEC("license") = "GPL";
 
 #define ECONNREFUSED 111
-#define IPPROTO_MPTCP 262
 /* See linux/bpf.h of 6.7 and later; agent/shim/redirect.cc sets the type of the programs. */
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
 extern int bpf_sock_addr_set_sun_path(struct bpf_sock_addr_kern *context, const __u8 *path,
@@ -233,8 +232,7 @@ static __always_inline __u16 far_listener(struct bpf_sock_addr *ctx, const struc
 	struct bpf_sock *listener;
 	bool is_ours;
 
-	/* It cannot leave by any other way; or its connections are other sockets, which nobody could tell apart. */
-	if (ctx->sk->bound_dev_if || ctx->protocol != IPPROTO_TCP)
+	if (ctx->sk->bound_dev_if) /* it cannot leave by any other way */
 		return 0;
 	if (port && place->is_v4) {
 		at.ipv4.daddr = bpf_htonl(0x7f000001);
@@ -280,7 +278,7 @@ static __always_inline enum gh_far_way far_way(struct bpf_sock_addr *ctx, const 
 {
 	const struct gh_place *place = bpf_map_lookup_elem(&gh_far_places, key);
 
-	if (!place || !ctx->sk || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP))
+	if (!place || !ctx->sk || ctx->protocol != IPPROTO_TCP) /* MPTCP's connections are TCP sockets */
 		return FAR_DIRECT;
 	if (is_own(bpf_get_current_task_btf())) {
 		count(GH_GATE_PASSED);

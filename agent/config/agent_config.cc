@@ -86,8 +86,9 @@ constexpr std::array kSchema{
         .type = Type::kTexts,
         .required = true,
         .max = 128,
-        .why = "where it listens: ports of this host, addresses, host names (`db.example.net:5432`; looked up again from "
-               "time to time), or sockets as `unix:/path`",
+        .why =
+            "where it listens: ports of this host, addresses, host names (`db.example.net:5432`; looked up again from "
+            "time to time), or sockets as `unix:/path`",
         .check = check_listen},
     Key{.path = "databases[].labels",
         .type = Type::kLabels,

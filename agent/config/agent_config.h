@@ -36,7 +36,8 @@ struct ListenAddress {
   bool operator==(const ListenAddress&) const = default;
 };
 
-// "5432", "127.0.0.1:5432", "[::1]:5432", "db.example.net:5432", "unix:/run/postgresql/.s.PGSQL.5432", "unix:@abstract".
+// "5432", "127.0.0.1:5432", "[::1]:5432", "db.example.net:5432", "unix:/run/postgresql/.s.PGSQL.5432",
+// "unix:@abstract".
 std::optional<ListenAddress> parse_listen_address(std::string_view text);
 std::string to_text(const ListenAddress& address);
 

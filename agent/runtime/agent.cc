@@ -567,16 +567,15 @@ Status Agent::run(const LiveSource& live, RecordSink* also, Signals& signals) {
   std::unique_ptr<Tee> tee = also == nullptr ? nullptr : std::make_unique<Tee>(*also, *shard_);
   RecordSink& sink = tee ? static_cast<RecordSink&>(*tee) : *shard_;
   report_unwatched(boottime_ns());
-  servers_ = std::make_unique<ServerBook>(*processes_, ServerBook::Options{.list_sockets =
-                                                                               [&live] {
-                                                                                 auto found = live.list_sockets();
-                                                                                 return found ? std::move(*found)
-                                                                                              : std::vector<HostSocket>();
-                                                                               },
-                                                                           .own_netns = own_network_namespace()});
-  shard_->set_server_owner([this](const ProcessKey& server) -> const std::string& {
-    return servers_->database_of(server, boottime_ns());
-  });
+  servers_ = std::make_unique<ServerBook>(
+      *processes_, ServerBook::Options{.list_sockets =
+                                           [&live] {
+                                             auto found = live.list_sockets();
+                                             return found ? std::move(*found) : std::vector<HostSocket>();
+                                           },
+                                       .own_netns = own_network_namespace()});
+  shard_->set_server_owner(
+      [this](const ProcessKey& server) -> const std::string& { return servers_->database_of(server, boottime_ns()); });
   whereabouts_ = std::make_unique<Whereabouts>(config_.databases, Whereabouts::of_host());
   locate_databases();
   GH_TRY(open_inline_path(live).context("mode: enforce"));

@@ -126,7 +126,7 @@ class Agent {
   std::unique_ptr<Subjects> subjects_;
   std::unique_ptr<PolicyKeeper> policy_keeper_;  // null: no rules
   std::unique_ptr<Shard> shard_;
-  UniqueFd wake_;                                           // of inline_path_'s other thread
+  UniqueFd wake_;  // of inline_path_'s other thread
   std::unique_ptr<Whereabouts> whereabouts_;
   std::unique_ptr<ServerBook> servers_;
   std::vector<AgentConfig::Database> located_;              // config_.databases, with the addresses of their names

@@ -80,11 +80,12 @@ void FarListeners::serve(uint64_t inode, uint32_t pid) {
   const auto known = networks_.find(inode);
   if (known == networks_.end() && networks_.size() >= kNetworksMax) {
     if (!std::exchange(is_full_told_, true))
-      log::warn("shim", "clients in more network namespaces than can be served are not led", {{"served", kNetworksMax}});
+      log::warn("shim", "clients in more network namespaces than can be served are not led",
+                {{"served", kNetworksMax}});
     return;
   }
-  Network network = known == networks_.end() ? Network{.listeners = std::vector<UniqueFd>(places_.size())}
-                                             : std::move(known->second);
+  Network network =
+      known == networks_.end() ? Network{.listeners = std::vector<UniqueFd>(places_.size())} : std::move(known->second);
   bool has_any = false;
   for (size_t i = 0; i < places_.size(); ++i) {
     UniqueFd& kept = network.listeners[i];

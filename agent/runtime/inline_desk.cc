@@ -68,8 +68,7 @@ class InlineDesk::Session final : public shim::SessionJudge {
         desk.options_.agent_id + "/" + desk.options_.boot_id + "/" + std::to_string(static_cast<uint64_t>(socket_));
     is_own_ = opened.client_opener.known() && opened.client_opener.pid == desk.options_.own_pid;
     is_introduced_ = !opened.client_opener.known() || is_own_;
-    is_stranger_ =
-        !opened.client_opener.known() && (is_of_this_host(opened) || desk.options_.is_far[accepted.gated]);
+    is_stranger_ = !opened.client_opener.known() && (is_of_this_host(opened) || desk.options_.is_far[accepted.gated]);
     desk.sessions_[socket_] = this;
   }
   Session(const Session&) = delete;

@@ -132,7 +132,7 @@ struct InlinePath::State {
   size_t incomplete_turns = 0;  // in a row
   std::unique_ptr<shim::Redirect> redirect;
   std::unique_ptr<InlineDesk> desk;
-  std::unique_ptr<shim::Worker> worker;  // it uses the others
+  std::unique_ptr<shim::Worker> worker;         // it uses the others
   std::unique_ptr<FarListeners> far_listeners;  // last: it uses worker and redirect; null: all places are of this host
   std::vector<Introduction> wanted;
   std::vector<SocketId> to_introduce;

@@ -18,8 +18,8 @@ bool is_any(const Endpoint& endpoint) {
   return std::ranges::all_of(endpoint.address, [](uint8_t byte) { return byte == 0; });
 }
 
-// Is the listening socket one that clients of the database come to? One that takes any address takes the named ones, and
-// an IPv6 one may take IPv4, too.
+// Is the listening socket one that clients of the database come to? One that takes any address takes the named ones,
+// and an IPv6 one may take IPv4, too.
 bool listens_for(const AgentConfig::Database& database, const HostSocket& socket) {
   Endpoint server = socket.server;
   server.path = socket.path;
@@ -27,7 +27,8 @@ bool listens_for(const AgentConfig::Database& database, const HostSocket& socket
   if (socket.transport == Transport::kUnix || !is_any(server)) return false;
   return std::ranges::any_of(database.listen, [&](const ListenAddress& listen) {
     using Kind = ListenAddress::Kind;
-    const bool is_family = listen.kind == Kind::kTcp4 || (listen.kind == Kind::kTcp6 && socket.transport == Transport::kTcp6);
+    const bool is_family =
+        listen.kind == Kind::kTcp4 || (listen.kind == Kind::kTcp6 && socket.transport == Transport::kTcp6);
     return is_family && listen.port == server.port;
   });
 }

@@ -40,8 +40,8 @@ class ServerBook {
   identity::ProcessTable& processes_;
   Options options_;
   std::vector<AgentConfig::Database> databases_;
-  std::map<ProcessKey, std::string> listeners_;   // the process that listens
-  std::map<ProcessKey, uint64_t> strangers_;      // looked for, and not found: when
+  std::map<ProcessKey, std::string> listeners_;  // the process that listens
+  std::map<ProcessKey, uint64_t> strangers_;     // looked for, and not found: when
   uint64_t looked_ns_ = 0;
 };
 

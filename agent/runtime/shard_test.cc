@@ -478,9 +478,8 @@ TEST(Shard, ABypassByAnotherAddressIsFound) {
     Fixture f;
     f.shard.set_enforcement([&](std::string_view label) { return label == "payroll" ? 5 : 0; });
     const std::string payroll = "payroll", none;
-    f.shard.set_server_owner([&](const ProcessKey& process) -> const std::string& {
-      return process == server ? payroll : none;
-    });
+    f.shard.set_server_owner(
+        [&](const ProcessKey& process) -> const std::string& { return process == server ? payroll : none; });
     f.shard.on_socket_opened({.socket = 7, .time_ns = 10});
     const auto say = [&](Direction direction, const std::string& bytes, uint64_t time_ns) {
       const Piece piece{.kind = Piece::Kind::kData,

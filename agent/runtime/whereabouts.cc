@@ -114,7 +114,8 @@ class Whereabouts::Looker {
       has_looked_ = true;
       if (found != entries_ && !is_ending_) {
         // What a name service says beside addresses changes nothing.
-        const bool is_moved = !std::ranges::equal(found, entries_, {}, &LocatedEntry::addresses, &LocatedEntry::addresses);
+        const bool is_moved =
+            !std::ranges::equal(found, entries_, {}, &LocatedEntry::addresses, &LocatedEntry::addresses);
         entries_ = std::move(found);
         has_changed_ = has_changed_ || (is_moved && (!is_first || is_late_));
         say(lock);
@@ -159,7 +160,9 @@ class Whereabouts::Looker {
     std::vector<Seen> seen{};  // of a name; the looking thread's
   };
 
-  Located locate(const ListenAddress& address) const { return {.address = address, .is_here = options_.is_here(address)}; }
+  Located locate(const ListenAddress& address) const {
+    return {.address = address, .is_here = options_.is_here(address)};
+  }
 
   std::vector<LocatedEntry> literals() const {
     std::vector<LocatedEntry> entries;

@@ -27,9 +27,9 @@ struct Located {
 // What a listen entry comes to.
 struct LocatedEntry {
   std::string database;
-  std::string entry;                // as configured
-  std::vector<Located> addresses;   // in order; a literal address: that one
-  std::string error;                // why a name has none, or none anew
+  std::string entry;               // as configured
+  std::vector<Located> addresses;  // in order; a literal address: that one
+  std::string error;               // why a name has none, or none anew
   bool operator==(const LocatedEntry&) const = default;
 };
 

@@ -87,7 +87,8 @@ TEST(Whereabouts, AddressesAndNames) {
   Places places;
   places.say({"10.0.0.6:1", "[fd00::5]:1", "10.0.0.5:1", "10.0.0.5:1"});
   const std::vector<AgentConfig::Database> databases{
-      database("a", {"5432", "unix:/run/s", "127.0.0.1:5432", "10.1.1.1:5433"}), database("b", {"db.example.net:5432"})};
+      database("a", {"5432", "unix:/run/s", "127.0.0.1:5432", "10.1.1.1:5433"}),
+      database("b", {"db.example.net:5432"})};
   Whereabouts whereabouts(databases, places.options());
   EXPECT_EQ(text_of(whereabouts),
             "a 127.0.0.1:5432: 127.0.0.1:5432!\n"

@@ -276,7 +276,8 @@ Status Redirect::State::attach() {
     lead_tcp.link = Link(bpf_program__attach_netns(lead_tcp.program, network.file.get()), bpf_link__destroy);
     if (!lead_tcp.link) return Error::system("attaching lead_tcp to the network namespace");
   }
-  for (const auto& [hook, is_wanted] : {std::pair(&lead_unix, has_unix), {&lead_far4, has_far}, {&lead_far6, has_far}}) {
+  for (const auto& [hook, is_wanted] :
+       {std::pair(&lead_unix, has_unix), {&lead_far4, has_far}, {&lead_far6, has_far}}) {
     if (is_wanted && take_over(*hook, network.inode)) continue;
     ::unlink(hook->pin_path.c_str());
     if (is_wanted) GH_TRY(attach_to_cgroup(*hook, cgroup.get()));
@@ -421,8 +422,7 @@ Status Redirect::lead_there(size_t index, int listener) {
   GH_TRY(s.check(index, false));
   GH_TRY(s.mark_listener(listener));
   GH_ASSIGN(const FarListener found, describe_listener(listener));
-  const abi::gh_far_key key{
-      .netns_cookie = found.netns_cookie, .index = static_cast<uint32_t>(index), .unused = 0};
+  const abi::gh_far_key key{.netns_cookie = found.netns_cookie, .index = static_cast<uint32_t>(index), .unused = 0};
   if (bpf_map_update_elem(bpf_map__fd(s.skeleton->maps.gh_far_listeners), &key, &found.port, BPF_ANY) != 0)
     return Error::system("redirect: entering the shim's listener");
   return {};

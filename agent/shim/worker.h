@@ -38,10 +38,10 @@ struct UpstreamTls {
 struct Gated {
   std::string label;  // databases[].name
   Transport transport = Transport::kTcp4;
-  Endpoint server{};  // where it listens; an address of all zeros: at the address that the client asked for
-  std::string path;   // owns server.path; kUnix
+  Endpoint server{};    // where it listens; an address of all zeros: at the address that the client asked for
+  std::string path;     // owns server.path; kUnix
   bool is_far = false;  // on another host; its clients are processes of this one, and are reached from where they are
-  int listener = -1;  // where its clients come to; owned by the worker from start() on
+  int listener = -1;    // where its clients come to; owned by the worker from start() on
   // PEM files. Empty: TLS is declined, as a server without it does.
   std::string certificate, key;
   UpstreamTls upstream_tls{};

@@ -106,7 +106,7 @@ def far(context):
                 require(session.socket.getpeername()[:2] == (host, site.port),
                         f"a client of {host} sees {session.socket.getpeername()}")
                 require(seen_as(session) == want, f"the server sees {seen_as(session)}")
-                require(wire.errors(session.ask(wire.query("delete from guarded /*refused*/")))[0]["C"] == "42501",
+                require(wire.errors(session.ask(wire.query("delete from guarded /*mark_far*/")))[0]["C"] == "42501",
                         f"{host}: a rule is not enforced")
                 require(not wire.errors(session.ask(wire.query("select 1"))), f"{host}: the session has ended")
         _waits_for_nobody(site)
@@ -115,7 +115,7 @@ def far(context):
         with contextlib.closing(_psycopg(site)) as connection, connection.cursor() as cursor:
             cursor.execute("select count(*) from guarded")
             require(cursor.fetchone()[0] == 5, "psycopg does not get what it asked for")
-        require("refused" not in site.server.log_text(), "a refused statement is in the server's log")
+        require("mark_far" not in site.server.log_text(), "a refused statement is in the server's log")
         _names_move(site, stack)
         _says_so(stack)
         _bypasses(site, stack)
@@ -144,7 +144,7 @@ def _psycopg(site):
 def _records(site, stack, prefix):
     """Once, by whom, and with what became of it; from this network and from a container's."""
     mark = f"far-{len(prefix)}"
-    script = "select 1 as before;\ndelete from guarded /*refused*/;\nselect 2 as after;\n"
+    script = "select 1 as before;\ndelete from guarded /*mark_far*/;\nselect 2 as after;\n"
     nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
     done = subprocess.run([*prefix, *nobody, postgres.PSQL, "-XqAt", "-h", SERVER4, "-p", str(site.port), "-U",
                            "postgres", "-d", "talk"], input=script, check=False, capture_output=True, text=True,

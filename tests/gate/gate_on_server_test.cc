@@ -49,9 +49,7 @@ class Postgres : public testing::Environment {
     run("pg_ctl -m immediate -D " + folder + "/data stop");
     shell("rm -rf " + folder);
   }
-  static bool run(const std::string& command) {
-    return shell("cd / && runuser -u postgres -- " + (kBin + command));
-  }
+  static bool run(const std::string& command) { return shell("cd / && runuser -u postgres -- " + (kBin + command)); }
   static bool shell(const std::string& command) {
     FILE* const pipe = popen((command + " >/dev/null 2>&1").c_str(), "r");
     return pipe != nullptr && pclose(pipe) == 0;
