@@ -35,8 +35,8 @@ struct gh_opener {
 
 /*
  * Connections that were led to the shim. Written by lead_tcp with the SYN, taken out by the client's end, which is
- * established right after; a remote client's is pushed out by newer ones. So are the shim's own to servers elsewhere, which the
- * client's end writes, and the server's takes out.
+ * established right after; a remote client's is pushed out by newer ones. So are the shim's own to servers elsewhere,
+ * which the client's end writes, and the server's takes out.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -517,7 +517,7 @@ int lead_unix(struct bpf_sock_addr *ctx)
 	struct gh_path path = {};
 	struct gh_path_entry *entry;
 	struct gh_path_pair *pair;
-	bool is_here, is_relative;
+	bool is_here, is_near, is_relative;
 	__u32 index, *found;
 
 	if (ctx->type != SOCK_STREAM || !read_path(&path, context))
@@ -544,9 +544,11 @@ int lead_unix(struct bpf_sock_addr *ctx)
 		count(GH_GATE_PASSED);
 		return 1;
 	}
+	is_near = !pair->shim.name[0] && is_here;
 	/* An abstract name of the shim's is known in its own namespace only, and a path of its below its own root. */
-	if (is_alive() &&
-	    (pair->shim.name[0] ? (__u64)BPF_CORE_READ(task, fs, root.dentry) == gh_own_root : is_here) && write_path(context, &pair->shim)) {
+	if (pair->shim.name[0] && (__u64)BPF_CORE_READ(task, fs, root.dentry) == gh_own_root)
+		is_near = true;
+	if (is_alive() && is_near && write_path(context, &pair->shim)) {
 		count(GH_GATE_STEERED);
 		return 1;
 	}

@@ -231,12 +231,11 @@ TEST_F(LedByUnix, ARelativePath) {
   expect_led_to(visit(".s.PGSQL.15431", 0, {.folder = other}), path);
   capture.drain();
   EXPECT_TRUE(capture.seen.at(path).empty());
-  // By a way through folders it is not known, and watched.
+  // By a way through folders it is not known. (It would be watched, were the server not in the shim's own process.)
   EXPECT_EQ(visit("other/.s.PGSQL.15431", 0, {.folder = folder}).error, 0);
   EXPECT_EQ(visit(other + "/.s.PGSQL.15431").error, 0);
   EXPECT_EQ(visit("../" + folder.substr(5) + "/.s.PGSQL.15431", 0, {.folder = folder}).error, 0);
   EXPECT_EQ(forwarder->sessions().size(), led);
-  EXPECT_TRUE(capture.until([&] { return capture.seen.at(path).size() == 3; }));
   umount(other.c_str());
   ASSERT_TRUE(redirect->let_go(0));
   EXPECT_EQ(visit(".s.PGSQL.15431", 0, {.folder = folder}).error, 0);

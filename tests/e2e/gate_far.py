@@ -133,7 +133,8 @@ def _waits_for_nobody(site):
         time.sleep(0.01)
     with client:
         client.sendall(wire.startup())
-        require(client.recv(1) == b"R" and client.getpeername() == (SERVER4, site.port), "a prompt client is not served")
+        require(client.recv(1) == b"R" and client.getpeername() == (SERVER4, site.port),
+                "a client that does not wait is not served")
 
 
 def _psycopg(site):
