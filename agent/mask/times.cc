@@ -223,6 +223,9 @@ bool mask_iso_time(const Act& act, bool zoned, std::string_view value, std::stri
   return true;
 }
 
+// The longest that the server writes: a weekday, a date, a time with a fraction, a zone, BC. Abbreviations of zones.
+constexpr size_t kStyledMax = 64, kZoneMax = 6;
+
 // Whether `names`, of three letters each, have this one.
 bool is_one_of(std::string_view names, std::string_view word) {
   const size_t at = names.find(word);
@@ -231,10 +234,11 @@ bool is_one_of(std::string_view names, std::string_view word) {
 
 // 17/12/1997, 17.12.1997 07:37:16.5 PST, Wed Dec 17 07:37:16 1997 PST: the first of January stands wherever a day and
 // a month do, so it does not matter which is which.
-void mask_styled(const Act& act, std::string_view value, std::string& out) {
+bool mask_styled(const Act& act, std::string_view value, std::string& out) {
   const bool shows_year = act.method == Method::kPartial || act.method == Method::kBucket;
   bool in_time = false;
   size_t words = 0;
+  if (value.size() > kStyledMax) return false;
   for (size_t at = 0; at < value.size();) {
     size_t end = at;
     if (is_digit(value[at])) {
@@ -263,14 +267,17 @@ void mask_styled(const Act& act, std::string_view value, std::string& out) {
       } else if (is_name && is_one_of(kWeekdays, word)) {
         out += "Sat";
       } else {
+        if (word.size() > kZoneMax) return false;
         out += word;  // a zone's name, BC
       }
       ++words;
     } else {
+      if (std::string_view{" .:/+-,"}.find(value[at]) == std::string_view::npos) return false;
       out.push_back(value[end++]);
     }
     at = end;
   }
+  return words <= 5;
 }
 
 }  // namespace
@@ -309,7 +316,7 @@ int64_t mask_time(const Act& act, int64_t microseconds) {
   return 0;
 }
 
-void mask_time_text(const Act& act, Kind kind, std::string_view value, std::string& out) {
+bool mask_time_text(const Act& act, Kind kind, std::string_view value, std::string& out) {
   const size_t begin = out.size();
   bool done = false;
   switch (kind) {
@@ -326,9 +333,9 @@ void mask_time_text(const Act& act, Kind kind, std::string_view value, std::stri
       break;
     default:  // kInterval, by its IntervalStyle
       out += value.starts_with('P') ? "PT0S" : value.starts_with('@') ? "@ 0" : "00:00:00";
-      return;
+      return true;
   }
-  if (done) return;
+  if (done) return true;
   out.resize(begin);
   if (kind == Kind::kTime || kind == Kind::kTimeTz) {
     out += kind == Kind::kTime ? "00:00:00" : "00:00:00+00";
@@ -337,8 +344,9 @@ void mask_time_text(const Act& act, Kind kind, std::string_view value, std::stri
            : kind == Kind::kTimestamp ? "2000-01-01 00:00:00"
                                       : "2000-01-01 00:00:00+00";
   } else {
-    mask_styled(act, value, out);
+    return mask_styled(act, value, out);
   }
+  return true;
 }
 
 }  // namespace gatehouse::mask

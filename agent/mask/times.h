@@ -17,7 +17,7 @@ int32_t mask_date(const Act& act, int32_t days);
 int64_t mask_timestamp(const Act& act, int64_t microseconds);
 int64_t mask_time(const Act& act, int64_t microseconds);
 
-// kind: kDate, kTime, kTimeTz, kTimestamp, kTimestampTz, kInterval.
-void mask_time_text(const Act& act, Kind kind, std::string_view value, std::string& out);
+// kind: kDate, kTime, kTimeTz, kTimestamp, kTimestampTz, kInterval. False: not one in any style.
+bool mask_time_text(const Act& act, Kind kind, std::string_view value, std::string& out);
 
 }  // namespace gatehouse::mask

@@ -15,6 +15,8 @@ namespace {
 
 constexpr uint32_t kVarcharOid = 1043, kBoxOid = 603;
 constexpr int32_t kTypmodBase = 4;
+constexpr size_t kMoneyMax = 48;
+constexpr ptrdiff_t kCurrencyMax = 4;
 
 // What a type without a method of its own is redacted to. Binary forms as the server's *_recv read them.
 struct Constant {
@@ -298,6 +300,8 @@ Done ValueMasker::scalar_text(const Type& type, const Act& act, std::string_view
     case Kind::kNumeric:
       return number_text(type, act, value, out);
     case Kind::kMoney:
+      // A sign, a currency's short name, digits and what parts them.
+      if (value.size() > kMoneyMax || std::ranges::count_if(value, is_letter) > kCurrencyMax) return Done::kNull;
       append_money(act, value, out);
       return Done::kChanged;
     case Kind::kDate:
@@ -305,9 +309,12 @@ Done ValueMasker::scalar_text(const Type& type, const Act& act, std::string_view
     case Kind::kTimeTz:
     case Kind::kTimestamp:
     case Kind::kTimestampTz:
-    case Kind::kInterval:
-      mask_time_text(act, type.kind, value, out);
-      return Done::kChanged;
+    case Kind::kInterval: {
+      const size_t begin = out.size();
+      if (mask_time_text(act, type.kind, value, out)) return Done::kChanged;
+      out.resize(begin);
+      return Done::kNull;
+    }
     case Kind::kBytea: {
       std::string bytes;
       if (!decode_bytea(value, bytes)) return Done::kNull;
