@@ -39,7 +39,8 @@ struct ColumnSource {
 struct OutputColumn {
   enum class Derivation : uint8_t {
     // The value itself or NULL, with the type it is stored in (of text, varchar, char(n) and name: any of these): by
-    // alias, *, join, subquery, CTE, view, UNION of such. Also what has no sources.
+    // alias, *, join, subquery, CTE, view, UNION of such. A UNION, CASE or COALESCE with constants may have another
+    // type, which the server finds for all of them. Also what has no sources.
     kCopied,
     kDerived,  // computed from it: whatever it shows may tell the value
   };

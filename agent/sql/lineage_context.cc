@@ -14,6 +14,8 @@ namespace {
 constexpr size_t kSourcesMax = 100'000;
 constexpr size_t kPathsMax = 64;
 constexpr size_t kReadsMax = 4096;
+// That are merged in the time of visiting a node, about.
+constexpr size_t kSourcesOfWork = 8;
 
 // Of a function that is not followed: what it gives may come from where nobody knows.
 constexpr Effects kFromElsewhere{Effect::kFileRead, Effect::kProgram, Effect::kNetwork,     Effect::kLargeObject,
@@ -97,7 +99,13 @@ void LineageContext::note_unknown(std::string reason) {
     reasons.push_back(std::move(reason));
 }
 
+void LineageContext::touch(const Flow& flow) {
+  spend(flow.sources.size() / kSourcesOfWork);
+  touched.add(flow.sources);
+}
+
 void LineageContext::predicate(const Flow& flow) {
+  spend((flow.sources.size() + flow.conditions.size()) / kSourcesOfWork);
   predicates.add(flow.sources);
   predicates.add(flow.conditions);
 }

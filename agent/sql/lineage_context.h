@@ -58,12 +58,13 @@ class LineageContext {
   PathId path(const std::optional<std::string>& search_path, std::string_view role);
   [[nodiscard]] const NamePath& path_at(PathId id) const { return paths_[id]; }
 
-  // False: the work is all used up, and what is not looked at is unknown.
+  // False: the work is all used up, and what is not looked at is unknown. Merging some sources is work as visiting a
+  // node is.
   bool spend(size_t work);
   [[nodiscard]] bool is_spent() const { return work_left_ == 0; }
   void note_unknown(std::string reason);
   void predicate(const Flow& flow);
-  void touch(const Flow& flow) { touched.add(flow.sources); }
+  void touch(const Flow& flow);
   void copy(ColumnCopy::Place place, ColumnSource target, const Flow& flow);
 
   // Columns of a relation with all that they may hold. `only`: without its children's.

@@ -71,7 +71,11 @@ void Flow::add(const Flow& other) {
     type = other.type;
     return;
   }
-  if (type != other.type && !(is_text(type) && is_text(other.type))) type = kNoOid;
+  if (type != other.type && !(is_text(type) && is_text(other.type))) {
+    // The server finds a type for both.
+    if (type != kNoOid && other.type != kNoOid) is_derived = true;
+    type = kNoOid;
+  }
   if (row == nullptr || other.row == nullptr) {
     row = nullptr;
   } else if (row != other.row) {
