@@ -29,8 +29,6 @@ constexpr std::array kAllowed{
     SYS_read,
     SYS_pread64,
     SYS_write,
-    SYS_openat,
-    SYS_open,
     SYS_close,
     SYS_fstat,
     SYS_stat,
@@ -95,12 +93,18 @@ bool limit(__rlimit_resource resource, rlim_t value) {
 
 bool filter_calls() {
   // Which machine's numbers; then each call against the list; the others fail as if they were forbidden.
-  std::array<sock_filter, 5 + kAllowed.size() + 1> program{};
+  std::array<sock_filter, 11 + kAllowed.size()> program{};
   size_t at = 0;
   program[at++] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch));
   program[at++] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
   program[at++] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
   program[at++] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr));
+  // Files are opened to be read.
+  program[at++] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 4);
+  program[at++] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2]));
+  program[at++] = BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_WRONLY | O_RDWR | O_CREAT | O_TRUNC, 0, 1);
+  program[at++] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1);
+  program[at++] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
   for (size_t i = 0; i < kAllowed.size(); ++i)
     program[at++] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(kAllowed[i]),
                              static_cast<uint8_t>(kAllowed.size() - i), 0);

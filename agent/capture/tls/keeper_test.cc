@@ -2,6 +2,9 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <string>
+
 #include "agent/capture/tls/elf_file.h"
 #include "agent/capture/tls/lesson.h"
 #include "agent/capture/tls/mappings.h"
@@ -48,6 +51,37 @@ TEST(TlsLesson, OfAHostileLibraryIsNone) {
     EXPECT_FALSE(parse_lesson(text)) << text;
   // What it says of itself may not disturb a log.
   EXPECT_EQ(parse_lesson("version a\x1b[2Jb\nnone x\n")->version, "a?[2Jb");
+}
+
+// The helper on a file, as the keeper starts it.
+TlsLesson lesson_of(const std::string& path) {
+  const auto fd = open_file(path, O_RDONLY);
+  EXPECT_TRUE(fd) << path;
+  const std::array files{fd->get()};
+  std::string printed;
+  auto lesson = run_lesson(GH_TLS_LEARN, files, printed);
+  EXPECT_TRUE(lesson) << lesson.error().message();
+  return lesson ? *lesson : TlsLesson();
+}
+
+// The library that this program's own neighbours use: what is learned of it is some of its code.
+TEST(TlsLesson, OfThisHostsOpenSsl) {
+  const TlsLesson lesson = lesson_of(GH_OPENSSL_LIBRARY);
+  EXPECT_TRUE(lesson.version.starts_with("OpenSSL ")) << lesson.version;
+  ASSERT_TRUE(lesson.place) << lesson.why_not;
+  EXPECT_TRUE(lesson.place->is_emulated);
+  const auto fd = open_file(GH_OPENSSL_LIBRARY, O_RDONLY);
+  const auto elf = ElfFile::read(fd->get());
+  ASSERT_TRUE(elf);
+  EXPECT_TRUE(elf->defines("SSL_CTX_set_keylog_callback"));
+  EXPECT_TRUE(elf->is_code(lesson.place->offset));
+}
+
+TEST(TlsLesson, OfWhatIsNoTlsLibraryIsAReason) {
+  EXPECT_EQ(lesson_of("/proc/self/exe").why_not, "it cannot be loaded alone");
+  EXPECT_EQ(lesson_of(GH_CRASHING_LIBRARY).why_not, "its code crashes when it is tried");
+  // It tries to be heard beyond its sandbox, and says in its own words how that went.
+  EXPECT_EQ(lesson_of(GH_PRYING_LIBRARY).why_not, "no socket, no process, no file, nobody");
 }
 
 TEST(TlsElfFile, KnowsWhatALibraryExports) {
