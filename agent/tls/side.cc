@@ -199,7 +199,7 @@ void Side::use_handshake(std::span<const std::byte> content, bool was_sealed, Si
       const auto type = static_cast<HandshakeType>(header(0));
       const bool is_read = type == HandshakeType::kClientHello || type == HandshakeType::kServerHello ||
                            (was_sealed && type == HandshakeType::kKeyUpdate);
-      if (!is_read || body_bytes > kHelloBytesMax) {
+      if (!is_read || body_bytes == 0 || body_bytes > kHelloBytesMax) {
         message_left_ = body_bytes;
         message_.clear();
         continue;
@@ -209,12 +209,9 @@ void Side::use_handshake(std::span<const std::byte> content, bool was_sealed, Si
     const size_t take = std::min(content.size(), want - message_.size());
     message_.insert(message_.end(), content.begin(), content.begin() + static_cast<ptrdiff_t>(take));
     content = content.subspan(take);
+    // Its header alone is none yet: the next turn reads that.
     if (message_.size() == want && want > kMessageHeaderBytes) use_message(was_sealed, sink);
   }
-  // The header may have been the last of it, and the message empty or passed over.
-  if (message_.size() == kMessageHeaderBytes && message_[1] == std::byte{0} && message_[2] == std::byte{0} &&
-      message_[3] == std::byte{0})
-    message_.clear();
 }
 
 void Side::use_message(bool was_sealed, SideSink& sink) {
