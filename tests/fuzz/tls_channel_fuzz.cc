@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Oracle: chunking must not matter. Byte 0 picks the chunk size, bit 7 of each following stretch's first byte its
-// direction; the secrets are zeros, for whatever session the input names. A crash, a stall, or two different outcomes is
-// a finding.
+// direction; the secrets are zeros, for whatever session the input names. A crash, a stall, or two different outcomes
+// is a finding.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
