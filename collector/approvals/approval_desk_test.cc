@@ -356,7 +356,8 @@ TEST_F(ApprovalDeskTest, WhoHasSeenItIsRecorded) {
   ask(request(kA));
   for (const char* name : {"ada", "ada", "oncall", "nobody", "grace"}) desk_->show(name, kA);
   std::vector<std::string> seen;
-  for (const v1::ApprovalStep& step : desk_->show("nobody", kA).view.steps())
+  const Outcome shown = desk_->show("nobody", kA);
+  for (const v1::ApprovalStep& step : shown.view.steps())
     if (step.state() == "seen") seen.push_back(step.reviewers(0));
   EXPECT_THAT(seen, ElementsAre("ada", "grace"));
 }

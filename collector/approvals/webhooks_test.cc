@@ -59,7 +59,7 @@ TEST(WebhookBody, JsonTellsWhatWas) {
   EXPECT_EQ(body["event"], "decided");
   EXPECT_EQ(body["verdict"], "approve");
   EXPECT_EQ(body["reviewers"], json::array({"ada"}));
-  EXPECT_EQ(body["expires_at"], "2026-11-24T22:22:03Z");
+  EXPECT_EQ(body["expires_at"], "2026-11-25T01:02:03Z");
   EXPECT_EQ(body["actor"]["exe"], "/usr/bin/psql");
 }
 
