@@ -138,7 +138,8 @@ MaskedOutput ResultMasker::output(size_t index, size_t count, const postgres::Co
   if (output.mask != MaskedOutput::kNone || column == nullptr || plan_->ids == nullptr) return output;
   // The server's word of where a column is from.
   for (const uint32_t mask : plan_->ids->find(column->table_oid, static_cast<int16_t>(column->attribute)))
-    if (std::ranges::find(plan_->active, mask) != plan_->active.end()) return {.mask = mask, .whole = false, .source = {}};
+    if (std::ranges::find(plan_->active, mask) != plan_->active.end())
+      return {.mask = mask, .whole = false, .source = {}};
   return output;
 }
 

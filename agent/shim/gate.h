@@ -78,12 +78,12 @@ class GateHost {
   // For the record: the session as the client sees it, refusals included; offsets from the startup message on. Rows and
   // the rests of long frames come as Piece::kRows and kCut. `pieces` are what this call moved.
   virtual void on_moved(Direction direction, uint64_t offset, std::span<const Piece> pieces) = 0;
-  // A request that starts at `offset` of the client's stream was not released (called before on_moved() with its bytes),
-  // or the rest of its answer is withheld.
+  // A request that starts at `offset` of the client's stream was not released (called before on_moved() with its
+  // bytes), or the rest of its answer is withheld.
   virtual void on_refused(uint64_t offset, const Ruling& ruling) = 0;
-  // Errors and notices that belong to no guarded request may tell what a guard hides, since the server reads more than it
-  // is asked to run: it plans what is bound, and looks at constraints at the end of a transaction. True: redact() is to
-  // see each, whole; where that gives true, what it appended goes in its place.
+  // Errors and notices that belong to no guarded request may tell what a guard hides, since the server reads more than
+  // it is asked to run: it plans what is bound, and looks at constraints at the end of a transaction. True: redact() is
+  // to see each, whole; where that gives true, what it appended goes in its place.
   [[nodiscard]] virtual bool redacts() const { return false; }
   virtual bool redact(postgres::ResponseTag /*tag*/, std::span<const std::byte> /*body*/, std::string& /*out*/) {
     return false;

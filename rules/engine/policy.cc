@@ -299,7 +299,8 @@ class Loader {
     if (rule.window || rule.first_seen)
       return fail(section.problem("limit", "not together with a window or first_seen"));
     const ResultLimit limit{.rows = settings.count("limit.rows"), .bytes = settings.bytes("limit.bytes")};
-    if (limit.rows == 0 && limit.bytes == 0) return fail(section.problem("limit", "a limit has `rows`, `bytes` or both"));
+    if (limit.rows == 0 && limit.bytes == 0)
+      return fail(section.problem("limit", "a limit has `rows`, `bytes` or both"));
     rule.limit = limit;
   }
 

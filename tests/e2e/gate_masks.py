@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks that hold: whatever is asked, and however, no value of a masked column nor an image that can be turned back into
-it reaches the client; what is not masked comes unchanged.
+"""Masks that hold: whatever is asked, and however, no value of a masked column nor an image that can be turned back
+into it reaches the client; what is not masked comes unchanged.
 
 The oracle is the value itself: each masked value is a random word that stands nowhere else, and all bytes that the
 client gets are searched for it, its reverse, its encodings and its pieces. The reference is the same query on a direct
@@ -163,9 +163,11 @@ WHOLE = (
     "select x from customers, unnest(array[email, name]) x", "select regexp_split_to_table(email, '') from customers",
     "select substr(email, g, 1) from customers, generate_series(1, 14) g where id = 1 order by g",
     "select ascii(substr(email, g, 1)) from customers, generate_series(1, 14) g where id = 1 order by g",
-    "select query_to_xml('select * from customers', true, false, '')", "select table_to_xml('customers', true, false, '')",
+    "select query_to_xml('select * from customers', true, false, '')",
+    "select table_to_xml('customers', true, false, '')",
     "select database_to_xml(true, false, '')", "select * from json_each_text((select row_to_json(c) from customers c "
-    "limit 1))", "select * from json_populate_record(null::customers, (select row_to_json(c) from customers c limit 1))",
+    "limit 1))",
+    "select * from json_populate_record(null::customers, (select row_to_json(c) from customers c limit 1))",
     "select most_common_vals, histogram_bounds from pg_stats where tablename = 'customers'",
     "select histogram_bounds::text from pg_stats", "select stavalues1::text from pg_statistic",
     "select email::int from customers", "select 1 / (length(email) - length(email)) from customers",
@@ -190,7 +192,8 @@ WHOLE = (
     "email as loud from customers", "select loud from deep", "alter table customers rename column note to email2",
     "alter table customers rename column email to note2", "select note2 from customers", "select * from customers",
     "alter table customers rename column note2 to email", "alter table customers rename column email2 to note",
-    "create rule also as on update to many do also select email from customers", "update many set pad = 'y' where id = 1",
+    "create rule also as on update to many do also select email from customers",
+    "update many set pad = 'y' where id = 1",
     "drop rule also on many",
     "select c from customers c; select email from customers; select 1", "select email from customers \\; select name",
     "lock customers", "copy customers to stdout", "copy customers (id, email) to stdout with (format csv, header)",
@@ -205,10 +208,12 @@ BENIGN = (
     "select city, count(*) from customers group by city order by 1", "select id from contacts order by id",
     "select sum(total), max(id) from orders", "select relname from pg_class where relname = 'customers'",
     "select generate_series(1, 5)", "insert into orders values (500, 1, 2.5, '2020-01-01') returning *",
-    "update orders set total = total where id = 500 returning id, total", "delete from orders where id = 500 returning *",
+    "update orders set total = total where id = 500 returning id, total",
+    "delete from orders where id = 500 returning *",
     "copy (select id, city from customers order by id) to stdout", "select id, city from customers where id = 3",
     "explain (costs off) select city from customers", "show search_path", "select current_user, version()",
-    "select array_agg(id order by id), json_agg(city order by id) from customers", "select birth is null from customers",
+    "select array_agg(id order by id), json_agg(city order by id) from customers",
+    "select birth is null from customers",
     "begin; select id from customers order by id; commit", "select id, address is null from contacts order by 1",
 )
 
@@ -297,8 +302,9 @@ def self_test(port, host, values, seed, count):
     """Asked directly, most of them show it: the oracle has eyes."""
     client = Client(port, False, host=host)
     client.connection.autocommit = True
-    queries = [q for q in generated(seed, count) if q.startswith(("select", "with", "table", "copy customers to stdout"))
-               and " into " not in q and "lo_from" not in q]
+    reads = ("select", "with", "table", "copy customers to stdout")
+    queries = [q for q in generated(seed, count)
+               if q.startswith(reads) and " into " not in q and "lo_from" not in q]
     shown = sum(bool(values.found_in(client.run(sql)[0])) for sql in queries)
     client.close()
     require(shown > 0.7 * len(queries), f"only {shown} of {len(queries)} queries show anything without a mask")

@@ -19,7 +19,8 @@ import traceback
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from tests.e2e import (bad_input, completeness, context, coverage, crashes, gate, gate_far, gate_holds,  # noqa: E402
-                       hard_paths, judged, overload, retention, rounds, sessions, soak, sockets, sql_facts, tls_inside, tools)
+                       hard_paths, judged, overload, retention, rounds, sessions, soak, sockets, sql_facts,
+                       tls_inside, tools)
 from tests.support import gatehouse, workload  # noqa: E402
 
 PORTS_EACH = 6
