@@ -12,6 +12,9 @@ Opener Redirect::take_opener(int) const {
 Status Redirect::announce(int, Transport, const Endpoint&) {
   return {};
 }
+Status Redirect::announce_far(int) {
+  return {};
+}
 void Redirect::forget(int) {}
 
 }  // namespace gatehouse::shim
