@@ -88,6 +88,14 @@ TEST_F(FlattenTest, EveryFieldIsFilled) {
     stream->add_lost()->set_bytes(6);
   }
   got.MergeFrom(row());
+  v1::Approval& approval = *event_.mutable_approval();
+  approval.set_id("h-1");
+  approval.set_state("decided");
+  approval.set_verdict("deny");
+  approval.set_rule("risky");
+  approval.add_reviewers("eve");
+  approval.set_reason("not today");
+  got.MergeFrom(row());
   const auto* reflection = v1::Row::GetReflection();
 #define GH_FIELD(name, member, type, help)                                                                       \
   {                                                                                                              \
