@@ -205,7 +205,9 @@ def events_of(collector, server, more=""):
 
 
 def is_harness(event):
-    return field(event, "session.application") in ("psql", "probe")
+    # A probe that was under way as the agent began to watch has no name that is known.
+    is_probe = "/*gh:probe" in field(event, "statement.text", "")
+    return is_probe or field(event, "session.application") in ("psql", "probe")
 
 
 def settle(collector, server, statements_min, seconds_max=SETTLE_SECONDS_MAX):
