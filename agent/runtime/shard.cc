@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <deque>
 #include <utility>
 
 #include "agent/runtime/server_title.h"
@@ -312,7 +311,7 @@ class Shard::Session final : public ConnectionObserver {
   const Refusal* refusal_of(const Activity& activity) {
     const bool is_request = activity.kind == ActivityKind::kStatement || activity.kind == ActivityKind::kConnect;
     if (!is_request) return nullptr;
-    while (!refusals_.empty() && refusals_.front().offset < activity.request_offset) refusals_.pop_front();
+    std::erase_if(refusals_, [&](const Refusal& r) { return r.offset < activity.request_offset; });
     if (refusals_.empty() || refusals_.front().offset >= activity.request_offset + activity.request_bytes)
       return nullptr;
     return &refusals_.front();
@@ -336,7 +335,7 @@ class Shard::Session final : public ConnectionObserver {
   bool take_maskings(const Activity& activity) {
     masked_.clear();
     if (maskings_.empty() || activity.kind != ActivityKind::kStatement) return false;
-    while (!maskings_.empty() && maskings_.front().offset < activity.request_offset) maskings_.pop_front();
+    std::erase_if(maskings_, [&](const Masking& m) { return m.offset < activity.request_offset; });
     for (const Masking& masking : maskings_) {
       if (masking.offset >= activity.request_offset + activity.request_bytes) break;
       masked_.push_back(
@@ -475,8 +474,8 @@ class Shard::Session final : public ConnectionObserver {
   std::string_view opaque_reason_{};         // a constant of the protocol's
   std::unique_ptr<LostSpans> lost_;          // where something was lost
   std::unique_ptr<SessionSubject> subject_;  // where somebody judges
-  std::deque<Refusal> refusals_;             // in the order of their offsets; those whose answer has not come
-  std::deque<Masking> maskings_;             // likewise
+  std::vector<Refusal> refusals_;            // in the order of their offsets; those whose answer has not come
+  std::vector<Masking> maskings_;            // likewise
   std::vector<judge::MaskedColumn> masked_;  // of the activity at hand
   std::vector<judge::Found> with_more_;
 };

@@ -121,8 +121,9 @@ def _require_kept_and_told(stack, server, load):
 
 
 def _is_whole(stack):
-    """Whether the index is: one line of JSON says so."""
-    return "partial" not in stack.collector.cli("query", "--limit", "1").stdout
+    """Whether the index is: an answer says so, where it is not."""
+    answer = stack.collector.cli("query", "--limit", "1")
+    return "partial" not in answer.stdout + answer.stderr
 
 
 def _require_verified_and_answered(stack):
