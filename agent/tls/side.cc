@@ -17,7 +17,6 @@ constexpr size_t kMessageHeaderBytes = 4;
 constexpr uint64_t kFirstNumbersMax = 64;
 // A KeyUpdate and a few records after it may be lost together.
 constexpr uint64_t kUpdatedNumbersMax = 64;
-constexpr size_t kIdleHeldBytesMax = 4U << 10;
 constexpr uint8_t kMajorVersion = 3;
 constexpr uint8_t kMinorVersionMax = 4;
 
