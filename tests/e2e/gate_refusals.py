@@ -259,7 +259,8 @@ def catalog_cases():
     yield Case("path-of-parsed", path, readies=3, broken=b"select v from plans_that_are_not", send=lambda t: (
         query("set search_path = vault") + parse(t, "s") + wire.SYNC + bind("s") + execute() + wire.SYNC))
     yield Case("path-in-function", b"select later() /*%m*/", readies=2, send=lambda t: query(
-        "create or replace function later() returns int language sql as 'select 1'") + query(t))
+        "create or replace function later() returns int language sql as "
+        "'delete from guarded returning id'") + query(t))
 
 
 # Statements that look like what is refused and are not: they must go on.
