@@ -111,7 +111,13 @@ def far(context):
                 require(not wire.errors(session.ask(wire.query("select 1"))), f"{host}: the session has ended")
         _waits_for_nobody(site)
         _records(site, stack, [])
-        _records(site, stack, in_network("gh-box"))
+        # A network namespace is served from a moment after its first program began.
+        with subprocess.Popen([*in_network("gh-box"), "sleep", "600"]) as resident:
+            try:
+                stack.agent.wait_until(lambda: counter(stack, "redirect_networks") >= 2, "the container's network", 30)
+                _records(site, stack, in_network("gh-box"))
+            finally:
+                resident.kill()
         with contextlib.closing(_psycopg(site)) as connection, connection.cursor() as cursor:
             cursor.execute("select count(*) from guarded")
             require(cursor.fetchone()[0] == 5, "psycopg does not get what it asked for")
